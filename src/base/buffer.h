@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A byte queue that grows up to a bound: appended at the end, consumed at the
+ * front. Not thread-safe; belongs to whoever embeds it.
+ */
+#ifndef KV_BASE_BUFFER_H
+#define KV_BASE_BUFFER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct buffer {
+    uint8_t *data; /* allocation; valid bytes are data[start .. start + len) */
+    size_t start, len, capacity;
+    size_t max; /* bytes it may hold at most; 0: no bound */
+};
+
+#define BUFFER_INIT(bound) \
+    (struct buffer)        \
+    {                      \
+        .max = (bound)     \
+    }
+
+/* Appends all of it, or nothing: -ENOBUFS past the bound, -ENOMEM. */
+int buffer_append(struct buffer *b, const void *bytes, size_t len);
+
+/* Appends as much as the bound allows; returns how much. */
+size_t buffer_append_some(struct buffer *b, const void *bytes, size_t len);
+
+int buffer_printf(struct buffer *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* First valid byte; b->len of them follow. */
+static inline uint8_t *buffer_bytes(const struct buffer *b)
+{
+    return b->data + b->start;
+}
+
+/* Bytes that can still be appended (SIZE_MAX without a bound). */
+size_t buffer_room(const struct buffer *b);
+
+/* Drops the first len bytes (at most all). Gives memory back once empty and large. */
+void buffer_consume(struct buffer *b, size_t len);
+
+void buffer_free(struct buffer *b);
+
+#endif

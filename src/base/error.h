@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Errors. A function that can fail returns 0 or a negative errno and, at
+ * module borders, fills a struct kv_error. The message says what was asked,
+ * what was found and what would be accepted. What is returned is not logged.
+ */
+#ifndef KV_BASE_ERROR_H
+#define KV_BASE_ERROR_H
+
+enum kv_error_domain {
+    KV_ERR_BASE,
+    KV_ERR_CONFIG,
+    KV_ERR_KVM,
+    KV_ERR_MEMORY,
+    KV_ERR_BOOT,
+    KV_ERR_DEVICE,
+    KV_ERR_BLOCK,
+    KV_ERR_NET,
+    KV_ERR_CONTROL,
+    KV_ERR_JAIL,
+};
+
+struct kv_error {
+    int code; /* positive errno; 0 while nothing failed */
+    enum kv_error_domain domain;
+    char message[480];
+};
+
+/* Fills err (which may be NULL) and returns -code. */
+int kv_error_set(struct kv_error *err, enum kv_error_domain domain, int code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* As kv_error_set(), with ": " and strerror(code) behind the message. */
+int kv_error_errno(struct kv_error *err, enum kv_error_domain domain, int code, const char *fmt,
+                   ...) __attribute__((format(printf, 4, 5)));
+
+/* Puts context in front of the message that err already holds. Returns -err->code. */
+int kv_error_prefix(struct kv_error *err, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

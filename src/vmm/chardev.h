@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host's end of a serial port or console port: where bytes go to and come
+ * from. Given as text: "stdio", "null", "file:PATH", "pty", "unix:PATH" (a
+ * listening socket, one client at a time), "fd:N" (any stream descriptor).
+ *
+ * Writing never blocks: what the other end does not take waits in a bounded
+ * buffer; beyond it the writer sees a short count. Without anybody connected
+ * the newest part is kept for the next client, the oldest is dropped.
+ */
+#ifndef KV_VMM_CHARDEV_H
+#define KV_VMM_CHARDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+
+struct chardev;
+
+/* Called on the chardev's loop. */
+struct chardev_ops {
+    /* How many bytes the device can take now; 0 pauses reading until chardev_accept_input(). */
+    size_t (*can_receive)(void *opaque);
+    void (*receive)(void *opaque, const uint8_t *bytes, size_t len);
+    /* After a short chardev_write(): there is room again. */
+    void (*writable)(void *opaque);
+    /* Somebody connected or left. */
+    void (*connected)(void *opaque, bool on);
+    /* The terminal behind it was resized. */
+    void (*resized)(void *opaque, unsigned columns, unsigned rows);
+};
+
+/* Opens the host end (before the jail). loop serves it. */
+int chardev_open(struct chardev **out, const char *spec, struct loop *loop, struct kv_error *err);
+void chardev_free(struct chardev *chardev);
+
+/* Who gets the bytes; from here on input is read. */
+void chardev_attach(struct chardev *chardev, const struct chardev_ops *ops, void *opaque);
+
+/* Takes up to len bytes; returns how many. Any thread. */
+size_t chardev_write(struct chardev *chardev, const void *bytes, size_t len);
+
+/* The device can receive again. Any thread. */
+void chardev_accept_input(struct chardev *chardev);
+
+bool chardev_is_connected(struct chardev *chardev);
+
+/* What was opened, for query-chardev: "pty:/dev/pts/3", "unix:/run/x". */
+const char *chardev_filename(const struct chardev *chardev);
+
+#endif

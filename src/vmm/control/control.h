@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket: QMP (QEMU Machine Protocol) over a unix stream socket,
+ * several clients at once, served on the machine's control thread. Commands
+ * are rows of a table (commands.c and its neighbours).
+ */
+#ifndef KV_VMM_CONTROL_CONTROL_H
+#define KV_VMM_CONTROL_CONTROL_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+struct machine;
+struct control;
+
+/* Listens on path (bound before the jail), or takes the listening descriptor fd when path is NULL.
+ */
+int control_create(struct machine *machine, const char *path, int fd, struct kv_error *err);
+void control_free(struct control *control);
+
+/* To every client that negotiated; takes event over. Control thread. */
+void control_broadcast(struct control *control, json_t *event);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Privilege is given away in two steps: jail_fork() right at the start, while
+ * there is one thread and nothing is open, makes the namespaces that need a
+ * new process; jail_enter(), when everything is open, gives the rest away.
+ * Afterwards thread_start() filters each new thread's system calls by its kind.
+ */
+#ifndef KV_VMM_JAIL_JAIL_H
+#define KV_VMM_JAIL_JAIL_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+/* Only the child returns (0); the parent waits for it and ends with its status. Where the host
+ * forbids namespaces: as root an error, else 0 with less jail, logged. */
+int jail_fork(struct kv_error *err);
+
+/* No new privileges, empty root, no capabilities, Landlock, system-call filters. */
+int jail_enter(struct kv_error *err);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A virtual CPU: its thread, its run loop over KVM_RUN, and how others get it
+ * out of the guest. x86 registers and CPUID are set up in x86/.
+ */
+#ifndef KV_VMM_KVM_VCPU_H
+#define KV_VMM_KVM_VCPU_H
+
+#include <jansson.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "vmm/bus.h"
+
+struct machine;
+
+#define VCPU_EXIT_REASONS 48
+
+struct vcpu {
+    struct machine *machine;
+    unsigned index; /* also the APIC ID's source, see x86/cpuid.h */
+    int fd;
+    struct kvm_run *run;
+    pthread_t thread;
+    atomic_int tid; /* of the thread, for pinning; 0 before it runs */
+    bool started;
+    struct bus_cache pio_cache, mmio_cache;
+    /* Counters; written by the vCPU's thread only. */
+    atomic_uint_fast64_t exits[VCPU_EXIT_REASONS];
+};
+
+/* Creates the machine's vCPUs (descriptors and mappings, no threads). */
+int vcpu_create_all(struct machine *machine, struct kv_error *err);
+void vcpu_destroy_all(struct machine *machine);
+
+/* Starts the threads; they wait until vcpu_resume_all(). */
+int vcpu_start_all(struct machine *machine, struct kv_error *err);
+/* Ends and joins them. */
+void vcpu_stop_all(struct machine *machine);
+
+/* Control thread: all vCPUs out of KVM_RUN and out of handlers when it returns / on their way. */
+void vcpu_pause_all(struct machine *machine);
+void vcpu_resume_all(struct machine *machine);
+
+/* The registers and the bytes at the instruction pointer, for logs and the control socket; the
+ * vCPU is paused or it is its own thread. Caller owns the object. */
+json_t *vcpu_describe(struct vcpu *vcpu);
+
+const char *vcpu_exit_name(unsigned reason);
+
+#endif

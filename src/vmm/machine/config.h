@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a machine is to be: the scalar options in one struct, described by one
+ * table, and the devices as parsed configurations of their classes in the order
+ * given. Filled by the command line and by --config (JSON, the same names).
+ */
+#ifndef KV_VMM_MACHINE_CONFIG_H
+#define KV_VMM_MACHINE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/options.h"
+
+struct device_class;
+
+struct device_config {
+    const struct device_class *class;
+    void *config; /* class->config_size bytes, owned */
+};
+
+/* Memory options (--memory size=,...). */
+struct memory_config {
+    uint64_t size;          /* bytes; multiple of 1 MiB, at least 2 MiB, 64 MiB for Linux */
+    bool prealloc;          /* touch every page before the start */
+    int hugepages;          /* enum memory_hugepages */
+    uint64_t hugepage_size; /* 2 MiB or 1 GiB; for explicit huge pages */
+    bool shared;            /* always mapped shared; kept for the option's sake */
+    char *host_nodes;       /* NUMA nodes to bind to, "0-1,3"; NULL: none */
+    int policy;             /* enum memory_policy */
+};
+
+enum memory_hugepages {
+    HUGEPAGES_TRANSPARENT, /* madvise(MADV_HUGEPAGE) */
+    HUGEPAGES_OFF,         /* madvise(MADV_NOHUGEPAGE) */
+    HUGEPAGES_EXPLICIT,    /* MFD_HUGETLB */
+};
+
+enum memory_policy {
+    MEMORY_POLICY_DEFAULT,
+    MEMORY_POLICY_BIND,
+    MEMORY_POLICY_INTERLEAVE,
+    MEMORY_POLICY_PREFERRED,
+};
+
+/* Virtual CPUs (--cpus count=,sockets=,cores=,threads=). */
+struct cpus_config {
+    uint64_t count;
+    uint64_t sockets, dies, cores, threads; /* 0: chosen so that the product is count */
+};
+
+/* A guest NUMA node (--numa). */
+struct numa_config {
+    char *cpus; /* "0-1" */
+    uint64_t memory;
+};
+#define NUMA_NODES_MAX 16
+
+struct machine_config {
+    char *name;
+    char *uuid;
+    struct memory_config memory;
+    struct cpus_config cpus;
+    unsigned numa_count;
+    struct numa_config numa[NUMA_NODES_MAX];
+
+    char *kernel, *initrd, *cmdline; /* paths; cmdline text */
+    int kernel_fd, initrd_fd;        /* inherited instead of a path; -1: none */
+
+    bool paused;        /* start stopped (-S) */
+    bool no_reboot;     /* a guest's reset ends the process */
+    bool no_shutdown;   /* a guest's power-off leaves the process, stopped */
+    int on_panic;       /* enum panic_action */
+    uint64_t iothreads; /* number of I/O threads */
+    char *vmgenid;      /* UUID or "auto"; NULL: auto */
+    bool jail;          /* --no-jail clears it */
+
+    unsigned device_count;
+    struct device_config *devices;
+};
+
+enum panic_action {
+    PANIC_SHUTDOWN,
+    PANIC_PAUSE,
+    PANIC_NONE,
+};
+
+void machine_config_init(struct machine_config *config);
+void machine_config_free(struct machine_config *config);
+
+/* Appends a device; takes config over. 0 or -errno with err filled. */
+int machine_config_add_device(struct machine_config *config, const struct device_class *class,
+                              void *device, struct kv_error *err);
+
+/* Checks what no single option can: sizes, counts, contradictions; fills in what was left to
+ * choose (topology). */
+int machine_config_check(struct machine_config *config, struct kv_error *err);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A virtio device (virtio 1.2) without its transport. The device's file gives
+ * features, configuration space and operations; the transport (virtio_pci.c)
+ * negotiates, and carries kicks in and interrupts out. Nothing here knows KVM,
+ * so that tests and fuzzers run devices on fake memory.
+ *
+ * Threads: a queue is touched only by the loop it is assigned to. Register
+ * writes arrive on vCPU threads under the transport's lock; starting and
+ * stopping is handed over to the loops and waited for.
+ */
+#ifndef KV_VMM_VIRTIO_VIRTIO_H
+#define KV_VMM_VIRTIO_VIRTIO_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "vmm/device.h"
+#include "vring/virtqueue.h"
+
+struct virtio_device;
+
+struct virtio_queue {
+    struct virtqueue ring;
+    struct virtio_device *device;
+    unsigned index;
+    uint16_t size_max; /* what the device offers */
+    struct loop *loop; /* whose thread serves it; set by the device before it is plugged */
+    int kick_fd;       /* eventfd that a guest's doorbell signals; the transport's */
+    struct loop_source kick;
+    atomic_bool active; /* between start and stop */
+    /* Counters for metrics; written by the loop's thread. */
+    atomic_uint_fast64_t kicks, interrupts;
+};
+
+struct virtio_device_ops {
+    uint16_t device_id; /* virtio 1.2 chapter 5 */
+    /* Bytes of configuration space were written by the driver (copied into dev->config where the
+     * device allows it by doing so). Register side. */
+    void (*config_write)(struct virtio_device *dev, unsigned offset, const void *data,
+                         unsigned len);
+    /* May refresh dev->config before the driver reads. */
+    void (*config_read)(struct virtio_device *dev);
+    /* DRIVER_OK: features are final, the rings of ready queues are started. On the loop of queue 0.
+     * 0, or -errno: the device goes to NEEDS_RESET. */
+    int (*start)(struct virtio_device *dev);
+    /* Reset, quiesce or removal: returns once nothing is in flight; chains that were popped are
+     * pushed or unpopped. On the loop of queue 0; loops of other queues no longer deliver kicks. */
+    void (*stop)(struct virtio_device *dev);
+    /* The driver kicked the queue (or the machine resumed). On the queue's loop. */
+    void (*kick)(struct virtio_device *dev, struct virtio_queue *queue);
+    /* Forget what the driver set up; features were un-negotiated. After stop. May be NULL. */
+    void (*reset)(struct virtio_device *dev);
+    /* Device-specific part of the state, may be NULL. */
+    json_t *(*save)(struct virtio_device *dev);
+    int (*load)(struct virtio_device *dev, const json_t *state, struct kv_error *err);
+    void (*metrics)(struct virtio_device *dev, json_t *out);
+    /* Frees the struct around dev. */
+    void (*free)(struct virtio_device *dev);
+};
+
+/* What the transport does for the device. Any thread. */
+struct virtio_transport_ops {
+    void (*queue_interrupt)(void *opaque, struct virtio_queue *queue);
+    void (*config_interrupt)(void *opaque);
+    /* An eventfd that interrupts for the queue (vhost, vhost-user), or -1. */
+    int (*queue_interrupt_fd)(void *opaque, struct virtio_queue *queue);
+};
+
+struct virtio_device {
+    const struct virtio_device_ops *ops;
+    const char *name;        /* "virtio-blk" */
+    struct machine *machine; /* NULL in tests */
+    struct guest_mem *mem;
+    uint64_t features;        /* offered, VIRTIO_F_* of the transport included */
+    uint64_t driver_features; /* acknowledged */
+    void *config;             /* device configuration space, little-endian */
+    unsigned config_size;
+    atomic_uint config_generation;
+    unsigned queue_count;
+    struct virtio_queue *queues;
+    bool running; /* DRIVER_OK and not quiesced */
+    atomic_bool needs_reset;
+
+    const struct virtio_transport_ops *transport;
+    void *transport_opaque;
+    atomic_uint status; /* device status register (2.1) */
+};
+
+/* Allocates queues of the given sizes; all served by loop (may be changed per queue afterwards).
+ * Offers VERSION_1, RING_PACKED, EVENT_IDX, INDIRECT_DESC and ORDER-related bits besides
+ * features. */
+int virtio_device_init(struct virtio_device *dev, const struct virtio_device_ops *ops,
+                       const char *name, uint64_t features, void *config, unsigned config_size,
+                       unsigned queue_count, const uint16_t *queue_sizes, struct guest_mem *mem,
+                       struct loop *loop, struct kv_error *err);
+void virtio_device_destroy(struct virtio_device *dev);
+
+static inline bool virtio_has(const struct virtio_device *dev, unsigned feature_bit)
+{
+    return dev->driver_features >> feature_bit & 1;
+}
+
+/* For the device, on the queue's loop: interrupts if the driver wants one. */
+void virtio_queue_notify(struct virtio_queue *queue);
+
+/* The configuration space changed: generation up, interrupt. Any thread. */
+void virtio_config_changed(struct virtio_device *dev);
+
+/* DEVICE_NEEDS_RESET (2.1.1): logs the reason once, interrupts. Nothing is served until a reset.
+ * Any thread. virtio_queue_broken() does it when the ring says it is broken. */
+void virtio_fail(struct virtio_device *dev, const char *reason);
+bool virtio_queue_broken(struct virtio_queue *queue);
+
+/*
+ * The transport's side (virtio_pci.c, tests, fuzzers). Start: sets up the
+ * rings that are marked ready, adds the kick sources, calls ops->start.
+ * Stop: the opposite, waits. Kicks are delivered by writing kick_fd.
+ */
+int virtio_device_start(struct virtio_device *dev, const bool *queue_ready);
+void virtio_device_stop(struct virtio_device *dev);
+/* Stop, ops->reset, and all negotiated state cleared. */
+void virtio_device_reset(struct virtio_device *dev);
+/* Kicks every active queue: after resume, requests may be waiting. */
+void virtio_device_kick_all(struct virtio_device *dev);
+
+/* Puts the device behind a PCI function and plugs that; the function owns dev from then on, also
+ * when it fails. id NULL: made from the name. slot -1: first free. */
+int virtio_pci_create(struct machine *machine, struct virtio_device *dev, const char *id, int slot,
+                      struct kv_error *err);
+
+#endif

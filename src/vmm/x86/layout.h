@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest-physical addresses, ports and interrupt numbers of the machine: shaped
+ * like q35 so that stock firmware finds things where it expects them.
+ */
+#ifndef KV_VMM_X86_LAYOUT_H
+#define KV_VMM_X86_LAYOUT_H
+
+#include "base/util.h"
+
+/* Memory below 4 GiB: all of it up to 2.75 GiB, else 2 GiB and the rest from 4 GiB on. */
+#define LAYOUT_LOW_MAX UINT64_C(0xb0000000)
+#define LAYOUT_LOW_SPLIT UINT64_C(0x80000000)
+#define LAYOUT_HIGH_BASE UINT64_C(0x100000000)
+
+#define LAYOUT_ECAM_BASE UINT64_C(0xb0000000)
+#define LAYOUT_ECAM_SIZE MIB(256) /* buses 0 to 255 */
+#define LAYOUT_MMIO32_BASE UINT64_C(0xc0000000)
+#define LAYOUT_MMIO32_END UINT64_C(0xfe000000)
+#define LAYOUT_IOAPIC_BASE UINT64_C(0xfec00000)
+#define LAYOUT_LAPIC_BASE UINT64_C(0xfee00000)
+/* KVM's own pages on Intel: identity map (1 page) and TSS (3 pages). */
+#define LAYOUT_IDENTITY_MAP UINT64_C(0xfeffc000)
+#define LAYOUT_TSS UINT64_C(0xfeffd000)
+/* 64-bit BARs: from the first 1 GiB boundary behind memory, at least here. */
+#define LAYOUT_MMIO64_MIN UINT64_C(0x800000000)
+#define LAYOUT_MMIO64_SIZE GIB(32)
+
+#define LAYOUT_PCI_IO_BASE 0xc000
+#define LAYOUT_PCI_IO_END 0x10000
+
+/* First megabyte, when Linux is booted directly. */
+#define LAYOUT_GDT 0x500
+#define LAYOUT_PVH_INFO 0x6000
+#define LAYOUT_ZERO_PAGE 0x7000
+#define LAYOUT_BOOT_STACK 0x8ff0
+#define LAYOUT_PAGE_TABLES 0x9000 /* PML4, PDPT, then page directories */
+#define LAYOUT_CMDLINE 0x20000
+#define LAYOUT_CMDLINE_MAX 0x10000
+#define LAYOUT_EBDA 0x9fc00
+#define LAYOUT_ACPI_BASE 0xe0000 /* RSDP and tables */
+#define LAYOUT_ACPI_SIZE 0x20000
+#define LAYOUT_KERNEL 0x100000
+
+/* Ports. */
+#define PORT_I8042_DATA 0x60
+#define PORT_I8042_COMMAND 0x64
+#define PORT_RTC 0x70
+#define PORT_DEBUG_E9 0xe9
+#define PORT_COM1 0x3f8
+#define PORT_COM2 0x2f8
+#define PORT_COM3 0x3e8
+#define PORT_COM4 0x2e8
+#define PORT_DEBUGCON 0x402
+#define PORT_PVPANIC 0x505
+#define PORT_PM_BASE 0x600 /* PM1 event 0x600, control 0x604, timer 0x608 */
+#define PORT_PM1_EVENT 0x600
+#define PORT_PM1_CONTROL 0x604
+#define PORT_PM_TIMER 0x608
+#define PORT_GPE0 0x620 /* 16 bytes: 64 status bits, 64 enable bits */
+#define GPE0_BYTES 16
+#define PORT_PCI_CONFIG_ADDRESS 0xcf8
+#define PORT_RESET 0xcf9
+#define PORT_PCI_CONFIG_DATA 0xcfc
+
+/* GPE0 status bits. */
+#define GPE_VMGENID 5
+
+/* GSIs. */
+#define GSI_COM2 3
+#define GSI_COM1 4
+#define GSI_RTC 8
+#define GSI_SCI 9
+#define GSI_PCI_FIRST 16 /* 8 of them, INTA of slot n is 16 + n % 8 */
+#define GSI_IOAPIC_PINS 24
+
+#endif

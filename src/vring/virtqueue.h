@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The device's side of a virtqueue, split (virtio 1.2, 2.7) or packed (2.8),
+ * with indirect descriptors and event index. The other side is hostile: each
+ * index, length, flag and address is checked, and shared memory is read once.
+ * A rule broken by the driver makes the queue `broken`: nothing is popped any
+ * more until the queue is stopped.
+ *
+ * A queue belongs to the one thread that pops and pushes.
+ */
+#ifndef KV_VRING_VIRTQUEUE_H
+#define KV_VRING_VIRTQUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/error.h"
+#include "vring/guest_mem.h"
+
+#define VIRTQUEUE_SIZE_MAX 32768 /* split: power of two; 2.7 */
+
+/* One request: the buffers of a descriptor chain, device-readable first (2.7.4.2). */
+struct virtqueue_chain {
+    uint16_t id;         /* split: head index; packed: buffer id */
+    uint16_t ring_slots; /* packed: descriptors of the ring that it takes */
+    unsigned out_count;  /* iov[0 .. out_count): the device reads */
+    unsigned in_count;   /* iov[out_count .. out_count + in_count): the device writes */
+    uint64_t out_bytes, in_bytes;
+    unsigned iov_max;  /* set by the caller before virtqueue_pop() */
+    struct iovec *iov; /* the caller's array */
+};
+
+struct virtqueue {
+    struct guest_mem *mem;
+    /* Set by the transport before the start. */
+    uint16_t size;
+    bool packed, event_idx;
+    bool in_order;       /* VIRTIO_F_IN_ORDER was negotiated */
+    uint64_t desc_gpa;   /* split: descriptor table; packed: descriptor ring */
+    uint64_t driver_gpa; /* split: available ring; packed: driver event suppression */
+    uint64_t device_gpa; /* split: used ring; packed: device event suppression */
+
+    /* Own state; read by tests and for saving. */
+    bool started, broken;
+    const char *broken_reason;    /* static text */
+    void *desc, *driver, *device; /* host addresses of the three areas */
+    uint16_t last_avail;          /* split: next available index; packed: next slot */
+    uint16_t used_idx;            /* split: next used index; packed: next used slot */
+    bool avail_wrap, used_wrap;   /* packed wrap counters */
+    uint16_t signalled_used;      /* used_idx at the last notification decision */
+    bool signalled_wrap, signalled_valid;
+    bool notify_disabled;
+    uint16_t inflight; /* popped and not pushed yet */
+};
+
+/* Maps the rings and starts from index 0 (or from the state set with virtqueue_set_state()).
+ * -EINVAL with a reason when size, alignment or an address is wrong. */
+int virtqueue_start(struct virtqueue *vq, struct guest_mem *mem, struct kv_error *err);
+
+/* Forgets the rings; the addresses and the size stay. Nothing may be in flight. */
+void virtqueue_stop(struct virtqueue *vq);
+
+/*
+ * Takes the next chain. 1: got one; 0: none; -EPROTO: the driver broke a rule
+ * (the queue is broken from now on). A chain with more segments than iov_max
+ * breaks the queue too, so give at least as many as the device's limit says.
+ */
+int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
+
+/* Undoes the last pop (nothing was pushed since); the chain comes again. */
+void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain);
+
+/* Gives a chain back with how many bytes were written into its in-buffers; marks them dirty. */
+void virtqueue_push(struct virtqueue *vq, const struct virtqueue_chain *chain, uint32_t written);
+
+/* True when the driver wants an interrupt for what was pushed since the last time it was asked
+ * (2.7.7, 2.8.10). Contains the barrier. */
+bool virtqueue_should_interrupt(struct virtqueue *vq);
+
+/* Tells the driver not to kick, or to kick again; virtqueue_enable_kick() returns true when chains
+ * arrived meanwhile, so the caller goes round once more. */
+void virtqueue_disable_kick(struct virtqueue *vq);
+bool virtqueue_enable_kick(struct virtqueue *vq);
+
+/* True when nothing is waiting. */
+bool virtqueue_empty(struct virtqueue *vq);
+
+/* Breaks the queue with a static reason (a device found a malformed request). */
+void virtqueue_break(struct virtqueue *vq, const char *reason);
+
+/* Positions for save/restore and vhost: split: available index in the low 16 bits; packed:
+ * available index and wrap in the low, used in the high 16 bits (as vhost-user's GET_VRING_BASE).
+ */
+uint32_t virtqueue_get_state(const struct virtqueue *vq);
+void virtqueue_set_state(struct virtqueue *vq, uint32_t state);
+
+/* Copies between a chain's buffers and flat memory, at an offset; they return how many bytes. */
+size_t virtqueue_read_out(const struct virtqueue_chain *chain, size_t offset, void *data,
+                          size_t len);
+size_t virtqueue_write_in(const struct virtqueue_chain *chain, size_t offset, const void *data,
+                          size_t len);
+
+#endif
