@@ -61,12 +61,16 @@ int parse_size(const char *text, uint64_t *out)
         return -EINVAL;
     if (__builtin_mul_overflow(whole, UINT64_C(1) << shift, &scaled))
         return -ERANGE;
-    uint64_t unit = UINT64_C(1) << shift;
-    for (uint64_t place = unit / 10; fraction && place && isdigit((unsigned char)*fraction);
-         fraction++, place /= 10) {
-        if (__builtin_add_overflow(scaled, place * (uint64_t)(*fraction - '0'), &scaled))
-            return -ERANGE;
+    uint64_t numerator = 0, denominator = 1;
+    for (; fraction && isdigit((unsigned char)*fraction); fraction++) {
+        if (denominator > UINT64_C(1000000000000000))
+            continue; /* digits beyond the fifteenth are below a byte */
+        numerator = numerator * 10 + (uint64_t)(*fraction - '0');
+        denominator *= 10;
     }
+    uint64_t part = (uint64_t)(((unsigned __int128)numerator << shift) / denominator);
+    if (__builtin_add_overflow(scaled, part, &scaled))
+        return -ERANGE;
     *out = scaled;
     return 0;
 }
