@@ -31,7 +31,9 @@ def folder():
 @contextlib.contextmanager
 def locked(name):
     """Hold the lock of one cache entry; others that want to make it wait here."""
-    with open(os.path.join(folder(), name + ".lock"), "w") as lock:
+    locks = os.path.join(folder(), "locks")
+    os.makedirs(locks, exist_ok=True)
+    with open(os.path.join(locks, name), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
