@@ -68,11 +68,17 @@ void virtqueue_stop(struct virtqueue *vq);
  */
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
-/* Undoes the last pop (nothing was pushed since); the chain comes again. */
+/* Undoes the last pop that was not undone yet; the chain comes again. Chains popped before it may
+ * have been pushed meanwhile. */
 void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain);
 
 /* Gives a chain back with how many bytes were written into its in-buffers; marks them dirty. */
 void virtqueue_push(struct virtqueue *vq, const struct virtqueue_chain *chain, uint32_t written);
+
+/* The same for several chains, in order; the driver sees all of them or none. A received frame
+ * spread over merged buffers needs that (5.1.6.4). */
+void virtqueue_push_many(struct virtqueue *vq, const struct virtqueue_chain *chains,
+                         const uint32_t *written, unsigned count);
 
 /* True when the driver wants an interrupt for what was pushed since the last time it was asked
  * (2.7.7, 2.8.10). Contains the barrier. */
