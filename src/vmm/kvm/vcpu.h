@@ -28,6 +28,7 @@ struct vcpu {
     pthread_t thread;
     atomic_int tid; /* of the thread, for pinning; 0 before it runs */
     bool started;
+    bool powered; /* x86_vcpu_reset() ran before: the registers may hold anything */
     struct bus_cache pio_cache, mmio_cache;
     /* Counters; written by the vCPU's thread only. */
     atomic_uint_fast64_t exits[VCPU_EXIT_REASONS];

@@ -25,6 +25,7 @@
 #include "vmm/machine/config.h"
 #include "vmm/machine/memory.h"
 #include "vmm/pci/pci.h"
+#include "vmm/x86/x86.h"
 #include "vring/guest_mem.h"
 
 struct vcpu;
@@ -75,6 +76,7 @@ struct machine {
     unsigned next_iothread; /* round robin for machine_pick_iothread() */
     unsigned vcpu_count;
     struct vcpu *vcpus;
+    struct x86 x86;
 
     enum run_state state; /* control thread writes; others read with machine_state() */
     atomic_int state_shared;

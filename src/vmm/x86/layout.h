@@ -40,6 +40,10 @@
 #define LAYOUT_EBDA 0x9fc00
 #define LAYOUT_ACPI_BASE 0xe0000 /* RSDP and tables */
 #define LAYOUT_ACPI_SIZE 0x20000
+#define LAYOUT_RSDP LAYOUT_ACPI_BASE
+#define LAYOUT_VMGENID (LAYOUT_ACPI_BASE + 0x28) /* 16 bytes, written by their device alone */
+#define LAYOUT_FACS (LAYOUT_ACPI_BASE + 0x40)
+#define LAYOUT_ACPI_TABLES (LAYOUT_ACPI_BASE + 0x80)
 #define LAYOUT_KERNEL 0x100000
 
 /* Ports. */
@@ -56,6 +60,7 @@
 #define PORT_PM_BASE 0x600 /* PM1 event 0x600, control 0x604, timer 0x608 */
 #define PORT_PM1_EVENT 0x600
 #define PORT_PM1_CONTROL 0x604
+#define PM1_SLP_TYP_S5 5 /* SLP_TYP in PM1 control that means off */
 #define PORT_PM_TIMER 0x608
 #define PORT_GPE0 0x620 /* 16 bytes: 64 status bits, 64 enable bits */
 #define GPE0_BYTES 16

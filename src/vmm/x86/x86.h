@@ -6,10 +6,12 @@
 #ifndef KV_VMM_X86_X86_H
 #define KV_VMM_X86_X86_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
 
+struct kvm_cpuid2;
 struct machine;
 struct vcpu;
 
@@ -21,6 +23,15 @@ struct x86_boot {
         X86_BOOT_PVH,          /* 32-bit, ebx = struct hvm_start_info */
     } protocol;
     uint64_t entry;
+};
+
+/* What this folder keeps in a machine; all zero at first, freed by x86_close_images(). Control
+ * thread. */
+struct x86 {
+    struct x86_boot boot;
+    bool loaded;              /* memory held images before: what must be zero needs clearing */
+    struct kvm_cpuid2 *cpuid; /* of the machine; each vCPU adds its APIC ID */
+    unsigned cpuid_allocated; /* entries there is room for */
 };
 
 /* Loads kernel, initrd, command line and ACPI tables into guest memory; at power-on and at every
