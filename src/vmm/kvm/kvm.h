@@ -24,7 +24,6 @@ struct kvm {
     struct kvm_irq_routing *routing; /* under route_lock */
     unsigned routing_capacity;
     unsigned gsi_next; /* first GSI for MSI routes that was never used */
-    bool has_irqfd_resample;
 };
 
 /* fd -1: opens /dev/kvm; else takes the descriptor over. Creates the VM with its in-kernel

@@ -29,9 +29,21 @@ struct vcpu {
     atomic_int tid; /* of the thread, for pinning; 0 before it runs */
     bool started;
     bool powered; /* x86_vcpu_reset() ran before: the registers may hold anything */
+    /* Under the machine's vcpu_control.lock. */
+    bool parked;   /* waits outside the guest */
+    bool held;     /* stays parked until a reset, whatever the others do */
+    unsigned seen; /* last synchronization it took part in */
     struct bus_cache pio_cache, mmio_cache;
     /* Counters; written by the vCPU's thread only. */
     atomic_uint_fast64_t exits[VCPU_EXIT_REASONS];
+};
+
+/* How the control thread gets vCPUs out of the guest; one for the machine. */
+struct vcpu_control {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool paused, stopping;
+    unsigned synchronization; /* counts up; a vCPU that saw it was outside its handlers */
 };
 
 /* Creates the machine's vCPUs (descriptors and mappings, no threads). */
@@ -46,6 +58,17 @@ void vcpu_stop_all(struct machine *machine);
 /* Control thread: all vCPUs out of KVM_RUN and out of handlers when it returns / on their way. */
 void vcpu_pause_all(struct machine *machine);
 void vcpu_resume_all(struct machine *machine);
+
+/* Waits until every vCPU was outside its handlers once. Not from a vCPU thread. */
+void vcpu_synchronize_all(struct machine *machine);
+
+/* The vCPU whose thread this is goes no further after the current exit, until a reset or a resume
+ * with vcpu_release_all(). Does nothing on other threads. */
+void vcpu_hold_current(void);
+void vcpu_release_all(struct machine *machine);
+
+/* Paused machine: an NMI to every vCPU. 0 or -errno. */
+int vcpu_inject_nmi_all(struct machine *machine);
 
 /* The registers and the bytes at the instruction pointer, for logs and the control socket; the
  * vCPU is paused or it is its own thread. Caller owns the object. */

@@ -22,13 +22,13 @@
 #include "vmm/device.h"
 #include "vmm/irq.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/kvm/vcpu.h"
 #include "vmm/machine/config.h"
 #include "vmm/machine/memory.h"
 #include "vmm/pci/pci.h"
 #include "vmm/x86/x86.h"
 #include "vring/guest_mem.h"
 
-struct vcpu;
 struct control;
 
 /* QEMU's names in QMP's RunState; run_state_name() gives the text. */
@@ -77,6 +77,7 @@ struct machine {
     unsigned vcpu_count;
     struct vcpu *vcpus;
     struct x86 x86;
+    struct vcpu_control vcpu_control;
 
     enum run_state state; /* control thread writes; others read with machine_state() */
     atomic_int state_shared;
@@ -88,7 +89,8 @@ struct machine {
     pthread_mutex_t events_lock;
     json_t *events; /* emitted and not sent yet; under events_lock */
     struct loop_work events_work;
-    pthread_mutex_t irq_lock; /* ACPI and other shared lines */
+    struct loop_source signals; /* signalfd: SIGTERM, SIGINT */
+    int signal_fd;
 
     /* Hooks of platform devices that others reach by name; set by their create functions. */
     struct {
