@@ -33,6 +33,12 @@ static void pci_msi_disconnect(void *opaque, int gsi, int eventfd)
     kvm_msi_disconnect(&machine->kvm, gsi, eventfd);
 }
 
+static void pci_msi_release(void *opaque, int gsi)
+{
+    struct machine *machine = opaque;
+    kvm_msi_release(&machine->kvm, gsi);
+}
+
 static void pci_msi_send(void *opaque, uint64_t address, uint32_t data)
 {
     struct machine *machine = opaque;
@@ -51,12 +57,19 @@ static int pci_ioeventfd(void *opaque, bool add, uint64_t address, int eventfd)
     return kvm_ioeventfd(&machine->kvm, add, false, address, 0, eventfd);
 }
 
+static void pci_reset_machine(void *opaque)
+{
+    machine_request(opaque, REQUEST_GUEST_RESET);
+}
+
 static const struct pci_platform_ops pci_platform = {
     .msi_connect = pci_msi_connect,
     .msi_disconnect = pci_msi_disconnect,
+    .msi_release = pci_msi_release,
     .msi_send = pci_msi_send,
     .set_line = set_line,
     .ioeventfd = pci_ioeventfd,
+    .reset = pci_reset_machine,
 };
 
 struct irq_line machine_irq_line(struct machine *machine, unsigned gsi)
@@ -66,17 +79,9 @@ struct irq_line machine_irq_line(struct machine *machine, unsigned gsi)
 
 static void place_pci_windows(struct machine *machine)
 {
-    struct pci_bus *pci = &machine->pci;
     uint64_t above = ALIGN_UP(guest_mem_end(&machine->mem), GIB(1));
-
-    pci->ecam_base = LAYOUT_ECAM_BASE;
-    pci->ecam_size = LAYOUT_ECAM_SIZE;
-    pci->mmio32_base = pci->mmio32_next = LAYOUT_MMIO32_BASE;
-    pci->mmio32_end = LAYOUT_MMIO32_END;
-    pci->mmio64_base = pci->mmio64_next = MAX(above, LAYOUT_MMIO64_MIN);
-    pci->mmio64_end = pci->mmio64_base + LAYOUT_MMIO64_SIZE;
-    pci->io_base = pci->io_next = LAYOUT_PCI_IO_BASE;
-    pci->io_end = LAYOUT_PCI_IO_END;
+    machine->pci.mmio64_base = MAX(above, LAYOUT_MMIO64_MIN);
+    machine->pci.mmio64_end = machine->pci.mmio64_base + LAYOUT_MMIO64_SIZE;
 }
 
 static int create_iothreads(struct machine *machine, struct kv_error *err)
@@ -285,6 +290,7 @@ void machine_free(struct machine *machine)
         close(machine->signal_fd);
     if (machine->loop.epoll_fd >= 0)
         loop_destroy(&machine->loop);
+    pci_bus_destroy(&machine->pci);
     bus_destroy(&machine->pio);
     bus_destroy(&machine->mmio);
     json_decref(machine->events);

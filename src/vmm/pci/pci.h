@@ -6,12 +6,16 @@
  * 6.8.2), plus a table of operations.
  *
  * Config space of one device is under its lock; operations are called with the
- * lock held on a vCPU thread.
+ * lock held on a vCPU thread. What interrupts need is under irq_lock instead, a
+ * leaf lock: an I/O thread may raise an interrupt while a vCPU holds the
+ * device's lock and waits for that very thread.
  */
 #ifndef KV_VMM_PCI_PCI_H
 #define KV_VMM_PCI_PCI_H
 
+#include <jansson.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,6 +24,7 @@
 #include "vmm/device.h"
 
 #define PCI_SLOTS 32
+#define PCI_SLOT_LPC 31   /* kept free: where q35 firmware looks for the ICH9's LPC bridge */
 #define PCI_FUNCTIONS 256 /* devfn values of one bus */
 #define PCI_CONFIG_SIZE 256
 #define PCI_BARS 6
@@ -32,13 +37,20 @@ struct pci_platform_ops {
      * afterwards; call again with it to change the message. 0 or -errno. */
     int (*msi_connect)(void *opaque, int *gsi, int eventfd, uint64_t address, uint32_t data);
     void (*msi_disconnect)(void *opaque, int gsi, int eventfd);
+    /* The route is no longer needed (it is disconnected by then). May be NULL. */
+    void (*msi_release)(void *opaque, int gsi);
     /* Delivers one message now. */
     void (*msi_send)(void *opaque, uint64_t address, uint32_t data);
     /* Drives a level-triggered line. */
     void (*set_line)(void *opaque, unsigned gsi, bool high);
     /* A guest's write of any value and width to address signals eventfd (add) or no longer does. */
     int (*ioeventfd)(void *opaque, bool add, uint64_t address, int eventfd);
+    /* The guest asked for a reset through port 0xcf9. May be NULL. */
+    void (*reset)(void *opaque);
 };
+
+/* What msix_changed says when it means every vector. */
+#define PCI_MSIX_ALL (~0u)
 
 struct pci_device;
 
@@ -49,7 +61,7 @@ struct pci_device_ops {
     void (*config_read)(struct pci_device *dev, unsigned offset, unsigned len);
     /* A BAR became visible at address, or went away (mapped false). */
     void (*bar_changed)(struct pci_device *dev, unsigned bar, bool mapped, uint64_t address);
-    /* A vector was (un)masked or its message changed, or all were switched on or off. */
+    /* A vector was (un)masked or its message changed, or all of them (PCI_MSIX_ALL). */
     void (*msix_changed)(struct pci_device *dev, unsigned vector);
 };
 
@@ -58,17 +70,19 @@ struct pci_bar {
     bool io, is_64bit, prefetchable;
     const struct bus_ops *ops;
     void *opaque;
+    uint64_t initial; /* where it was placed when it was plugged; reset brings it back there */
     bool mapped;
     uint64_t address; /* while mapped */
 };
 
+/* Under irq_lock. */
 struct pci_msix_vector {
     uint64_t address;
     uint32_t data, control; /* control bit 0: masked */
-    bool pending;
-    int gsi;     /* KVM route, -1 before the first connection */
-    int eventfd; /* -1 before pci_msix_eventfd() */
-    bool connected;
+    bool pending;           /* raised while masked; the eventfd's count may say so too */
+    int gsi;                /* KVM route, -1 before the first connection */
+    int eventfd;            /* made by pci_msix_init(), constant */
+    atomic_bool connected;  /* the kernel delivers what is written to eventfd */
 };
 
 struct pci_msix {
@@ -82,10 +96,11 @@ struct pci_bus;
 
 struct pci_device {
     struct device device;
-    struct pci_bus *bus; /* NULL while not plugged */
+    struct pci_bus *bus; /* NULL while not plugged; changed under both locks */
     uint8_t devfn;
     const struct pci_device_ops *ops;
     pthread_mutex_t lock; /* recursive */
+    pthread_mutex_t irq_lock;
     uint8_t config[PCI_CONFIG_SIZE];
     uint8_t write_mask[PCI_CONFIG_SIZE]; /* bits a guest may change */
     uint8_t clear_mask[PCI_CONFIG_SIZE]; /* bits that a written 1 clears */
@@ -93,7 +108,9 @@ struct pci_device {
     unsigned last_cap;
     struct pci_bar bars[PCI_BARS];
     struct pci_msix msix;
-    bool intx_high;
+    /* Under irq_lock: what the device asks for, whether the command register forbids it, and what
+     * the line was told. */
+    bool intx_high, intx_disabled, intx_driven;
 };
 
 struct pci_identity {
@@ -103,6 +120,8 @@ struct pci_identity {
     bool intx; /* has interrupt pin A */
 };
 
+#define PCI_INTX_LINES 8
+
 struct pci_bus {
     struct bus *mmio, *pio;
     const struct pci_platform_ops *platform;
@@ -110,35 +129,56 @@ struct pci_bus {
     pthread_mutex_t lock;
     struct pci_device *devices[PCI_FUNCTIONS];
     uint32_t config_address; /* last value of port 0xcf8; under lock */
+    uint8_t reset_control;   /* port 0xcf9; under lock */
+    pthread_mutex_t intx_lock;
+    unsigned intx_users[PCI_INTX_LINES]; /* devices that hold the line high; under intx_lock */
     uint64_t ecam_base, ecam_size;
-    /* Windows that BARs are placed in at power-on, and how far they are used. */
-    uint64_t mmio32_base, mmio32_end, mmio32_next;
-    uint64_t mmio64_base, mmio64_end, mmio64_next;
-    uint64_t io_base, io_end, io_next;
+    /* Windows that BARs are placed in when they are plugged; ACPI's _CRS says the same. A guest may
+     * move a BAR within [mmio32_base, mmio32_limit), to mmio64_base and above, or to any port from
+     * 0x1000 on that nobody else has. */
+    uint64_t mmio32_base, mmio32_end, mmio32_limit;
+    uint64_t mmio64_base, mmio64_end;
+    uint64_t io_base, io_end;
 };
 
-/* The host bridge (00:00.0), the two ways into config space, and the windows as layout.h has them.
- * Puts its device into the machine's list. */
+/* The host bridge (00:00.0) and the two ways into config space, on the machine's bus. Puts its
+ * device into the machine's list. */
 struct machine;
 int pci_host_create(struct machine *machine, struct kv_error *err);
+
+/* ECAM and the windows are as layout.h has them; change them before anything is mapped. */
 void pci_bus_init(struct pci_bus *bus, struct bus *mmio, struct bus *pio,
                   const struct pci_platform_ops *platform, void *opaque);
+void pci_bus_destroy(struct pci_bus *bus);
+
+/* Maps ports 0xcf8 to 0xcff and, when ecam_size is not 0, the ECAM window. */
+int pci_bus_map_config(struct pci_bus *bus, struct kv_error *err);
 
 /* Interrupt of pin A of a slot: GSI 16 + slot % 8 in APIC mode, as the DSDT's _PRT says. */
 unsigned pci_intx_gsi(unsigned slot);
 
+/* Sets up everything but dev->device. */
 void pci_device_init(struct pci_device *dev, const struct pci_identity *identity,
                      const struct pci_device_ops *ops);
+/* After pci_unplug() and machine_synchronize(); frees what MSI-X holds too. */
+void pci_device_destroy(struct pci_device *dev);
 
 /* Before the device is plugged. */
 void pci_bar_init(struct pci_device *dev, unsigned bar, uint64_t size, bool is_64bit,
                   bool prefetchable, const struct bus_ops *ops, void *opaque);
 
+/* As pci_bar_init(), for ports: 16 to 256 of them. */
+void pci_bar_init_io(struct pci_device *dev, unsigned bar, uint32_t size, const struct bus_ops *ops,
+                     void *opaque);
+
 /* Appends a capability of len bytes (its first two are filled in); returns its offset. */
 unsigned pci_add_capability(struct pci_device *dev, uint8_t id, unsigned len);
 
+#define PCI_MSIX_ENTRY_SIZE 16
+
 /* MSI-X with count vectors; table and pending bits lie in bar at the given offsets, and the BAR's
- * own ops pass accesses there to pci_msix_read()/pci_msix_write(). 0 or -ENOMEM. */
+ * own ops pass accesses there to the functions below, with offsets relative to the table and to the
+ * pending bits. 0 or -errno. */
 int pci_msix_init(struct pci_device *dev, unsigned count, unsigned bar, uint32_t table_offset,
                   uint32_t pba_offset);
 void pci_msix_destroy(struct pci_device *dev);
@@ -146,18 +186,18 @@ uint64_t pci_msix_table_read(struct pci_device *dev, uint64_t offset, unsigned l
 void pci_msix_table_write(struct pci_device *dev, uint64_t offset, uint64_t value, unsigned len);
 uint64_t pci_msix_pba_read(struct pci_device *dev, uint64_t offset, unsigned len);
 
-/* Raises vector now, or when it is unmasked. Any thread. */
+/* Raises vector now, or when it is unmasked. Any thread; out of range does nothing. */
 void pci_msix_notify(struct pci_device *dev, unsigned vector);
 
 /* An eventfd whose writing raises vector; stays with the device. While the vector is masked or
  * MSI-X is off, writes are kept pending as the specification asks. -1 when out of range. */
 int pci_msix_eventfd(struct pci_device *dev, unsigned vector);
 
-/* Drives pin A (level). */
+/* Drives pin A (level). Any thread. */
 void pci_intx_set(struct pci_device *dev, bool high);
 
 /* Places the device at slot (or the first free one with -1), assigns its BARs and lets the guest
- * see it. Before the machine runs, and for hotplug. */
+ * see it. Before the machine runs, and for hotplug. 0, -EEXIST, -ENOSPC. */
 int pci_plug(struct pci_bus *bus, struct pci_device *dev, int slot, struct kv_error *err);
 void pci_unplug(struct pci_device *dev);
 

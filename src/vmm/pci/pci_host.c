@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host bridge at 00:00.0, as Intel's Q35 MCH shows itself (its datasheet,
+ * chapter 5: PCIEXBAR tells where ECAM lies). Created once by machine.c; the
+ * state of the bus itself is saved and reset with it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vmm/machine/machine.h"
+#include "vmm/pci/pci.h"
+#include "vmm/x86/layout.h"
+
+#define INTEL_VENDOR_ID 0x8086
+#define MCH_DEVICE_ID 0x29c0
+#define MCH_CLASS 0x060000 /* bridge, host */
+/* What virtual machines' own chipset functions carry. */
+#define SUBSYSTEM_VENDOR_ID 0x1af4
+#define SUBSYSTEM_ID 0x1100
+#define MCH_PCIEXBAR 0x60
+#define PCIEXBAR_ENABLE 0x1 /* size bits 0: 256 MiB, all 256 buses */
+
+static struct pci_device *to_pci(struct device *dev)
+{
+    return container_of(dev, struct pci_device, device);
+}
+
+static void bridge_reset(struct device *dev)
+{
+    struct pci_bus *bus = to_pci(dev)->bus;
+    pthread_mutex_lock(&bus->lock);
+    bus->config_address = 0;
+    bus->reset_control = 0;
+    pthread_mutex_unlock(&bus->lock);
+    pci_device_reset(to_pci(dev));
+}
+
+static json_t *bridge_save(struct device *dev)
+{
+    struct pci_bus *bus = to_pci(dev)->bus;
+    return json_pack("{s:o, s:I, s:i}", "pci", pci_device_save(to_pci(dev)), "config_address",
+                     (json_int_t)bus->config_address, "reset_control", bus->reset_control);
+}
+
+static int bridge_load(struct device *dev, const json_t *state, struct kv_error *err)
+{
+    struct pci_bus *bus = to_pci(dev)->bus;
+    bus->config_address = (uint32_t)json_integer_value(json_object_get(state, "config_address"));
+    bus->reset_control = (uint8_t)json_integer_value(json_object_get(state, "reset_control"));
+    return pci_device_load(to_pci(dev), json_object_get(state, "pci"), err);
+}
+
+static void bridge_free(struct device *dev)
+{
+    pci_unplug(to_pci(dev));
+    pci_device_destroy(to_pci(dev));
+    free(to_pci(dev));
+}
+
+static const struct device_ops bridge_ops = {
+    .type = "pci-host",
+    .reset = bridge_reset,
+    .save = bridge_save,
+    .load = bridge_load,
+    .free = bridge_free,
+};
+
+static const struct pci_identity bridge_identity = {
+    .vendor = INTEL_VENDOR_ID,
+    .device = MCH_DEVICE_ID,
+    .subsystem_vendor = SUBSYSTEM_VENDOR_ID,
+    .subsystem = SUBSYSTEM_ID,
+    .class_code = MCH_CLASS,
+};
+
+int pci_host_create(struct machine *machine, struct kv_error *err)
+{
+    struct pci_bus *bus = &machine->pci;
+    int rc = pci_bus_map_config(bus, err);
+    if (rc < 0)
+        return rc;
+    struct pci_device *bridge = calloc(1, sizeof(*bridge));
+    if (!bridge)
+        return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "no memory for the PCI host bridge");
+    pci_device_init(bridge, &bridge_identity, NULL);
+    store_le(bridge->config + MCH_PCIEXBAR, bus->ecam_base | PCIEXBAR_ENABLE, 8);
+    rc = pci_plug(bus, bridge, 0, err);
+    if (rc == 0)
+        rc = device_register(machine, &bridge->device, &bridge_ops, NULL, err);
+    if (rc < 0) {
+        pci_unplug(bridge);
+        pci_device_destroy(bridge);
+        free(bridge);
+    }
+    return rc;
+}
