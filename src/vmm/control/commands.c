@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which commands and events there are. */
+#include "vmm/control/commands.h"
+
+#include <stddef.h>
+
+const struct qmp_command *const qmp_command_tables[] = {
+    qmp_monitor_commands,
+    qmp_run_commands,
+    NULL,
+};
+
+const struct qmp_event qmp_events[] = {
+    {"BALLOON_CHANGE", "the guest changed the balloon's size", .interval_ms = 1000},
+    {"BLOCK_IO_ERROR", "a disk request failed", .interval_ms = 100, .key = "device"},
+    {"GUEST_CRASHLOADED", "the guest panicked and its crash kernel takes over",
+     .interval_ms = 1000},
+    {"GUEST_PANICKED", "the guest panicked", .interval_ms = 1000},
+    {"KVASIR_INTERNAL_ERROR", "a vCPU cannot go on; its registers and instruction bytes"},
+    {"NIC_RX_FILTER_CHANGED", "the guest changed a NIC's receive filter", .interval_ms = 1000,
+     .key = "name"},
+    {"POWERDOWN", "the power button was pressed"},
+    {"RESET", "the machine was reset", .interval_ms = 100},
+    {"RESUME", "the machine runs"},
+    {"RTC_CHANGE", "the guest set its clock", .interval_ms = 1000},
+    {"SHUTDOWN", "the guest is off or the process ends"},
+    {"STOP", "the machine stands still"},
+    {"VSERPORT_CHANGE", "the guest opened or closed a port of the console device",
+     .interval_ms = 1000, .key = "id"},
+    {NULL},
+};
+
+json_t *qmp_describe(void)
+{
+    json_t *commands = json_array(), *events = json_array();
+    for (const struct qmp_command *const *table = qmp_command_tables; *table; table++) {
+        for (const struct qmp_command *command = *table; command->name; command++)
+            json_array_append_new(commands, qmp_describe_command(command));
+    }
+    for (const struct qmp_event *event = qmp_events; event->name; event++)
+        json_array_append_new(events,
+                              json_pack("{s:s, s:s, s:i}", "name", event->name, "help", event->help,
+                                        "interval-ms", (int)event->interval_ms));
+    return json_pack("{s:o, s:o}", "commands", commands, "events", events);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The machine's commands and events: one table a subject (cmd_*.c), gathered in commands.c. */
+#ifndef KV_VMM_CONTROL_COMMANDS_H
+#define KV_VMM_CONTROL_COMMANDS_H
+
+#include "vmm/control/qmp.h"
+
+extern const struct qmp_command *const qmp_command_tables[]; /* NULL at the end */
+extern const struct qmp_event qmp_events[];
+
+extern const struct qmp_command qmp_monitor_commands[];
+extern const struct qmp_command qmp_run_commands[];
+
+/* All tables as one document, docs/qmp.json. The caller owns it. */
+json_t *qmp_describe(void);
+
+#endif
