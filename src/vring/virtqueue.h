@@ -4,14 +4,16 @@
  * with indirect descriptors and event index. The other side is hostile: each
  * index, length, flag and address is checked, and shared memory is read once.
  * A rule broken by the driver makes the queue `broken`: nothing is popped any
- * more until the queue is stopped.
+ * more until virtqueue_reset().
  *
- * A queue belongs to the one thread that pops and pushes.
+ * A queue belongs to the one thread that pops and pushes. virtqueue.c has what
+ * both formats share, virtqueue_split.c and virtqueue_packed.c the rest.
  */
 #ifndef KV_VRING_VIRTQUEUE_H
 #define KV_VRING_VIRTQUEUE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -20,15 +22,23 @@
 
 #define VIRTQUEUE_SIZE_MAX 32768 /* split: power of two; 2.7 */
 
-/* One request: the buffers of a descriptor chain, device-readable first (2.7.4.2). */
+/* Segments that a chain's total may add up to (2.7.5): the driver makes none longer. */
+#define VIRTQUEUE_CHAIN_BYTES_MAX (UINT64_C(1) << 32)
+
+/*
+ * One request: the buffers of a descriptor chain, device-readable first
+ * (2.7.4.2). The id is the driver's word: two chains in flight may carry the
+ * same one, so never index by it. No more than the queue's size are ever in
+ * flight, so a device may keep exactly that many.
+ */
 struct virtqueue_chain {
     uint16_t id;         /* split: head index; packed: buffer id */
-    uint16_t ring_slots; /* packed: descriptors of the ring that it takes */
+    uint16_t ring_slots; /* descriptors of the ring that it takes (split: always 1) */
     unsigned out_count;  /* iov[0 .. out_count): the device reads */
     unsigned in_count;   /* iov[out_count .. out_count + in_count): the device writes */
     uint64_t out_bytes, in_bytes;
     unsigned iov_max;  /* set by the caller before virtqueue_pop() */
-    struct iovec *iov; /* the caller's array */
+    struct iovec *iov; /* the caller's array; unchanged until the push, which marks it dirty */
 };
 
 struct virtqueue {
@@ -36,30 +46,38 @@ struct virtqueue {
     /* Set by the transport before the start. */
     uint16_t size;
     bool packed, event_idx;
-    bool in_order;       /* VIRTIO_F_IN_ORDER was negotiated */
+    bool indirect;       /* VIRTIO_F_INDIRECT_DESC was negotiated */
+    bool in_order;       /* VIRTIO_F_IN_ORDER was negotiated: the device pushes as it popped */
     uint64_t desc_gpa;   /* split: descriptor table; packed: descriptor ring */
     uint64_t driver_gpa; /* split: available ring; packed: driver event suppression */
     uint64_t device_gpa; /* split: used ring; packed: device event suppression */
 
     /* Own state; read by tests and for saving. */
     bool started, broken;
+    bool positioned;              /* the start goes on from the positions below */
     const char *broken_reason;    /* static text */
     void *desc, *driver, *device; /* host addresses of the three areas */
     uint16_t last_avail;          /* split: next available index; packed: next slot */
+    uint16_t seen_avail;          /* split: the driver's index when it was last read */
     uint16_t used_idx;            /* split: next used index; packed: next used slot */
     bool avail_wrap, used_wrap;   /* packed wrap counters */
-    uint16_t signalled_used;      /* used_idx at the last notification decision */
-    bool signalled_wrap, signalled_valid;
-    bool notify_disabled;
-    uint16_t inflight; /* popped and not pushed yet */
+    bool kick_disabled;
+    unsigned region;         /* where the last buffer was found in mem */
+    uint16_t inflight;       /* chains popped and not pushed yet */
+    uint16_t inflight_slots; /* packed: ring slots that they take */
+    uint64_t pushed;         /* since the last virtqueue_should_interrupt(); packed: slots */
 };
 
-/* Maps the rings and starts from index 0 (or from the state set with virtqueue_set_state()).
- * -EINVAL with a reason when size, alignment or an address is wrong. */
+/* Maps the rings and starts from the beginning, or from where virtqueue_stop() or
+ * virtqueue_set_state() left it. Kicks are enabled. -EINVAL with a reason when size, alignment or
+ * an address is wrong. */
 int virtqueue_start(struct virtqueue *vq, struct guest_mem *mem, struct kv_error *err);
 
-/* Forgets the rings; the addresses and the size stay. Nothing may be in flight. */
+/* Unmaps the rings; addresses, size and positions stay. Nothing may be in flight. */
 void virtqueue_stop(struct virtqueue *vq);
+
+/* As after zeroing, but for the size: not broken, addresses and positions forgotten. Stopped. */
+void virtqueue_reset(struct virtqueue *vq);
 
 /*
  * Takes the next chain. 1: got one; 0: none; -EPROTO: the driver broke a rule
@@ -72,7 +90,8 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
  * have been pushed meanwhile. */
 void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain);
 
-/* Gives a chain back with how many bytes were written into its in-buffers; marks them dirty. */
+/* Gives a chain back with how many bytes were written into its in-buffers; marks all of them dirty
+ * (a request that failed half-way wrote some, too). */
 void virtqueue_push(struct virtqueue *vq, const struct virtqueue_chain *chain, uint32_t written);
 
 /* The same for several chains, in order; the driver sees all of them or none. A received frame
@@ -81,7 +100,7 @@ void virtqueue_push_many(struct virtqueue *vq, const struct virtqueue_chain *cha
                          const uint32_t *written, unsigned count);
 
 /* True when the driver wants an interrupt for what was pushed since the last time it was asked
- * (2.7.7, 2.8.10). Contains the barrier. */
+ * (2.7.7, 2.8.10); false when nothing was. Contains the barrier. */
 bool virtqueue_should_interrupt(struct virtqueue *vq);
 
 /* Tells the driver not to kick, or to kick again; virtqueue_enable_kick() returns true when chains
@@ -89,17 +108,20 @@ bool virtqueue_should_interrupt(struct virtqueue *vq);
 void virtqueue_disable_kick(struct virtqueue *vq);
 bool virtqueue_enable_kick(struct virtqueue *vq);
 
-/* True when nothing is waiting. */
+/* True when nothing is waiting (or the queue is stopped or broken). */
 bool virtqueue_empty(struct virtqueue *vq);
 
 /* Breaks the queue with a static reason (a device found a malformed request). */
 void virtqueue_break(struct virtqueue *vq, const char *reason);
 
-/* Positions for save/restore and vhost: split: available index in the low 16 bits; packed:
- * available index and wrap in the low, used in the high 16 bits (as vhost-user's GET_VRING_BASE).
- */
+/* Positions for save/restore and vhost, while nothing is in flight: split: available index in the
+ * low 16 bits; packed: available index and wrap (bit 15) in the low, used in the high 16 bits (as
+ * vhost-user's GET_VRING_BASE). What is set is checked by the start. */
 uint32_t virtqueue_get_state(const struct virtqueue *vq);
 void virtqueue_set_state(struct virtqueue *vq, uint32_t state);
+
+/* Why a queue size is no good for the format, or NULL. */
+const char *virtqueue_size_wrong(uint16_t size, bool packed);
 
 /* Copies between a chain's buffers and flat memory, at an offset; they return how many bytes. */
 size_t virtqueue_read_out(const struct virtqueue_chain *chain, size_t offset, void *data,

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Split rings (virtio 1.2, 2.7), device side; called by virtqueue.c only. */
+#include "vring/virtqueue_internal.h"
+
+#define AVAIL_NO_INTERRUPT 1u
+#define USED_NO_NOTIFY 1u
+
+struct avail_ring {
+    uint16_t flags, idx;
+    uint16_t ring[]; /* then used_event */
+};
+
+struct used_elem {
+    uint32_t id, len;
+};
+
+struct used_ring {
+    uint16_t flags, idx;
+    struct used_elem ring[]; /* then avail_event */
+};
+
+static uint16_t *used_event(const struct virtqueue *vq)
+{
+    struct avail_ring *avail = vq->driver;
+    return &avail->ring[vq->size];
+}
+
+static uint16_t *avail_event(const struct virtqueue *vq)
+{
+    struct used_ring *used = vq->device;
+    return (uint16_t *)&used->ring[vq->size];
+}
+
+/* How many chains wait. The driver's index is read only when the last value is used up. */
+static int waiting(struct virtqueue *vq)
+{
+    if (vq->seen_avail == vq->last_avail) {
+        const struct avail_ring *avail = vq->driver;
+        vq->seen_avail = load16_acquire(&avail->idx);
+        if ((uint16_t)(vq->seen_avail - vq->last_avail) > vq->size)
+            return broken(vq, "the available index jumped by more than the queue size");
+    }
+    return (uint16_t)(vq->seen_avail - vq->last_avail);
+}
+
+static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain,
+                        const struct split_desc *head)
+{
+    uint32_t count, index = 0, seen = 0;
+    const uint8_t *table = virtqueue_indirect_table(vq, head->addr, head->len, &count);
+    if (!table)
+        return -EPROTO;
+    for (;;) {
+        struct split_desc d;
+        desc_fetch(table + (size_t)index * DESC_SIZE, &d);
+        if (d.flags & DESC_INDIRECT)
+            return broken(vq, "an indirect table holds an indirect descriptor");
+        if (++seen > count)
+            return broken(vq, "an indirect table loops");
+        int rc = chain_add(vq, chain, d.addr, d.len, d.flags & DESC_WRITE);
+        if (rc < 0)
+            return rc;
+        if (!(d.flags & DESC_NEXT))
+            return 0;
+        index = d.next;
+        if (index >= count)
+            return broken(vq, "an indirect table's next index is outside the table");
+    }
+}
+
+int virtqueue_split_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
+{
+    int rc = waiting(vq);
+    if (rc <= 0)
+        return rc;
+    if (vq->inflight >= vq->size)
+        return broken(vq, "more chains are in flight than the queue holds");
+
+    const struct avail_ring *avail = vq->driver;
+    const uint8_t *table = vq->desc;
+    unsigned mask = vq->size - 1u;
+    uint16_t index = load16(&avail->ring[vq->last_avail & mask]);
+    unsigned seen = 0;
+    if (index >= vq->size)
+        return broken(vq, "an available entry names a descriptor outside the table");
+    chain->id = index;
+    chain->ring_slots = 1;
+    chain_begin(chain);
+    for (;;) {
+        struct split_desc d;
+        desc_fetch(table + (size_t)index * DESC_SIZE, &d);
+        if (++seen > vq->size)
+            return broken(vq, "a descriptor chain loops");
+        if (d.flags & DESC_INDIRECT) {
+            if (d.flags & DESC_NEXT)
+                return broken(vq, "a descriptor is indirect and has a next one");
+            rc = add_indirect(vq, chain, &d);
+            if (rc < 0)
+                return rc;
+            break;
+        }
+        rc = chain_add(vq, chain, d.addr, d.len, d.flags & DESC_WRITE);
+        if (rc < 0)
+            return rc;
+        if (!(d.flags & DESC_NEXT))
+            break;
+        index = d.next;
+        if (index >= vq->size)
+            return broken(vq, "a descriptor's next index is outside the table");
+    }
+    vq->last_avail++;
+    return 1;
+}
+
+void virtqueue_split_push(struct virtqueue *vq, const struct virtqueue_chain *chains,
+                          const uint32_t *written, unsigned count)
+{
+    struct used_ring *used = vq->device;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned slot = vq->used_idx++ & (vq->size - 1u);
+        used->ring[slot] = (struct used_elem){.id = chains[i].id, .len = written[i]};
+        mark_dirty(vq, vq->device_gpa + 4 + UINT64_C(8) * slot, 8);
+    }
+    vq->pushed += count;
+    store16_release(&used->idx, vq->used_idx);
+    mark_dirty(vq, vq->device_gpa + 2, 2);
+}
+
+bool virtqueue_split_should_interrupt(struct virtqueue *vq, uint64_t pushed)
+{
+    const struct avail_ring *avail = vq->driver;
+    if (!vq->event_idx)
+        return !(load16(&avail->flags) & AVAIL_NO_INTERRUPT);
+    /* The driver asks for the moment that used index passes its event, modulo 2^16 (2.7.10). */
+    return (uint16_t)(vq->used_idx - load16(used_event(vq)) - 1) < pushed;
+}
+
+void virtqueue_split_kick_wanted(struct virtqueue *vq, bool wanted)
+{
+    struct used_ring *used = vq->device;
+    if (!vq->event_idx) {
+        store16(&used->flags, wanted ? 0 : USED_NO_NOTIFY);
+        mark_dirty(vq, vq->device_gpa, 2);
+    } else if (wanted) {
+        /* An event index that lies behind asks for nothing, so switching off needs no store. */
+        store16(avail_event(vq), vq->last_avail);
+        mark_dirty(vq, vq->device_gpa + 4 + UINT64_C(8) * vq->size, 2);
+    }
+}
+
+bool virtqueue_split_empty(struct virtqueue *vq)
+{
+    return waiting(vq) <= 0;
+}
