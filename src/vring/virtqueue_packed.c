@@ -110,6 +110,7 @@ void virtqueue_packed_unpop(struct virtqueue *vq, const struct virtqueue_chain *
 void virtqueue_packed_push(struct virtqueue *vq, const struct virtqueue_chain *chains,
                            const uint32_t *written, unsigned count)
 {
+    uint64_t first_gpa = vq->desc_gpa + UINT64_C(16) * vq->used_idx;
     struct packed_desc *first = desc_at(vq, vq->used_idx);
     uint16_t first_flags = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -129,6 +130,7 @@ void virtqueue_packed_push(struct virtqueue *vq, const struct virtqueue_chain *c
         advance(&vq->used_idx, &vq->used_wrap, chains[i].ring_slots, vq->size);
     }
     store16_release(&first->flags, first_flags);
+    mark_dirty(vq, first_gpa, DESC_SIZE);
 }
 
 bool virtqueue_packed_should_interrupt(struct virtqueue *vq, uint64_t pushed)

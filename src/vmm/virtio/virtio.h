@@ -27,9 +27,10 @@ struct virtio_queue {
     struct virtqueue ring;
     struct virtio_device *device;
     unsigned index;
-    uint16_t size_max; /* what the device offers */
-    struct loop *loop; /* whose thread serves it; set by the device before it is plugged */
-    int kick_fd;       /* eventfd that a guest's doorbell signals; the transport's */
+    uint16_t size_max;  /* what the device offers */
+    struct loop *loop;  /* whose thread serves it; set by the device before it is plugged */
+    int kick_fd;        /* eventfd that a guest's doorbell signals; never read, watched by edge */
+    bool kick_external; /* set by ops->start: somebody else (vhost) watches kick_fd */
     struct loop_source kick;
     atomic_bool active; /* between start and stop */
     /* Counters for metrics; written by the loop's thread. */
@@ -44,21 +45,31 @@ struct virtio_device_ops {
                          unsigned len);
     /* May refresh dev->config before the driver reads. */
     void (*config_read)(struct virtio_device *dev);
+    /* Is this set of acknowledged features, all of them offered, one that the device can work with?
+     * May be NULL: any is. Register side. */
+    bool (*features_ok)(struct virtio_device *dev, uint64_t features);
     /* DRIVER_OK: features are final, the rings of ready queues are started. On the loop of queue 0.
      * 0, or -errno: the device goes to NEEDS_RESET. */
     int (*start)(struct virtio_device *dev);
+    /* After start, for each ready queue on its own loop, before its first kick. May be NULL. */
+    void (*queue_start)(struct virtio_device *dev, struct virtio_queue *queue);
+    /* The opposite, for each active queue on its own loop before stop: the place to finish what the
+     * queue has in flight. A loop must never wait for another one. May be NULL. */
+    void (*queue_stop)(struct virtio_device *dev, struct virtio_queue *queue);
     /* Reset, quiesce or removal: returns once nothing is in flight; chains that were popped are
-     * pushed or unpopped. On the loop of queue 0; loops of other queues no longer deliver kicks. */
+     * pushed or unpopped. On the loop of queue 0; loops of other queues no longer deliver kicks.
+     * Not called when start failed. May be NULL. */
     void (*stop)(struct virtio_device *dev);
     /* The driver kicked the queue (or the machine resumed). On the queue's loop. */
     void (*kick)(struct virtio_device *dev, struct virtio_queue *queue);
     /* Forget what the driver set up; features were un-negotiated. After stop. May be NULL. */
     void (*reset)(struct virtio_device *dev);
-    /* Device-specific part of the state, may be NULL. */
+    /* Device-specific part of the state (configuration space is saved anyway), may be NULL.
+     * Stopped; load comes after features, configuration space and queues. */
     json_t *(*save)(struct virtio_device *dev);
     int (*load)(struct virtio_device *dev, const json_t *state, struct kv_error *err);
     void (*metrics)(struct virtio_device *dev, json_t *out);
-    /* Frees the struct around dev. */
+    /* virtio_device_destroy() and then the struct around dev. */
     void (*free)(struct virtio_device *dev);
 };
 
@@ -77,7 +88,7 @@ struct virtio_device {
     struct guest_mem *mem;
     uint64_t features;        /* offered, VIRTIO_F_* of the transport included */
     uint64_t driver_features; /* acknowledged */
-    void *config;             /* device configuration space, little-endian */
+    void *config;             /* device configuration space, little-endian; the device's memory */
     unsigned config_size;
     atomic_uint config_generation;
     unsigned queue_count;
@@ -90,9 +101,11 @@ struct virtio_device {
     atomic_uint status; /* device status register (2.1) */
 };
 
+#define VIRTIO_QUEUES_MAX 1024
+
 /* Allocates queues of the given sizes; all served by loop (may be changed per queue afterwards).
- * Offers VERSION_1, RING_PACKED, EVENT_IDX, INDIRECT_DESC and ORDER-related bits besides
- * features. */
+ * Offers VERSION_1, RING_PACKED, EVENT_IDX and INDIRECT_DESC besides features. On error nothing is
+ * left to destroy. */
 int virtio_device_init(struct virtio_device *dev, const struct virtio_device_ops *ops,
                        const char *name, uint64_t features, void *config, unsigned config_size,
                        unsigned queue_count, const uint16_t *queue_sizes, struct guest_mem *mem,
@@ -117,15 +130,25 @@ bool virtio_queue_broken(struct virtio_queue *queue);
 
 /*
  * The transport's side (virtio_pci.c, tests, fuzzers). Start: sets up the
- * rings that are marked ready, adds the kick sources, calls ops->start.
- * Stop: the opposite, waits. Kicks are delivered by writing kick_fd.
+ * rings that are marked ready, calls ops->start, adds the kick sources; when
+ * it fails the device is in NEEDS_RESET and not running. Stop: the opposite,
+ * waits for the loops, so never from a thread that a loop waits for. Kicks are
+ * delivered by writing kick_fd. One register-side thread at a time.
  */
+bool virtio_features_ok(struct virtio_device *dev);
 int virtio_device_start(struct virtio_device *dev, const bool *queue_ready);
 void virtio_device_stop(struct virtio_device *dev);
 /* Stop, ops->reset, and all negotiated state cleared. */
 void virtio_device_reset(struct virtio_device *dev);
 /* Kicks every active queue: after resume, requests may be waiting. */
 void virtio_device_kick_all(struct virtio_device *dev);
+
+/* Stopped: what was negotiated, configuration space, ring positions and the device's own state. */
+json_t *virtio_device_save(struct virtio_device *dev);
+int virtio_device_load(struct virtio_device *dev, const json_t *state, struct kv_error *err);
+
+/* Adds counters, a queue each and the device's own. Any time. */
+void virtio_device_metrics(struct virtio_device *dev, json_t *out);
 
 /* Puts the device behind a PCI function and plugs that; the function owns dev from then on, also
  * when it fails. id NULL: made from the name. slot -1: first free. */
