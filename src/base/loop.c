@@ -228,6 +228,15 @@ void loop_post(struct loop *loop, struct loop_work *work)
         wake(loop);
 }
 
+void loop_unpost(struct loop *loop, struct loop_work *work)
+{
+    pthread_mutex_lock(&loop->lock);
+    if (work->queued)
+        list_del(&work->node);
+    work->queued = false;
+    pthread_mutex_unlock(&loop->lock);
+}
+
 struct call {
     void (*fn)(void *opaque);
     void *opaque;

@@ -89,6 +89,9 @@ void loop_timer_cancel(struct loop_timer *timer);
 /* Runs work->fn(work->opaque) on the loop's thread soon. Any thread. Never fails. */
 void loop_post(struct loop *loop, struct loop_work *work);
 
+/* Takes posted work back; it does not run afterwards. On the loop's thread. */
+void loop_unpost(struct loop *loop, struct loop_work *work);
+
 /*
  * Runs fn(opaque) on the loop's thread and waits until it returned; at once
  * when already there, or when no thread runs the loop. Any thread that the

@@ -40,13 +40,15 @@ struct block_open_options {
     bool readonly;
     enum block_cache cache;
     enum block_aio aio;
-    bool discard; /* pass discards on; else they are ignored */
+    bool discard;  /* pass discards on; else they are ignored */
+    bool share_rw; /* others may write to it at the same time */
 };
 
 struct block_info {
     uint64_t size; /* bytes; multiple of 512 */
-    uint32_t
-        request_alignment; /* offsets, lengths and buffers; 512 or 4096 with O_DIRECT, else 1 */
+    /* Of offsets and lengths; what is not aligned works too, slower. 512 or 4096 with O_DIRECT,
+     * else 1. */
+    uint32_t request_alignment;
     uint32_t logical_block, physical_block; /* bytes */
     bool readonly;
     bool can_discard, can_write_zeroes;
@@ -62,7 +64,7 @@ enum block_op {
     BLOCK_WRITE_ZEROES,
 };
 
-/* A request; memory of the caller until done is called. */
+/* A request; memory of the caller until done is called. The engine leaves iov as it is. */
 struct block_request {
     enum block_op op;
     uint64_t offset; /* bytes */
@@ -70,6 +72,7 @@ struct block_request {
     struct iovec *iov;
     unsigned iov_count;
     bool unmap; /* WRITE_ZEROES may punch a hole */
+    bool fua;   /* durable when it is done, without a flush */
     /* result 0 or -errno; on the queue's loop, possibly before block_submit() returns. */
     void (*done)(struct block_request *request, int result);
     void *opaque;
@@ -77,7 +80,8 @@ struct block_request {
     /* The engine's. */
     struct block_queue *queue;
     struct list node;
-    uint64_t engine[8];
+    uint64_t progress; /* READ, WRITE: bytes that are done */
+    int result;
 };
 
 int block_open(struct block_node **out, const struct block_open_options *options,
@@ -90,9 +94,15 @@ const struct block_info *block_get_info(const struct block_node *node);
 int block_refresh(struct block_node *node, struct kv_error *err);
 int block_resize(struct block_node *node, uint64_t size, struct kv_error *err);
 
+/* Bytes it takes on its host, or -errno. Any thread. */
+int64_t block_allocated_size(const struct block_node *node);
+
 /* Before the jail: makes what needs the kernel's leave (io_uring descriptors). */
 int block_queue_create(struct block_queue **out, struct block_node *node, struct loop *loop,
                        unsigned depth, struct kv_error *err);
+/* fn is called on the queue's loop after each batch of completions; the place to tell the guest
+ * once for all of them. */
+void block_queue_set_batch(struct block_queue *queue, void (*fn)(void *opaque), void *opaque);
 /* Nothing in flight. On the loop's thread or while it does not run. */
 void block_queue_free(struct block_queue *queue);
 

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The fast path: one io_uring a queue. Made before the jail closes, used by
+ * the queue's I/O thread alone. Requests are collected and sent with one system
+ * call a batch; what the kernel could answer at once (page cache) is completed
+ * in the same call, the rest when the ring's descriptor becomes readable in the
+ * queue's loop. A transfer that came back short or was interrupted is finished
+ * by a worker. Called by block.c.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "block/driver.h"
+
+#define DEPTH_MAX 4096u
+#define REAP_BATCH 64
+
+struct uring {
+    struct io_uring ring;
+    struct block_queue *queue;
+    struct loop_source source;
+    bool disabled;     /* enabled by the thread that is going to use it (SINGLE_ISSUER) */
+    bool deferred;     /* completions wait for a system call of ours (DEFER_TASKRUN) */
+    bool reaping;      /* completions are being delivered */
+    unsigned queued;   /* in the submission queue, not sent */
+    unsigned inflight; /* queued or sent, not completed */
+};
+
+/* From the best to the plainest: the first needs Linux 6.1, the second 5.19. */
+static const unsigned setup_flags[] = {
+    IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+        IORING_SETUP_SUBMIT_ALL,
+    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+    0,
+};
+
+static void ring_readable(void *opaque, uint32_t events);
+
+int uring_create(struct uring **out, struct block_queue *queue, int fd, unsigned depth)
+{
+    struct uring *ring = calloc(1, sizeof(*ring));
+    if (!ring)
+        return -ENOMEM;
+    ring->queue = queue;
+    ring->source = LOOP_SOURCE_INIT;
+    depth = MIN(MAX(depth, 1u), DEPTH_MAX);
+
+    int rc = -EINVAL;
+    for (unsigned i = 0; i < ARRAY_SIZE(setup_flags) && rc == -EINVAL; i++) {
+        struct io_uring_params params = {.flags = setup_flags[i] | IORING_SETUP_CLAMP};
+        rc = io_uring_queue_init_params(depth, &ring->ring, &params);
+        ring->disabled = params.flags & IORING_SETUP_R_DISABLED;
+        ring->deferred = params.flags & IORING_SETUP_DEFER_TASKRUN;
+    }
+    if (rc < 0) {
+        free(ring);
+        return rc;
+    }
+    rc = io_uring_register_files(&ring->ring, &fd, 1);
+    if (rc == 0)
+        rc = loop_add(queue->loop, &ring->source, ring->ring.ring_fd, EPOLLIN, ring_readable, ring);
+    if (rc < 0) {
+        io_uring_queue_exit(&ring->ring);
+        free(ring);
+        return rc;
+    }
+    *out = ring;
+    return 0;
+}
+
+void uring_free(struct uring *ring)
+{
+    if (!ring)
+        return;
+    loop_remove(&ring->source);
+    io_uring_queue_exit(&ring->ring);
+    free(ring);
+}
+
+/* By system call: liburing 2.3 declares io_uring_enable_rings() and does not export it. */
+static bool enable(struct uring *ring)
+{
+    if (syscall(SYS_io_uring_register, ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) <
+        0) {
+        log_error("block: io_uring cannot be enabled (errno %d)", errno);
+        return false;
+    }
+    ring->disabled = false;
+    return true;
+}
+
+bool uring_submit(struct uring *ring, struct block_request *request)
+{
+    if (ring->disabled && !enable(ring))
+        return false;
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
+    if (!sqe)
+        return false;
+
+    bool single = request->iov_count == 1;
+    switch (request->op) {
+    case BLOCK_READ:
+        if (single)
+            io_uring_prep_read(sqe, 0, request->iov[0].iov_base, (unsigned)request->len,
+                               request->offset);
+        else
+            io_uring_prep_readv(sqe, 0, request->iov, request->iov_count, request->offset);
+        break;
+    case BLOCK_WRITE:
+        if (single)
+            io_uring_prep_write(sqe, 0, request->iov[0].iov_base, (unsigned)request->len,
+                                request->offset);
+        else
+            io_uring_prep_writev(sqe, 0, request->iov, request->iov_count, request->offset);
+        if (block_is_durable(ring->queue->node, request))
+            sqe->rw_flags = RWF_DSYNC;
+        break;
+    default:
+        io_uring_prep_fsync(sqe, 0, IORING_FSYNC_DATASYNC);
+        break;
+    }
+    io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+    io_uring_sqe_set_data(sqe, request);
+    ring->queued++;
+    ring->inflight++;
+    return true;
+}
+
+static void finish(struct block_request *request, int res)
+{
+    bool transfer = request->op == BLOCK_READ || request->op == BLOCK_WRITE;
+    if (res == -EINTR || res == -EAGAIN) {
+        workers_submit(request);
+    } else if (res >= 0 && transfer && (uint64_t)res < request->len) {
+        request->progress = (uint64_t)res;
+        workers_submit(request);
+    } else {
+        block_complete(request, MIN(res, 0));
+    }
+}
+
+/* Completions may submit and kick again; the outer call then sees what they brought. */
+static void reap(struct uring *ring)
+{
+    if (ring->reaping)
+        return;
+    ring->reaping = true;
+    struct io_uring_cqe *cqes[REAP_BATCH];
+    unsigned n;
+    while ((n = io_uring_peek_batch_cqe(&ring->ring, cqes, REAP_BATCH)) > 0) {
+        struct block_request *requests[REAP_BATCH];
+        int results[REAP_BATCH];
+        for (unsigned i = 0; i < n; i++) {
+            requests[i] = io_uring_cqe_get_data(cqes[i]);
+            results[i] = cqes[i]->res;
+        }
+        io_uring_cq_advance(&ring->ring, n);
+        ring->inflight -= n;
+        for (unsigned i = 0; i < n; i++)
+            finish(requests[i], results[i]);
+    }
+    ring->reaping = false;
+}
+
+/* One system call: sends, collects, and waits for a completion when asked to. */
+static void enter(struct uring *ring, unsigned wait)
+{
+    int rc;
+    do {
+        rc = wait             ? io_uring_submit_and_wait(&ring->ring, wait)
+             : ring->deferred ? io_uring_submit_and_get_events(&ring->ring)
+                              : io_uring_submit(&ring->ring);
+    } while (rc == -EINTR);
+    if (rc > 0)
+        ring->queued -= MIN((unsigned)rc, ring->queued);
+    else if (rc < 0 && rc != -EAGAIN && rc != -EBUSY)
+        log_error("block: io_uring_enter failed (errno %d)", -rc);
+}
+
+/* The kernel may take less than all when it is short of memory. The rest goes with the next call,
+ * at the latest when something completes; so it must not stop while nothing can. */
+void uring_kick(struct uring *ring)
+{
+    while (ring->queued) {
+        enter(ring, 0);
+        if (ring->inflight != ring->queued)
+            break;
+    }
+    reap(ring);
+}
+
+static void ring_readable(void *opaque, uint32_t events)
+{
+    struct uring *ring = opaque;
+    if (ring->queued || ring->deferred)
+        enter(ring, 0);
+    reap(ring);
+    block_end_batch(ring->queue);
+}
+
+bool uring_wait(struct uring *ring)
+{
+    if (ring->inflight == 0)
+        return false;
+    enter(ring, 1);
+    reap(ring);
+    return true;
+}
