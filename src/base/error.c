@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static void error_fill(struct kv_error *err, enum kv_error_domain domain, int code,
-                       const char *reason, const char *fmt, va_list ap)
+__attribute__((format(printf, 5, 0))) static void error_fill(struct kv_error *err,
+                                                             enum kv_error_domain domain, int code,
+                                                             const char *reason, const char *fmt,
+                                                             va_list ap)
 {
     if (!err)
         return;

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The host's end of a serial port or console port: where bytes go to and come
- * from. Given as text: "stdio", "null", "file:PATH", "pty", "unix:PATH" (a
- * listening socket, one client at a time), "fd:N" (any stream descriptor).
+ * from. Given as text: "stdio", "null", "file:PATH" (emptied first),
+ * "append:PATH", "pty", "unix:PATH" (a listening socket, one client at a time,
+ * the next ones wait), "fd:N" (an inherited stream, or a listening socket).
  *
  * Writing never blocks: what the other end does not take waits in a bounded
  * buffer; beyond it the writer sees a short count. Without anybody connected
  * the newest part is kept for the next client, the oldest is dropped.
+ *
+ * On a terminal, stdio is raw: all keys go to the guest, but Ctrl-A begins a
+ * command (x: end the machine, h: help, Ctrl-A or a: send Ctrl-A).
  */
 #ifndef KV_VMM_CHARDEV_H
 #define KV_VMM_CHARDEV_H
@@ -33,14 +37,23 @@ struct chardev_ops {
     void (*resized)(void *opaque, unsigned columns, unsigned rows);
 };
 
+#define CHARDEV_BUFFER 65536 /* bytes that wait for the other end at most */
+
+/* One line a form of spec, for --help. */
+#define CHARDEV_HELP "stdio, null, pty, file:PATH, append:PATH, unix:PATH or fd:N"
+
 /* Opens the host end (before the jail). loop serves it. */
 int chardev_open(struct chardev **out, const char *spec, struct loop *loop, struct kv_error *err);
+
+/* Gives what still waits up to a second to leave. Its loop must not be running work for it on
+ * another thread any more, or must be running (then it is done there). */
 void chardev_free(struct chardev *chardev);
 
 /* Who gets the bytes; from here on input is read. */
 void chardev_attach(struct chardev *chardev, const struct chardev_ops *ops, void *opaque);
 
-/* Takes up to len bytes; returns how many. Any thread. */
+/* Takes up to len bytes; returns how many. After a short count ops->writable is called. Any thread.
+ */
 size_t chardev_write(struct chardev *chardev, const void *bytes, size_t len);
 
 /* The device can receive again. Any thread. */

@@ -99,6 +99,21 @@ static void work_posted_twice_before_it_ran_runs_once(void **state)
     loop_destroy(&loop);
 }
 
+static void cancelled_work_does_not_run(void **state)
+{
+    int count = 0;
+    struct loop_work work = {.fn = add_one, .opaque = &count};
+    struct loop_work stop = {.fn = stop_loop};
+    assert_int_equal(loop_init(&loop, NULL), 0);
+    loop_post(&loop, &work);
+    loop_post(&loop, &stop);
+    loop_unpost(&loop, &work);
+    loop_unpost(&loop, &work);
+    loop_run(&loop);
+    assert_int_equal(count, 0);
+    loop_destroy(&loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +121,7 @@ int main(void)
         cmocka_unit_test(a_source_removed_in_a_callback_is_not_called_again),
         cmocka_unit_test(calls_from_another_thread_are_done_when_they_return),
         cmocka_unit_test(work_posted_twice_before_it_ran_runs_once),
+        cmocka_unit_test(cancelled_work_does_not_run),
     };
     return cmocka_run_group_tests_name("base_loop", tests, NULL, NULL);
 }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Between chardev.c, which moves bytes through descriptors and buffers, and
+ * the files that open descriptors of one kind (chardev_stdio.c, chardev_unix.c,
+ * chardev_pty.c). Nobody else includes it.
+ */
+#ifndef KV_VMM_CHARDEV_BACKEND_H
+#define KV_VMM_CHARDEV_BACKEND_H
+
+#include <pthread.h>
+
+#include "base/buffer.h"
+#include "vmm/chardev.h"
+
+/* All but open are optional; called on the chardev's loop. */
+struct chardev_backend {
+    const char *name; /* what stands before ':' */
+    bool takes_arg;   /* "name:ARG" rather than "name" */
+    int (*open)(struct chardev *chardev, const char *arg, struct kv_error *err);
+    /* The device was attached. */
+    void (*attached)(struct chardev *chardev);
+    /* The descriptors were closed because the other end went away. */
+    void (*lost)(struct chardev *chardev);
+    /* Looks at input before the device does; may shorten it. Returns the new length. */
+    size_t (*filter)(struct chardev *chardev, uint8_t *bytes, size_t len);
+    void (*close)(struct chardev *chardev);
+};
+
+extern const struct chardev_backend chardev_stdio, chardev_file, chardev_append, chardev_unix,
+    chardev_fd, chardev_pty;
+
+/* One direction. The loop's thread owns it; fd of the output also under the lock. */
+struct chardev_end {
+    int fd;        /* -1: closed; both directions may share one */
+    bool pollable; /* regular files are not: they are always ready */
+    struct loop_source source;
+};
+
+struct chardev {
+    const struct chardev_backend *backend;
+    struct loop *loop;
+    char *filename;
+    /* The loop's thread. */
+    const struct chardev_ops *ops; /* NULL before the attach */
+    void *opaque;
+    struct chardev_end in, out;
+    bool eof;           /* nothing more comes in */
+    bool hung_up;       /* the other end is gone, what it sent may still wait */
+    atomic_bool paused; /* the device takes no input; others read it */
+    struct loop_work flush_work, input_work;
+
+    pthread_mutex_t lock;
+    struct buffer pending; /* under lock: on its way out */
+    bool connected;        /* under lock */
+    bool starved;          /* under lock: a write was cut short, nobody was told of room since */
+
+    void *state; /* the backend's */
+};
+
+/* Descriptors for both directions (may be the same, or -1 for none); the chardev owns them now.
+ * They must not block. On the loop's thread, or in open. */
+void chardev_connect(struct chardev *chardev, int in_fd, int out_fd);
+
+#endif
