@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The kinds of virtio devices, for the table of devices (machine/device_table.c). */
+#ifndef KV_VMM_VIRTIO_CLASSES_H
+#define KV_VMM_VIRTIO_CLASSES_H
+
+#include "vmm/device.h"
+
+extern const struct device_class virtio_net_class; /* net.c */
+
+#endif

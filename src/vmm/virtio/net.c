@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-net (virtio 1.2, 5.1): options, features, the device's life and its
+ * numbers. Frames move in net_rx.c and net_tx.c, or in the kernel
+ * (net_vhost.c).
+ */
+#include "vmm/virtio/net.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vmm/machine/machine.h"
+#include "vmm/virtio/classes.h"
+#include "vmm/virtio/net_impl.h"
+#include "vmm/virtio/net_vhost.h"
+
+#define DEFAULT_QUEUE_SIZE 256
+#define CTRL_QUEUE_SIZE 64
+#define MTU_MIN 68
+#define MTU_MAX 65521
+
+static const char *const vhost_modes[] = {"auto", "on", "off", NULL};
+
+static const struct option_spec net_options[] = {
+    OPTION(STRING, struct net_config, id, .help = "name of the device"),
+    OPTION(STRING, struct net_config, tap, .help = "host interface, opened or created"),
+    OPTION(FD, struct net_config, fd, .help = "inherited tap or datagram socket"),
+    OPTION(STRING, struct net_config, fds, .help = "several, one a queue pair: 3:4:5"),
+    OPTION_NAMED("vhost-fds", STRING, struct net_config, vhost_fds,
+                 .help = "inherited /dev/vhost-net descriptors: 6:7:8"),
+    OPTION_NAMED("vnet-hdr", BOOL, struct net_config, vnet_hdr,
+                 .help = "frames on a socket begin with a 12-byte virtio-net header"),
+    OPTION(MAC, struct net_config, mac, .help = "address (default: random, 52:54:00:...)"),
+    OPTION(UINT, struct net_config, queues, .help = "queue pairs", .min = 1, .max = NET_PAIRS_MAX),
+    OPTION_NAMED("queue-size", UINT, struct net_config, queue_size,
+                 .help = "entries of a ring, a power of two", .min = 64, .max = NET_QUEUE_SIZE_MAX),
+    OPTION(ENUM, struct net_config, vhost, .help = "let the kernel move the frames",
+           .values = vhost_modes),
+    OPTION(UINT, struct net_config, mtu, .help = "MTU that the guest is told", .min = MTU_MIN,
+           .max = MTU_MAX),
+    OPTION(UINT, struct net_config, speed, .help = "Mbit/s that the guest is told", .min = 1,
+           .max = INT32_MAX),
+    OPTION(BOOL, struct net_config, link, .help = "cable plugged at the start"),
+    OPTION_NAMED("rx-rate", SIZE, struct net_config, rx_rate,
+                 .help = "limit towards the guest, bytes a second"),
+    OPTION_NAMED("rx-burst", SIZE, struct net_config, rx_burst, .help = "bytes at once"),
+    OPTION_NAMED("rx-packet-rate", UINT, struct net_config, rx_packet_rate,
+                 .help = "limit towards the guest, frames a second"),
+    OPTION_NAMED("rx-packet-burst", UINT, struct net_config, rx_packet_burst,
+                 .help = "frames at once"),
+    OPTION_NAMED("tx-rate", SIZE, struct net_config, tx_rate,
+                 .help = "limit from the guest, bytes a second"),
+    OPTION_NAMED("tx-burst", SIZE, struct net_config, tx_burst, .help = "bytes at once"),
+    OPTION_NAMED("tx-packet-rate", UINT, struct net_config, tx_packet_rate,
+                 .help = "limit from the guest, frames a second"),
+    OPTION_NAMED("tx-packet-burst", UINT, struct net_config, tx_packet_burst,
+                 .help = "frames at once"),
+    OPTION_END,
+};
+
+void net_config_defaults(void *config)
+{
+    *(struct net_config *)config = (struct net_config){
+        .fd = -1,
+        .queue_size = DEFAULT_QUEUE_SIZE,
+        .link = true,
+    };
+}
+
+/* A feature that makes no sense without another one (5.1.3.1). */
+static const struct {
+    unsigned feature, needs;
+} dependencies[] = {
+    {VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_CSUM},
+    {VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_CSUM},
+    {NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_CSUM},
+    {NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_CSUM},
+    {VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_CSUM},
+    {VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_CSUM},
+    {NET_F_HOST_USO, VIRTIO_NET_F_CSUM},
+    {VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VQ},
+    {VIRTIO_NET_F_CTRL_RX_EXTRA, VIRTIO_NET_F_CTRL_RX},
+    {VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_VQ},
+    {VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_CTRL_VQ},
+};
+
+static bool net_features_ok(struct virtio_device *dev, uint64_t features)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(dependencies); i++) {
+        if (features & BIT(dependencies[i].feature) && !(features & BIT(dependencies[i].needs)))
+            return false;
+    }
+    return true;
+}
+
+/* --- Limits ------------------------------------------------------------- */
+
+static void limit_init(struct net_limit *limit, uint64_t rate, uint64_t burst, uint64_t packet_rate,
+                       uint64_t packet_burst)
+{
+    pthread_mutex_init(&limit->lock, NULL);
+    limit->set = rate || packet_rate;
+    ratelimit_init(&limit->bytes, rate, burst);
+    ratelimit_init(&limit->packets, packet_rate, packet_burst);
+}
+
+int64_t net_limit_wait(struct net_limit *limit)
+{
+    if (!limit->set)
+        return 0;
+    pthread_mutex_lock(&limit->lock);
+    int64_t now = clock_monotonic_ns();
+    int64_t wait = ratelimit_take(&limit->bytes, limit->owed_bytes, now);
+    if (wait == 0) {
+        limit->owed_bytes = 0;
+        wait = ratelimit_take(&limit->packets, limit->owed_packets, now);
+    }
+    if (wait == 0)
+        limit->owed_packets = 0;
+    pthread_mutex_unlock(&limit->lock);
+    return wait;
+}
+
+void net_limit_charge(struct net_limit *limit, uint64_t bytes)
+{
+    if (!limit->set)
+        return;
+    pthread_mutex_lock(&limit->lock);
+    limit->owed_bytes += bytes;
+    limit->owed_packets++;
+    pthread_mutex_unlock(&limit->lock);
+}
+
+/* --- Pairs -------------------------------------------------------------- */
+
+void net_lock_all(struct net *net)
+{
+    for (unsigned i = 0; i < net->pair_count; i++)
+        pthread_mutex_lock(&net->pairs[i].lock);
+}
+
+void net_unlock_all(struct net *net)
+{
+    for (unsigned i = net->pair_count; i-- > 0;)
+        pthread_mutex_unlock(&net->pairs[i].lock);
+}
+
+void net_pair_receive(void *opaque)
+{
+    struct net_pair *pair = opaque;
+    pthread_mutex_lock(&pair->lock);
+    net_rx_run(pair);
+    pthread_mutex_unlock(&pair->lock);
+}
+
+void net_pair_transmit(void *opaque)
+{
+    struct net_pair *pair = opaque;
+    pthread_mutex_lock(&pair->lock);
+    net_tx_run(pair);
+    pthread_mutex_unlock(&pair->lock);
+}
+
+static void host_ready(void *opaque, uint32_t events)
+{
+    struct net_pair *pair = opaque;
+    if (events & EPOLLOUT && pair->tx_blocked) {
+        pair->tx_blocked = false;
+        loop_modify(&pair->source, EPOLLIN | EPOLLET);
+        net_pair_transmit(pair);
+    }
+    net_pair_receive(pair);
+}
+
+static void net_queue_start(struct virtio_device *dev, struct virtio_queue *queue)
+{
+    struct net *net = net_of(dev);
+    if (net->vhost || queue->index >= 2 * net->pair_count || queue->index == net_ctrl_index(net))
+        return;
+    struct net_pair *pair = &net->pairs[queue->index / 2];
+    if (!pair->source.loop &&
+        loop_add(pair->loop, &pair->source, pair->fd, EPOLLIN | EPOLLET, host_ready, pair) < 0) {
+        virtio_fail(dev, "the host's interface cannot be watched");
+        return;
+    }
+    if (queue == pair->rx) {
+        pair->rx_running = true;
+        pair->rx_want = NET_HEADER_SIZE + 1518;
+        net_pair_receive(pair);
+    } else {
+        pair->tx_running = true;
+        net_pair_transmit(pair);
+    }
+}
+
+static void net_queue_stop(struct virtio_device *dev, struct virtio_queue *queue)
+{
+    struct net *net = net_of(dev);
+    if (net->vhost || queue->index >= 2 * net->pair_count || queue->index == net_ctrl_index(net))
+        return;
+    struct net_pair *pair = &net->pairs[queue->index / 2];
+    if (queue == pair->rx) {
+        pair->rx_running = false;
+        loop_timer_cancel(&pair->rx_timer);
+        pthread_mutex_lock(&pair->lock);
+        net_rx_release(pair);
+        pthread_mutex_unlock(&pair->lock);
+    } else {
+        pair->tx_running = pair->tx_blocked = false;
+        loop_timer_cancel(&pair->tx_timer);
+    }
+    if (!pair->rx_running && !pair->tx_running)
+        loop_remove(&pair->source);
+}
+
+/* --- The device --------------------------------------------------------- */
+
+static int net_start(struct virtio_device *dev)
+{
+    struct net *net = net_of(dev);
+    uint64_t offloads = dev->driver_features & NET_F_GUEST_OFFLOADS;
+    struct kv_error err = {0};
+    if (!net->offloads_chosen)
+        net->guest_offloads = offloads;
+    int rc = net_tap_set_offloads(&net->tap, net->guest_offloads);
+    if (rc == 0)
+        rc = net_tap_enable_queues(&net->tap, net->active_pairs);
+    if (rc == 0 && net->vhost) {
+        rc = net_vhost_start(net->vhost, dev, &net->tap, &err);
+        if (rc == 0 && !atomic_load(&net->link_up))
+            rc = net_vhost_set_link(net->vhost, &net->tap, false);
+        if (rc < 0)
+            log_warning("%s: %s", dev->name, err.message);
+    }
+    return rc;
+}
+
+static void net_stop(struct virtio_device *dev)
+{
+    struct net *net = net_of(dev);
+    if (net->vhost)
+        net_vhost_stop(net->vhost, dev);
+}
+
+static void net_kick(struct virtio_device *dev, struct virtio_queue *queue)
+{
+    struct net *net = net_of(dev);
+    if (queue->index == net_ctrl_index(net)) {
+        net_ctrl_run(net, queue);
+        return;
+    }
+    if (queue->index >= 2 * net->pair_count)
+        return;
+    struct net_pair *pair = &net->pairs[queue->index / 2];
+    if (queue == pair->rx)
+        net_pair_receive(pair);
+    else
+        net_pair_transmit(pair);
+}
+
+static void net_reset(struct virtio_device *dev)
+{
+    net_ctrl_reset(net_of(dev));
+}
+
+static json_t *net_save(struct virtio_device *dev)
+{
+    return net_ctrl_save(net_of(dev));
+}
+
+static int net_load(struct virtio_device *dev, const json_t *state, struct kv_error *err)
+{
+    return net_ctrl_load(net_of(dev), state, err);
+}
+
+static json_t *stats_json(const struct net_stats *stats)
+{
+    return json_pack("{s:I, s:I, s:I}", "packets", (json_int_t)atomic_load(&stats->packets),
+                     "bytes", (json_int_t)atomic_load(&stats->bytes), "drops",
+                     (json_int_t)atomic_load(&stats->drops));
+}
+
+static void net_metrics(struct virtio_device *dev, json_t *out)
+{
+    struct net *net = net_of(dev);
+    json_object_set_new(out, "vhost", json_boolean(net->vhost));
+    json_object_set_new(out, "link", json_boolean(atomic_load(&net->link_up)));
+    if (net->vhost)
+        return; /* the kernel does not count for us */
+    json_t *pairs = json_array();
+    for (unsigned i = 0; i < net->pair_count; i++)
+        json_array_append_new(pairs,
+                              json_pack("{s:o, s:o}", "rx", stats_json(&net->pairs[i].rx_stats),
+                                        "tx", stats_json(&net->pairs[i].tx_stats)));
+    json_object_set_new(out, "pairs", pairs);
+}
+
+/* What the control queue posted has run when this returns: work runs in the order of its posting.
+ */
+static void nothing(void *opaque)
+{
+}
+
+static void net_free(struct virtio_device *dev)
+{
+    struct net *net = net_of(dev);
+    if (dev->queues)
+        virtio_device_destroy(dev);
+    for (unsigned i = 0; net->pairs && i < net->pair_count; i++) {
+        struct net_pair *pair = &net->pairs[i];
+        loop_call(pair->loop, nothing, NULL);
+        pthread_mutex_destroy(&pair->lock);
+        free(pair->spill);
+    }
+    free(net->pairs);
+    net_vhost_free(net->vhost);
+    net_tap_close(&net->tap);
+    free(net);
+}
+
+static const struct virtio_device_ops net_ops = {
+    .device_id = 1,
+    .features_ok = net_features_ok,
+    .start = net_start,
+    .queue_start = net_queue_start,
+    .queue_stop = net_queue_stop,
+    .stop = net_stop,
+    .kick = net_kick,
+    .reset = net_reset,
+    .save = net_save,
+    .load = net_load,
+    .metrics = net_metrics,
+    .free = net_free,
+};
+
+/* --- Creation ----------------------------------------------------------- */
+
+static uint64_t choose_features(const struct net *net, const struct net_config *config)
+{
+    uint64_t features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) |
+                        BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_CTRL_VQ) |
+                        BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | net->tap.host_gso;
+    if (!net->vhost) /* the kernel's worker does not look at addresses */
+        features |= BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA);
+    if (net->tap.host_gso & BIT(VIRTIO_NET_F_GUEST_CSUM))
+        features |= BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+    if (net->pair_count > 1)
+        features |= BIT(VIRTIO_NET_F_MQ);
+    if (config->mtu)
+        features |= BIT(VIRTIO_NET_F_MTU);
+    if (config->speed)
+        features |= BIT(VIRTIO_NET_F_SPEED_DUPLEX);
+    return features;
+}
+
+static int choose_mac(struct net *net, const uint8_t mac[6], struct kv_error *err)
+{
+    static const uint8_t none[6];
+    uint8_t *own = net->factory_mac;
+    memcpy(own, mac, 6);
+    if (memcmp(mac, none, 6) == 0) {
+        if (getrandom(own, 6, 0) != 6)
+            return kv_error_errno(err, KV_ERR_NET, errno, "random address");
+        memcpy(own, "\x52\x54\x00", 3);
+    }
+    if (own[0] & 1)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "network device: mac %02x:%02x:%02x:%02x:%02x:%02x is a group address; "
+                            "the first byte must be even",
+                            own[0], own[1], own[2], own[3], own[4], own[5]);
+    return 0;
+}
+
+/* Why the kernel cannot move this device's frames, or NULL. */
+static const char *vhost_obstacle(const struct net *net)
+{
+    if (!net->tap.is_tap || !net->tap.vnet_hdr)
+        return "it needs a tap with packet headers";
+    if (net->rx_limit.set || net->tx_limit.set)
+        return "it knows no rate limits";
+    return NULL;
+}
+
+static int choose_vhost(struct net *net, const struct net_config *config, struct kv_error *err)
+{
+    const char *obstacle = vhost_obstacle(net);
+    if (config->vhost == NET_VHOST_OFF)
+        return config->vhost_fds ? kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                                                "network device: vhost=off contradicts vhost-fds")
+                                 : 0;
+    bool must = config->vhost == NET_VHOST_ON || config->vhost_fds;
+    if (obstacle)
+        return must ? kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                                   "network device: vhost cannot be used: %s", obstacle)
+                    : 0;
+    struct kv_error why = {0};
+    int rc = net_vhost_open(&net->vhost, config->vhost_fds, net->pair_count, &why);
+    if (rc < 0 && must) {
+        *err = why;
+        return kv_error_prefix(err, "network device");
+    }
+    if (rc < 0)
+        log_debug("network device: %s; frames go through the monitor", why.message);
+    return 0;
+}
+
+static int create_pairs(struct net *net, struct loop *const *loops, unsigned loop_count,
+                        struct kv_error *err)
+{
+    net->pairs = calloc(net->pair_count, sizeof(*net->pairs));
+    if (!net->pairs)
+        return kv_error_errno(err, KV_ERR_NET, ENOMEM, "%u queue pairs", net->pair_count);
+    for (unsigned i = 0; i < net->pair_count; i++) {
+        struct net_pair *pair = &net->pairs[i];
+        *pair = (struct net_pair){
+            .net = net,
+            .index = i,
+            .loop = loops[net->vhost ? 0 : i % loop_count],
+            .fd = net->tap.fds[i],
+            .source = LOOP_SOURCE_INIT,
+            .rx_work = {.fn = net_pair_receive, .opaque = pair},
+        };
+        pthread_mutex_init(&pair->lock, NULL);
+    }
+    for (unsigned i = 0; i < net->pair_count && !net->vhost; i++) {
+        net->pairs[i].spill = malloc(NET_SPILL_SIZE);
+        if (!net->pairs[i].spill)
+            return kv_error_errno(err, KV_ERR_NET, ENOMEM, "%u queue pairs", net->pair_count);
+    }
+    return 0;
+}
+
+static void fill_config(struct net *net, const struct net_config *config)
+{
+    memcpy(net->config.mac, net->factory_mac, 6);
+    net->config.status = config->link ? VIRTIO_NET_S_LINK_UP : 0;
+    net->config.max_virtqueue_pairs = (uint16_t)net->pair_count;
+    net->config.mtu = (uint16_t)config->mtu;
+    net->config.speed = config->speed ? (uint32_t)config->speed : UINT32_MAX;
+    net->config.duplex = 1;
+}
+
+static int init_device(struct net *net, const struct net_config *config, struct guest_mem *mem,
+                       struct kv_error *err)
+{
+    unsigned queues = 2 * net->pair_count + 1;
+    uint16_t sizes[2 * NET_PAIRS_MAX + 1];
+    for (unsigned i = 0; i < queues - 1; i++)
+        sizes[i] = (uint16_t)config->queue_size;
+    sizes[queues - 1] = CTRL_QUEUE_SIZE;
+    int rc = virtio_device_init(&net->dev, &net_ops, "virtio-net", choose_features(net, config),
+                                &net->config, offsetof(struct virtio_net_config, rss_max_key_size),
+                                queues, sizes, mem, net->pairs[0].loop, err);
+    if (rc < 0)
+        return rc;
+    if (net->vhost)
+        net->dev.features &= net_vhost_features(net->vhost);
+    for (unsigned i = 0; i < net->pair_count; i++) {
+        struct net_pair *pair = &net->pairs[i];
+        pair->rx = &net->dev.queues[2 * i];
+        pair->tx = &net->dev.queues[2 * i + 1];
+        pair->rx->loop = pair->tx->loop = pair->loop;
+    }
+    return 0;
+}
+
+int net_create(struct virtio_device **out, const struct net_config *config, struct guest_mem *mem,
+               struct loop *const *loops, unsigned loop_count, struct kv_error *err)
+{
+    struct net *net = calloc(1, sizeof(*net));
+    if (!net)
+        return kv_error_errno(err, KV_ERR_NET, ENOMEM, "network device");
+    net->dev.ops = &net_ops;
+    limit_init(&net->rx_limit, config->rx_rate, config->rx_burst, config->rx_packet_rate,
+               config->rx_packet_burst);
+    limit_init(&net->tx_limit, config->tx_rate, config->tx_burst, config->tx_packet_rate,
+               config->tx_packet_burst);
+    atomic_store(&net->link_up, config->link);
+
+    int rc = net_tap_open(&net->tap, config, err);
+    net->pair_count = net->tap.count;
+    if (rc == 0 && config->queue_size & (config->queue_size - 1))
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                          "network device: queue-size %u is not a power of two",
+                          (unsigned)config->queue_size);
+    if (rc == 0)
+        rc = choose_mac(net, config->mac, err);
+    if (rc == 0)
+        rc = choose_vhost(net, config, err);
+    if (rc == 0)
+        rc = create_pairs(net, loops, loop_count, err);
+    if (rc == 0)
+        rc = init_device(net, config, mem, err);
+    if (rc < 0) {
+        net_free(&net->dev);
+        return rc;
+    }
+    fill_config(net, config);
+    net_ctrl_reset(net);
+    *out = &net->dev;
+    return 0;
+}
+
+static int net_class_create(struct machine *machine, const void *opaque, struct kv_error *err)
+{
+    const struct net_config *config = opaque;
+    struct virtio_device *dev;
+    struct loop *loops[NET_PAIRS_MAX];
+    unsigned count = config->queues ? (unsigned)config->queues : machine->iothread_count;
+    count = MIN(count, NET_PAIRS_MAX);
+    for (unsigned i = 0; i < count; i++)
+        loops[i] = machine_pick_loop(machine);
+    int rc = net_create(&dev, config, &machine->mem, loops, count, err);
+    if (rc < 0)
+        return rc;
+    dev->machine = machine;
+    return virtio_pci_create(machine, dev, config->id, -1, err);
+}
+
+const struct device_class virtio_net_class = {
+    .option = "net",
+    .implied = "tap",
+    .help = "network interface (virtio-net)",
+    .options = net_options,
+    .config_size = sizeof(struct net_config),
+    .defaults = net_config_defaults,
+    .create = net_class_create,
+};
+
+/* --- The control socket's requests -------------------------------------- */
+
+struct link_change {
+    struct net *net;
+    bool up;
+};
+
+static void change_link(void *opaque)
+{
+    struct link_change *change = opaque;
+    struct net *net = change->net;
+    if (net->vhost && net->dev.running)
+        net_vhost_set_link(net->vhost, &net->tap, change->up);
+}
+
+void net_device_set_link(struct virtio_device *dev, bool up)
+{
+    struct net *net = net_of(dev);
+    if (atomic_exchange(&net->link_up, up) == up)
+        return;
+    net->config.status = up ? VIRTIO_NET_S_LINK_UP : 0;
+    struct link_change change = {.net = net, .up = up};
+    loop_call(dev->queues[0].loop, change_link, &change);
+    virtio_config_changed(dev);
+    virtio_device_kick_all(dev);
+}
