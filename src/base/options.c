@@ -73,7 +73,7 @@ static int set_enum(const struct option_spec *spec, const char *what, const char
     return refuse_value(spec, what, value, accepted, err);
 }
 
-static int set_text(const struct option_spec *spec, const char *what, const char *value, void *out,
+int options_set_text(const struct option_spec *spec, const char *what, const char *value, void *out,
                     struct kv_error *err)
 {
     void *field = (char *)out + spec->offset;
@@ -117,13 +117,13 @@ static int set_text(const struct option_spec *spec, const char *what, const char
                         spec->name);
 }
 
-static int set_json(const struct option_spec *spec, const char *what, const json_t *value,
+int options_set_json(const struct option_spec *spec, const char *what, const json_t *value,
                     void *out, struct kv_error *err)
 {
     void *field = (char *)out + spec->offset;
 
     if (json_is_string(value))
-        return set_text(spec, what, json_string_value(value), out, err);
+        return options_set_text(spec, what, json_string_value(value), out, err);
     if (json_is_boolean(value) && spec->type == OPTION_BOOL) {
         *(bool *)field = json_is_true(value);
         return 0;
@@ -135,7 +135,7 @@ static int set_json(const struct option_spec *spec, const char *what, const json
         if (spec->type == OPTION_UINT || spec->type == OPTION_SIZE)
             return set_number(spec, what, number, shown, field, err);
         if (spec->type == OPTION_FD)
-            return set_text(spec, what, shown, out, err);
+            return options_set_text(spec, what, shown, out, err);
     }
     static const char *const expected[] = {
         [OPTION_STRING] = "a string",
@@ -220,7 +220,7 @@ int options_parse_text(const struct option_spec *specs, const char *what, const 
                                 name);
         int rc = mark_seen(specs, what, i, &seen, err);
         if (rc == 0)
-            rc = set_text(&specs[i], what, value, out, err);
+            rc = options_set_text(&specs[i], what, value, out, err);
         if (rc < 0)
             return rc;
     }
@@ -241,7 +241,7 @@ int options_parse_json(const struct option_spec *specs, const char *what, const 
             return refuse_unknown(specs, what, name, err);
         int rc = mark_seen(specs, what, i, &seen, err);
         if (rc == 0)
-            rc = set_json(&specs[i], what, value, out, err);
+            rc = options_set_json(&specs[i], what, value, out, err);
         if (rc < 0)
             return rc;
     }
@@ -259,14 +259,14 @@ void options_free(const struct option_spec *specs, void *out)
     }
 }
 
-static void help_accepted(const struct option_spec *spec, FILE *to)
+void options_help_one(const struct option_spec *spec, FILE *to)
 {
     static const char *const shapes[] = {
         [OPTION_STRING] = "TEXT", [OPTION_BOOL] = "on|off", [OPTION_UINT] = "N",
         [OPTION_SIZE] = "SIZE",   [OPTION_ENUM] = "",       [OPTION_MAC] = "MAC",
         [OPTION_FD] = "FD",
     };
-    fprintf(to, "      %s=", spec->name);
+    fprintf(to, "%s=", spec->name);
     if (spec->type == OPTION_ENUM) {
         for (int i = 0; spec->values[i]; i++)
             fprintf(to, "%s%s", i ? "|" : "", spec->values[i]);
@@ -278,7 +278,8 @@ static void help_accepted(const struct option_spec *spec, FILE *to)
 void options_help(const struct option_spec *specs, FILE *to)
 {
     for (int i = 0; specs[i].name; i++) {
-        help_accepted(&specs[i], to);
+        fputs("      ", to);
+        options_help_one(&specs[i], to);
         fprintf(to, "  %s%s\n", specs[i].help ? specs[i].help : "",
                 specs[i].required ? " (required)" : "");
     }

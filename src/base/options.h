@@ -63,6 +63,15 @@ int options_parse_text(const struct option_spec *specs, const char *what, const 
 int options_parse_json(const struct option_spec *specs, const char *what, const json_t *object,
                        void *out, struct kv_error *err);
 
+/* One option, whose name is known already. */
+int options_set_text(const struct option_spec *spec, const char *what, const char *value, void *out,
+                     struct kv_error *err);
+int options_set_json(const struct option_spec *spec, const char *what, const json_t *value,
+                     void *out, struct kv_error *err);
+
+/* How the option is written: "name=SIZE", "name=on|off". */
+void options_help_one(const struct option_spec *spec, FILE *to);
+
 /* Frees the strings and sets them to NULL. */
 void options_free(const struct option_spec *specs, void *out);
 

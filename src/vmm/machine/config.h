@@ -86,6 +86,10 @@ enum panic_action {
     PANIC_NONE,
 };
 
+extern const char *const panic_action_names[]; /* by enum panic_action, NULL at the end */
+extern const struct option_spec memory_config_options[], cpus_config_options[],
+    numa_config_options[];
+
 void machine_config_init(struct machine_config *config);
 void machine_config_free(struct machine_config *config);
 

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine's configuration: defaults, and what can only be judged with all
+ * options known. Everything that is left to choose is chosen here.
+ */
+#include "vmm/machine/config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/parse.h"
+#include "base/util.h"
+#include "vmm/device.h"
+
+#define MEMORY_DEFAULT MIB(512)
+#define MEMORY_MIN MIB(2)
+#define MEMORY_MAX (GIB(1024) * 16)
+#define VCPUS_MAX 254
+#define NAME_MAX_BYTES 255
+#define FDS_MAX 256
+
+static const char *const hugepage_names[] = {
+    [HUGEPAGES_TRANSPARENT] = "transparent",
+    [HUGEPAGES_OFF] = "off",
+    [HUGEPAGES_EXPLICIT] = "explicit",
+    NULL,
+};
+static const char *const policy_names[] = {
+    [MEMORY_POLICY_DEFAULT] = "default",
+    [MEMORY_POLICY_BIND] = "bind",
+    [MEMORY_POLICY_INTERLEAVE] = "interleave",
+    [MEMORY_POLICY_PREFERRED] = "preferred",
+    NULL,
+};
+const char *const panic_action_names[] = {
+    [PANIC_SHUTDOWN] = "shutdown",
+    [PANIC_PAUSE] = "pause",
+    [PANIC_NONE] = "none",
+    NULL,
+};
+
+const struct option_spec memory_config_options[] = {
+    OPTION(SIZE, struct memory_config, size, .help = "bytes; multiple of 1M (default 512M)"),
+    OPTION(BOOL, struct memory_config, prealloc, .help = "touch all pages before the start"),
+    OPTION(ENUM, struct memory_config, hugepages, .values = hugepage_names,
+           .help = "default transparent"),
+    OPTION_NAMED("hugepage-size", SIZE, struct memory_config, hugepage_size,
+                 .help = "2M or 1G, with hugepages=explicit (default 2M)"),
+    OPTION(BOOL, struct memory_config, shared, .help = "always on: others can map the memory"),
+    OPTION_NAMED("host-nodes", STRING, struct memory_config, host_nodes,
+                 .help = "NUMA nodes of the host, such as 0-1,3; needs policy"),
+    OPTION(ENUM, struct memory_config, policy, .values = policy_names,
+           .help = "how host-nodes are used"),
+    OPTION_END,
+};
+
+const struct option_spec cpus_config_options[] = {
+    OPTION(UINT, struct cpus_config, count, .min = 1, .max = VCPUS_MAX,
+           .help = "1 to 254 (default: the product of the others)"),
+    OPTION(UINT, struct cpus_config, sockets, .min = 1, .max = VCPUS_MAX),
+    OPTION(UINT, struct cpus_config, dies, .min = 1, .max = VCPUS_MAX, .help = "in a socket"),
+    OPTION(UINT, struct cpus_config, cores, .min = 1, .max = VCPUS_MAX, .help = "in a die"),
+    OPTION(UINT, struct cpus_config, threads, .min = 1, .max = VCPUS_MAX, .help = "in a core"),
+    OPTION_END,
+};
+
+const struct option_spec numa_config_options[] = {
+    OPTION(STRING, struct numa_config, cpus, .required = true, .help = "vCPUs, such as 0-1,4"),
+    OPTION(SIZE, struct numa_config, memory, .required = true, .help = "multiple of 1M"),
+    OPTION_END,
+};
+
+void machine_config_init(struct machine_config *config)
+{
+    *config = (struct machine_config){
+        .memory.size = MEMORY_DEFAULT,
+        .memory.shared = true,
+        .kernel_fd = -1,
+        .initrd_fd = -1,
+        .iothreads = 1,
+        .jail = true,
+    };
+}
+
+void machine_config_free(struct machine_config *config)
+{
+    char *strings[] = {config->name,   config->uuid,   config->memory.host_nodes,
+                       config->kernel, config->initrd, config->cmdline,
+                       config->vmgenid};
+    for (unsigned i = 0; i < ARRAY_SIZE(strings); i++)
+        free(strings[i]);
+    for (unsigned i = 0; i < config->numa_count; i++)
+        free(config->numa[i].cpus);
+    for (unsigned i = 0; i < config->device_count; i++) {
+        options_free(config->devices[i].class->options, config->devices[i].config);
+        free(config->devices[i].config);
+    }
+    free(config->devices);
+    machine_config_init(config);
+}
+
+int machine_config_add_device(struct machine_config *config, const struct device_class *class,
+                              void *device, struct kv_error *err)
+{
+    unsigned same = 0;
+    for (unsigned i = 0; i < config->device_count; i++)
+        same += config->devices[i].class == class;
+    struct device_config *grown = NULL;
+    int rc = 0;
+    if (class->max && same >= class->max)
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "--%s: at most %u can be given",
+                          class->option, class->max);
+    else
+        grown = realloc(config->devices, (config->device_count + 1) * sizeof(*grown));
+    if (!grown) {
+        options_free(class->options, device);
+        free(device);
+        return rc ? rc : kv_error_set(err, KV_ERR_CONFIG, ENOMEM, "out of memory");
+    }
+    config->devices = grown;
+    config->devices[config->device_count++] =
+        (struct device_config){.class = class, .config = device};
+    return 0;
+}
+
+static int refuse(struct kv_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int refuse(struct kv_error *err, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "%s", text);
+}
+
+static int check_memory(struct memory_config *memory, struct kv_error *err)
+{
+    uint64_t nodes[16], page = memory->hugepage_size;
+    if (memory->size < MEMORY_MIN || memory->size > MEMORY_MAX || memory->size % MIB(1))
+        return refuse(err,
+                      "--memory: size %" PRIu64 " is not possible; accepted: multiples of 1M from "
+                      "2M to 16T",
+                      memory->size);
+    if (page && memory->hugepages != HUGEPAGES_EXPLICIT)
+        return refuse(err, "--memory: hugepage-size needs hugepages=explicit");
+    if (memory->hugepages == HUGEPAGES_EXPLICIT) {
+        if (!page)
+            page = memory->hugepage_size = MIB(2);
+        if (page != MIB(2) && page != GIB(1))
+            return refuse(err,
+                          "--memory: hugepage-size %" PRIu64 " is not possible; accepted: "
+                          "2M, 1G",
+                          page);
+        if (memory->size % page)
+            return refuse(err,
+                          "--memory: size %" PRIu64 " is no multiple of the huge pages' %" PRIu64,
+                          memory->size, page);
+    }
+    if (!memory->shared)
+        return refuse(err, "--memory: shared=off is not possible: memory is always shared");
+    if (memory->host_nodes && memory->policy == MEMORY_POLICY_DEFAULT)
+        return refuse(err, "--memory: host-nodes needs policy=bind, interleave or preferred");
+    if (!memory->host_nodes && memory->policy != MEMORY_POLICY_DEFAULT)
+        return refuse(err, "--memory: policy=%s needs host-nodes", policy_names[memory->policy]);
+    if (memory->host_nodes &&
+        (!*memory->host_nodes || parse_bitmap(memory->host_nodes, nodes, ARRAY_SIZE(nodes)) < 0))
+        return refuse(err, "--memory: host-nodes '%s' is no list of nodes such as 0-1,3",
+                      memory->host_nodes);
+    return 0;
+}
+
+/* What is not given is 1, except that the first missing of cores, sockets, threads, dies makes
+ * the product right. */
+static int choose_topology(struct cpus_config *cpus, struct kv_error *err)
+{
+    uint64_t *order[] = {&cpus->cores, &cpus->sockets, &cpus->threads, &cpus->dies};
+    uint64_t product = 1;
+    for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
+        product *= MAX(*order[i], UINT64_C(1));
+    if (!cpus->count)
+        cpus->count = product;
+    if (cpus->count > VCPUS_MAX)
+        return refuse(err, "--cpus: %" PRIu64 " are not possible; accepted: 1 to %d", cpus->count,
+                      VCPUS_MAX);
+    uint64_t missing = cpus->count / product;
+    bool fits = cpus->count % product == 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
+        if (*order[i])
+            continue;
+        *order[i] = fits ? missing : 1;
+        missing = 1;
+    }
+    if (!fits || missing != 1)
+        return refuse(err,
+                      "--cpus: count %" PRIu64 " is not what the topology makes: %" PRIu64
+                      " sockets x %" PRIu64 " dies x %" PRIu64 " cores x %" PRIu64 " threads",
+                      cpus->count, cpus->sockets, cpus->dies, cpus->cores, cpus->threads);
+    return 0;
+}
+
+static int check_numa(const struct machine_config *config, struct kv_error *err)
+{
+    uint64_t all[4] = {0}, sum = 0;
+    unsigned covered = 0;
+    for (unsigned i = 0; i < config->numa_count; i++) {
+        const struct numa_config *node = &config->numa[i];
+        uint64_t set[4];
+        if (!*node->cpus || parse_bitmap(node->cpus, set, ARRAY_SIZE(set)) < 0)
+            return refuse(err, "--numa: cpus '%s' is no list of vCPUs such as 0-1,4", node->cpus);
+        for (unsigned cpu = 0; cpu < 64 * ARRAY_SIZE(set); cpu++) {
+            if (!(set[cpu / 64] & BIT(cpu % 64)))
+                continue;
+            if (cpu >= config->cpus.count)
+                return refuse(err, "--numa: vCPU %u is not there; there are %" PRIu64, cpu,
+                              config->cpus.count);
+            if (all[cpu / 64] & BIT(cpu % 64))
+                return refuse(err, "--numa: vCPU %u is in two nodes", cpu);
+            all[cpu / 64] |= BIT(cpu % 64);
+            covered++;
+        }
+        if (!node->memory || node->memory % MIB(1) ||
+            __builtin_add_overflow(sum, node->memory, &sum))
+            return refuse(err, "--numa: memory %" PRIu64 " of node %u is no multiple of 1M",
+                          node->memory, i);
+    }
+    if (config->numa_count && sum != config->memory.size)
+        return refuse(err,
+                      "--numa: the nodes have %" PRIu64 " bytes together, --memory says %" PRIu64,
+                      sum, config->memory.size);
+    if (config->numa_count && covered != config->cpus.count)
+        return refuse(err, "--numa: only %u of %" PRIu64 " vCPUs are in a node", covered,
+                      config->cpus.count);
+    return 0;
+}
+
+/* "fd:N" in place of a path: the number goes to *fd, the text away. */
+static int take_image_fd(const char *option, char **path, int *fd, struct kv_error *err)
+{
+    uint64_t number;
+    if (!*path || strncmp(*path, "fd:", 3) != 0)
+        return 0;
+    if (parse_u64(*path + 3, &number) < 0 || number > INT32_MAX)
+        return refuse(err, "--%s: '%s' is neither a path nor fd:N with a descriptor's number",
+                      option, *path);
+    *fd = (int)number;
+    free(*path);
+    *path = NULL;
+    return 0;
+}
+
+static int check_boot(struct machine_config *config, struct kv_error *err)
+{
+    int rc = take_image_fd("kernel", &config->kernel, &config->kernel_fd, err);
+    if (rc == 0)
+        rc = take_image_fd("initrd", &config->initrd, &config->initrd_fd, err);
+    if (rc < 0)
+        return rc;
+    if (config->kernel || config->kernel_fd >= 0)
+        return 0;
+    if (config->initrd || config->initrd_fd >= 0)
+        return refuse(err, "--initrd needs --kernel");
+    if (config->cmdline)
+        return refuse(err, "--cmdline needs --kernel");
+    return refuse(err, "there is nothing to boot; --kernel names a bzImage or an ELF kernel");
+}
+
+static int check_identity(struct machine_config *config, struct kv_error *err)
+{
+    uint8_t bytes[16];
+    if (config->name && (!*config->name || strlen(config->name) > NAME_MAX_BYTES))
+        return refuse(err, "--name has %zu bytes; accepted: 1 to %d", strlen(config->name),
+                      NAME_MAX_BYTES);
+    for (const char *c = config->name; c && *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return refuse(err, "--name holds a control character");
+    }
+    if (config->uuid && parse_uuid(config->uuid, bytes) < 0)
+        return refuse(err,
+                      "--uuid: '%s' is no UUID such as "
+                      "c7a5fdbd-edaf-9455-926a-d65c16db1809",
+                      config->uuid);
+    if (config->vmgenid && strcasecmp(config->vmgenid, "auto") != 0 &&
+        parse_uuid(config->vmgenid, bytes) < 0)
+        return refuse(err, "--vmgenid: '%s' is neither 'auto' nor a UUID", config->vmgenid);
+    return 0;
+}
+
+/* Everything that can be given to one user only. */
+struct claims {
+    int fds[FDS_MAX];
+    const char *owners[FDS_MAX];
+    unsigned count;
+    const char *stdio_owner;
+};
+
+static int claim_fd(struct claims *claims, int fd, const char *owner, struct kv_error *err)
+{
+    if (fd < 0)
+        return 0;
+    for (unsigned i = 0; i < claims->count; i++) {
+        if (claims->fds[i] == fd)
+            return refuse(err, "descriptor %d is given to both --%s and --%s", fd,
+                          claims->owners[i], owner);
+    }
+    if (claims->count < FDS_MAX) {
+        claims->fds[claims->count] = fd;
+        claims->owners[claims->count++] = owner;
+    }
+    return 0;
+}
+
+static int claim_device(struct claims *claims, const struct device_config *device,
+                        struct kv_error *err)
+{
+    const char *owner = device->class->option;
+    for (const struct option_spec *spec = device->class->options; spec->name; spec++) {
+        const void *field = (const char *)device->config + spec->offset;
+        int rc = 0;
+        if (spec->type == OPTION_FD)
+            rc = claim_fd(claims, *(const int *)field, owner, err);
+        if (rc < 0)
+            return rc;
+        const char *text = spec->type == OPTION_STRING ? *(char *const *)field : NULL;
+        if (!text || strcmp(spec->name, "id") == 0 || strcmp(text, "stdio") != 0)
+            continue;
+        if (claims->stdio_owner)
+            return refuse(err, "stdio is given to both --%s and --%s", claims->stdio_owner, owner);
+        claims->stdio_owner = owner;
+    }
+    return 0;
+}
+
+static int check_claims(const struct machine_config *config, struct kv_error *err)
+{
+    struct claims claims = {.count = 0};
+    int rc = claim_fd(&claims, config->kernel_fd, "kernel", err);
+    if (rc == 0)
+        rc = claim_fd(&claims, config->initrd_fd, "initrd", err);
+    for (unsigned i = 0; rc == 0 && i < config->device_count; i++)
+        rc = claim_device(&claims, &config->devices[i], err);
+    return rc;
+}
+
+int machine_config_check(struct machine_config *config, struct kv_error *err)
+{
+    int rc = check_identity(config, err);
+    if (rc == 0)
+        rc = check_memory(&config->memory, err);
+    if (rc == 0)
+        rc = choose_topology(&config->cpus, err);
+    if (rc == 0)
+        rc = check_numa(config, err);
+    if (rc == 0)
+        rc = check_boot(config, err);
+    if (rc == 0)
+        rc = check_claims(config, err);
+    return rc;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvasir-vmm: one virtual machine, one process. Reads the options, builds the
+ * machine with everything open, gives all privileges away, runs it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/iothread.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "vmm/control/commands.h"
+#include "vmm/control/control.h"
+#include "vmm/control/metrics.h"
+#include "vmm/jail/jail.h"
+#include "vmm/machine/machine.h"
+#include "vmm/options/settings.h"
+
+/* 3 and more come from the machine (run_state.c); --help lists them. */
+enum {
+    EXIT_OK = 0,
+    EXIT_NOT_STARTED = 1,
+    EXIT_USAGE = 2,
+};
+
+static int complain(int status, const struct kv_error *err)
+{
+    fprintf(stderr, "kvasir-vmm: %s\n", err->message);
+    return status;
+}
+
+static int print_help(const char *topic)
+{
+    if (settings_help(topic, stdout) == 0)
+        return EXIT_OK;
+    const char *nearest = settings_nearest(topic + strspn(topic, "-"));
+    fprintf(stderr, "kvasir-vmm: --help: there is no option '%s'%s%s%s\n", topic,
+            nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+    return EXIT_USAGE;
+}
+
+static int print_qmp(void)
+{
+    json_t *document = qmp_describe();
+    json_dumpf(document, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(document);
+    return EXIT_OK;
+}
+
+static int open_log(const struct settings *settings, struct kv_error *err)
+{
+    log_level = (enum log_level)settings->log_level;
+    if (!settings->log_file)
+        return 0;
+    int fd = settings_fd(settings->log_file);
+    if (fd < 0)
+        fd = open(settings->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return kv_error_errno(err, KV_ERR_CONFIG, errno, "--log-file: '%s'", settings->log_file);
+    log_set_fd(fd);
+    return 0;
+}
+
+/* The number is that of the process whom signals reach: with a jail, the one that waits outside. */
+static int write_pidfile(const char *path, struct kv_error *err)
+{
+    char text[16];
+    int n = snprintf(text, sizeof(text), "%d\n", getpid());
+    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int rc = fd < 0 ? -errno : fd_write_all(fd, text, (size_t)n);
+    return rc < 0 ? kv_error_errno(err, KV_ERR_CONFIG, -rc, "--pidfile: '%s'", path) : 0;
+}
+
+static int open_sockets(struct machine *machine, const struct settings *settings,
+                        struct metrics **metrics, struct kv_error *err)
+{
+    int rc = 0;
+    if (settings->control) {
+        int fd = settings_fd(settings->control);
+        rc = control_create(machine, fd < 0 ? settings->control : NULL, fd, err);
+    }
+    if (rc == 0 && settings->metrics) {
+        int fd = settings_fd(settings->metrics);
+        rc = metrics_create(metrics, machine, fd < 0 ? settings->metrics : NULL, fd, err);
+    }
+    return rc;
+}
+
+/* The JSON library seeds its hash tables at first use, by default out of a file; inside the jail
+ * there is none. */
+static void seed_json(void)
+{
+    unsigned long seed = 0;
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed) || seed == 0)
+        seed = (unsigned long)clock_monotonic_ns() | 1;
+    json_object_seed(seed);
+}
+
+static int run_machine(struct settings *settings, struct kv_error *err)
+{
+    struct machine *machine = NULL;
+    struct metrics *metrics = NULL;
+    bool jail = settings->machine.jail;
+    int status = EXIT_NOT_STARTED;
+
+    int rc = machine_create(&machine, &settings->machine, err);
+    if (rc == 0)
+        rc = open_sockets(machine, settings, &metrics, err);
+    if (rc == 0 && jail)
+        rc = jail_enter(err);
+    if (rc == 0)
+        rc = machine_start(machine, err);
+    if (rc == 0) {
+        thread_enter(THREAD_CONTROL);
+        status = machine_run(machine);
+    } else {
+        complain(status, err);
+    }
+    metrics_free(metrics);
+    machine_free(machine);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings;
+    struct kv_error err = {0};
+
+    seed_json();
+    settings_init(&settings);
+    if (settings_parse(&settings, argc, argv, &err) < 0)
+        return complain(EXIT_USAGE, &err);
+    if (settings.help)
+        return print_help(settings.help_topic);
+    if (settings.version) {
+        puts("kvasir-vmm " KVASIR_VERSION);
+        return EXIT_OK;
+    }
+    if (settings.dump_qmp)
+        return print_qmp();
+    if (settings_check(&settings, &err) < 0)
+        return complain(EXIT_USAGE, &err);
+
+    int rc = open_log(&settings, &err);
+    if (rc == 0 && settings.pidfile)
+        rc = write_pidfile(settings.pidfile, &err);
+    if (rc == 0 && settings.machine.jail)
+        rc = jail_fork(&err);
+    int status = rc < 0 ? complain(EXIT_NOT_STARTED, &err) : run_machine(&settings, &err);
+    settings_free(&settings);
+    return status;
+}
