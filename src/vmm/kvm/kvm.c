@@ -89,9 +89,8 @@ static int init_routing(struct kvm *kvm)
         e->gsi = gsi;
         e->type = KVM_IRQ_ROUTING_IRQCHIP;
         e->u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
-        e->u.irqchip.pin = gsi == 0 ? 2 : gsi; /* as the MADT's source override says */
-        if (gsi != 2)
-            e++;
+        e->u.irqchip.pin = gsi;
+        e++;
     }
     kvm->routing->nr = (uint32_t)(e - kvm->routing->entries);
     kvm->gsi_next = GSI_IOAPIC_PINS;

@@ -31,7 +31,6 @@ struct x86 {
     struct x86_boot boot;
     bool loaded;              /* memory held images before: what must be zero needs clearing */
     struct kvm_cpuid2 *cpuid; /* of the machine; each vCPU adds its APIC ID */
-    unsigned cpuid_allocated; /* entries there is room for */
 };
 
 /* Loads kernel, initrd, command line and ACPI tables into guest memory; at power-on and at every

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The DSDT: what no table of fixed form can tell (ACPI 6.5, chapters 5 and 6).
+ * The PCI root with its windows and interrupts, processors, legacy devices,
+ * the generation ID, switching off. A device that the machine does not have is
+ * not described. Called by acpi_tables.c.
+ */
+#include "vmm/x86/acpi_dsdt.h"
+
+#include <stdio.h>
+
+#include "vmm/machine/machine.h"
+#include "vmm/x86/layout.h"
+
+static bool has_device(struct machine *machine, const char *type)
+{
+    list_for_each (node, &machine->devices) {
+        const struct device *dev = list_entry(node, struct device, node);
+        if (dev->ops->type && strcmp(dev->ops->type, type) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* \_SB.PCI0._OSC (6.2.11): native control of all that PCI Express has, when the OS asks. */
+static void pci_osc(struct aml *a)
+{
+    static const uint8_t uuid[16] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
+                                     0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
+    const unsigned granted = 0x1f, wrong_uuid = 4, wrong_revision = 8;
+
+    size_t method = aml_method(a, "_OSC", 4 | AML_SERIALIZED);
+    aml_op(a, AML_CREATE_DWORD_FIELD);
+    aml_op(a, AML_ARG3);
+    aml_integer(a, 0);
+    aml_bytes(a, "CDW1", 4);
+
+    size_t known = aml_if(a);
+    aml_op(a, AML_LEQUAL);
+    aml_op(a, AML_ARG0);
+    size_t buffer = aml_buffer(a);
+    aml_bytes(a, uuid, sizeof(uuid));
+    aml_buffer_end(a, buffer);
+
+    aml_op(a, AML_CREATE_DWORD_FIELD);
+    aml_op(a, AML_ARG3);
+    aml_integer(a, 8);
+    aml_bytes(a, "CDW3", 4);
+    aml_op(a, AML_AND);
+    aml_bytes(a, "CDW3", 4);
+    aml_integer(a, granted);
+    aml_bytes(a, "CDW3", 4);
+    size_t revision = aml_if(a);
+    aml_op(a, AML_LNOT);
+    aml_op(a, AML_LEQUAL);
+    aml_op(a, AML_ARG1);
+    aml_integer(a, 1);
+    aml_op(a, AML_OR);
+    aml_bytes(a, "CDW1", 4);
+    aml_integer(a, wrong_revision);
+    aml_bytes(a, "CDW1", 4);
+    aml_end(a, revision);
+    aml_end(a, known);
+
+    size_t unknown = aml_else(a);
+    aml_op(a, AML_OR);
+    aml_bytes(a, "CDW1", 4);
+    aml_integer(a, wrong_uuid);
+    aml_bytes(a, "CDW1", 4);
+    aml_end(a, unknown);
+    aml_op(a, AML_RETURN);
+    aml_op(a, AML_ARG3);
+    aml_end(a, method);
+}
+
+/* Pin A of each slot is wired to a GSI: no link devices (6.2.13). */
+static void pci_prt(struct aml *a)
+{
+    aml_name(a, "_PRT");
+    size_t table = aml_package(a, PCI_SLOTS);
+    for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+        size_t route = aml_package(a, 4);
+        aml_integer(a, (uint64_t)slot << 16 | 0xffff);
+        aml_integer(a, 0);
+        aml_integer(a, 0);
+        aml_integer(a, GSI_PCI_FIRST + slot % 8);
+        aml_end(a, route);
+    }
+    aml_end(a, table);
+}
+
+static void pci_root(struct aml *a, const struct machine *machine)
+{
+    const struct pci_bus *pci = &machine->pci;
+
+    size_t device = aml_device(a, "PCI0");
+    aml_name_eisa_id(a, "_HID", "PNP0A08");
+    aml_name_eisa_id(a, "_CID", "PNP0A03");
+    aml_name_integer(a, "_UID", 0);
+    aml_name_integer(a, "_SEG", 0);
+    aml_name_integer(a, "_BBN", 0);
+    aml_name_integer(a, "_CCA", 1);
+
+    size_t crs = aml_crs(a);
+    aml_window(a, AML_WINDOW_BUS, 2, 0, LAYOUT_ECAM_SIZE / MIB(1) - 1);
+    aml_io(a, PORT_PCI_CONFIG_ADDRESS, 8);
+    aml_window(a, AML_WINDOW_IO, 2, 0, PORT_PCI_CONFIG_ADDRESS - 1);
+    aml_window(a, AML_WINDOW_IO, 2, PORT_PCI_CONFIG_ADDRESS + 8, 0xffff);
+    aml_window(a, AML_WINDOW_MEMORY, 4, LAYOUT_MMIO32_BASE, LAYOUT_MMIO32_END - 1);
+    if (pci->mmio64_end > pci->mmio64_base)
+        aml_window(a, AML_WINDOW_MEMORY, 8, pci->mmio64_base, pci->mmio64_end - 1);
+    aml_crs_end(a, crs);
+
+    pci_prt(a);
+    pci_osc(a);
+    aml_end(a, device);
+}
+
+/* The configuration space must be claimed by a device outside the bridge (PCI Firmware 4.1.2). */
+static void motherboard(struct aml *a)
+{
+    size_t device = aml_device(a, "MBRD");
+    aml_name_eisa_id(a, "_HID", "PNP0C02");
+    aml_name_integer(a, "_UID", 0);
+    size_t crs = aml_crs(a);
+    aml_memory32_fixed(a, LAYOUT_ECAM_BASE, LAYOUT_ECAM_SIZE);
+    aml_io(a, PORT_PM_BASE, 0x10);
+    aml_io(a, PORT_GPE0, GPE0_BYTES);
+    aml_crs_end(a, crs);
+    aml_end(a, device);
+}
+
+static void processors(struct aml *a, const struct machine *machine)
+{
+    for (unsigned i = 0; i < machine->vcpu_count; i++) {
+        char name[5];
+        snprintf(name, sizeof(name), "C%03X", i & 0xfff);
+        size_t device = aml_device(a, name);
+        aml_name_string(a, "_HID", "ACPI0007");
+        aml_name_integer(a, "_UID", i);
+        aml_end(a, device);
+    }
+}
+
+static void serial_ports(struct aml *a, struct machine *machine)
+{
+    static const struct {
+        const char *id, *name;
+        uint16_t port;
+        uint8_t irq;
+    } ports[] = {
+        {"serial0", "COM1", PORT_COM1, GSI_COM1},
+        {"serial1", "COM2", PORT_COM2, GSI_COM2},
+        {"serial2", "COM3", PORT_COM3, GSI_COM1},
+        {"serial3", "COM4", PORT_COM4, GSI_COM2},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(ports); i++) {
+        if (!device_find(machine, ports[i].id))
+            continue;
+        size_t device = aml_device(a, ports[i].name);
+        aml_name_eisa_id(a, "_HID", "PNP0501");
+        aml_name_integer(a, "_UID", i + 1);
+        aml_name_integer(a, "_STA", 0xf);
+        size_t crs = aml_crs(a);
+        aml_io(a, ports[i].port, 8);
+        aml_irq(a, ports[i].irq);
+        aml_crs_end(a, crs);
+        aml_end(a, device);
+    }
+}
+
+static void rtc(struct aml *a)
+{
+    size_t device = aml_device(a, "RTC_");
+    aml_name_eisa_id(a, "_HID", "PNP0B00");
+    size_t crs = aml_crs(a);
+    aml_io(a, PORT_RTC, 2);
+    aml_irq(a, GSI_RTC);
+    aml_crs_end(a, crs);
+    aml_end(a, device);
+}
+
+static void pvpanic(struct aml *a)
+{
+    size_t device = aml_device(a, "PEVT");
+    aml_name_string(a, "_HID", "QEMU0001");
+    aml_name_integer(a, "_STA", 0xf);
+    size_t crs = aml_crs(a);
+    aml_io(a, PORT_PVPANIC, 1);
+    aml_crs_end(a, crs);
+    aml_end(a, device);
+}
+
+/* "Virtual Machine Generation ID" (Microsoft, 2012): ADDR gives the identifier's address. */
+static void generation_id(struct aml *a)
+{
+    size_t device = aml_device(a, "VGEN");
+    aml_name_string(a, "_HID", "QEMUVGID");
+    aml_name_string(a, "_CID", "VM_Gen_Counter");
+    aml_name_string(a, "_DDN", "VM_Gen_Counter");
+    aml_name(a, "ADDR");
+    size_t address = aml_package(a, 2);
+    aml_integer(a, (uint32_t)LAYOUT_VMGENID);
+    aml_integer(a, 0);
+    aml_end(a, address);
+    aml_end(a, device);
+}
+
+static void generation_id_event(struct aml *a)
+{
+    char handler[5];
+    snprintf(handler, sizeof(handler), "_E%02X", GPE_VMGENID);
+    size_t scope = aml_scope(a, "\\_GPE");
+    size_t method = aml_method(a, handler, 0);
+    aml_op(a, AML_NOTIFY);
+    aml_path(a, "\\_SB_.VGEN");
+    aml_integer(a, 0x80);
+    aml_end(a, method);
+    aml_end(a, scope);
+}
+
+static void switch_off(struct aml *a)
+{
+    aml_name(a, "\\_S5_");
+    size_t types = aml_package(a, 4);
+    aml_integer(a, PM1_SLP_TYP_S5);
+    for (unsigned i = 0; i < 3; i++)
+        aml_integer(a, 0);
+    aml_end(a, types);
+}
+
+void acpi_dsdt_body(struct aml *a, struct machine *machine)
+{
+    bool has_generation_id = has_device(machine, "vmgenid");
+
+    size_t sb = aml_scope(a, "\\_SB_");
+    pci_root(a, machine);
+    motherboard(a);
+    processors(a, machine);
+    serial_ports(a, machine);
+    if (has_device(machine, "rtc"))
+        rtc(a);
+    if (has_device(machine, "pvpanic"))
+        pvpanic(a);
+    if (has_generation_id)
+        generation_id(a);
+    aml_end(a, sb);
+    if (has_generation_id)
+        generation_id_event(a);
+    switch_off(a);
+}

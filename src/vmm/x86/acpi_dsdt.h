@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The body of the DSDT. Private to x86/. */
+#ifndef KV_VMM_X86_ACPI_DSDT_H
+#define KV_VMM_X86_ACPI_DSDT_H
+
+#include "vmm/x86/acpi_aml.h"
+
+struct machine;
+
+void acpi_dsdt_body(struct aml *a, struct machine *machine);
+
+#endif
