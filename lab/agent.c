@@ -33,22 +33,22 @@
 #include <unistd.h>
 
 #define FRAME_HEADER 5
-#define FRAME_MAX    (4u << 20) /* a run request may carry a long command line */
+#define FRAME_MAX (4u << 20) /* a run request may carry a long command line */
 #define INPUT_WINDOW (32u << 10)
 #define OUTPUT_CHUNK (64u << 10)
-#define LISTEN_PORT  7
+#define LISTEN_PORT 7
 
 enum { RUN_TTY = 1, RUN_SYNC = 2 };
 
 struct session {
-    int conn;          /* virtio-serial port or TCP connection */
-    int sig;           /* signalfd for SIGCHLD */
-    pid_t child;       /* 0 before the run request */
-    int status;        /* wait status, valid when ended */
-    int ended;         /* the command has ended; what it wrote is still to be read */
-    unsigned flags;    /* RUN_* */
-    int in, out, err;  /* the command's streams; -1 when closed. With a tty, all the pty */
-    int in_eof;        /* close `in` once `input` is empty */
+    int conn;         /* virtio-serial port or TCP connection */
+    int sig;          /* signalfd for SIGCHLD */
+    pid_t child;      /* 0 before the run request */
+    int status;       /* wait status, valid when ended */
+    int ended;        /* the command has ended; what it wrote is still to be read */
+    unsigned flags;   /* RUN_* */
+    int in, out, err; /* the command's streams; -1 when closed. With a tty, all the pty */
+    int in_eof;       /* close `in` once `input` is empty */
     uint8_t input[INPUT_WINDOW];
     size_t input_len;
     uint8_t *frame; /* partial frame from conn */
@@ -123,7 +123,8 @@ static int open_pty(int *terminal)
 }
 
 /* In the child: become the command. Exit statuses 126 and 127 as shells have them. */
-static void exec_command(const char *cwd, char **argv, char **env, int in, int out, int err, int tty)
+static void exec_command(const char *cwd, char **argv, char **env, int in, int out, int err,
+                         int tty)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -147,7 +148,8 @@ static void exec_command(const char *cwd, char **argv, char **env, int in, int o
     _exit(errno == ENOENT ? 127 : 126);
 }
 
-/* Payload: flags, rows, columns, number of arguments, number of variables (u16 each), cwd, strings. */
+/* Payload: flags, rows, columns, number of arguments, number of variables (u16 each), cwd, strings.
+ */
 static void start_command(struct session *s, const uint8_t *p, uint32_t len)
 {
     if (len < 11 || p[len - 1] != 0 || s->child)
@@ -454,7 +456,8 @@ static int run_on(int argc, char **argv)
     int input = 0;
     send_run(conn, argv + 2);
     for (;;) {
-        struct pollfd fds[] = {{.fd = conn, .events = POLLIN}, {.fd = window ? input : -1, .events = POLLIN}};
+        struct pollfd fds[] = {{.fd = conn, .events = POLLIN},
+                               {.fd = window ? input : -1, .events = POLLIN}};
         if (poll(fds, 2, -1) < 0)
             continue;
         if (fds[1].revents) {
