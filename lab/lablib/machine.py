@@ -22,6 +22,9 @@ LAB = os.path.join(PROJECT, "lab")
 BASE_MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 LATE_MODULES = ["virtio_console", "virtio_blk", "crc32c_generic", "ext4", "kvm_amd", "virtio_net", "virtio_rng"]
 
+# Without five-level paging, which only makes each nested page walk longer.
+CPU = "max,+svm,-la57"
+
 CMDLINE = ("console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init mitigations=off nokaslr audit=0 "
            "tsc=reliable no_timer_check random.trust_cpu=on 8250.nr_uarts=1 i8042.noaux i8042.nokbd "
            "cryptomgr.notests nowatchdog rcupdate.rcu_expedited=1 net.ifnames=0 raid=noautodetect")
@@ -76,8 +79,8 @@ class Settings:
         self.cpus = 2
         self.shares = []
         self.keeps = []
-        self.scratch = None          # path of a raw ext4 image
-        self.scratch_lasts = False   # its content matters after the lab has ended
+        self.scratch = []            # raw ext4 images, one for each host
+        self.scratch_lasts = False   # the first one's content matters after the lab has ended
         self.hosts = 1
         self.shared_disk = None
         self.qemu_options = []
@@ -105,7 +108,7 @@ class Machine:
         path = os.path.join(self.folder, f"initrd{self.number}")
         s = self.settings
         conf = [f"HOST={self.number}", f"HOSTS={s.hosts}", f"MODULES={shlex.quote(kernel.modules)}",
-                f"SCRATCH={'yes' if s.scratch else 'no'}", f"SHARED={'yes' if s.shared_disk else 'no'}", "shares() {", ":"]
+                f"SHARED={'yes' if s.shared_disk else 'no'}", "shares() {", ":"]
         conf += [f"share share{i} {shlex.quote(share)}" for i, share in enumerate(s.shares)]
         conf += ["}", "keeps() {", ":"] + [f"keep {shlex.quote(keep)}" for keep in s.keeps] + ["}", ""]
         archive = cpio.Archive()
@@ -125,7 +128,7 @@ class Machine:
             "setpriv", "--pdeathsig", "KILL",
             "qemu-system-x86_64", "-name", f"lab{self.number}", "-nodefaults", "-no-user-config",
             "-M", "q35,smm=off,vmport=off,hpet=off", "-bios", "qboot.rom",
-            "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,+svm",
+            "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", CPU,
             "-smp", str(s.cpus), "-m", str(s.memory), "-display", "none", "-no-reboot",
             "-kernel", kernel.vmlinux, "-initrd", self._initrd(kernel), "-append", cmdline,
             "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",
@@ -138,11 +141,10 @@ class Machine:
         for i, share in enumerate(s.shares):
             command += ["-virtfs", f"local,path={_escape(share)},mount_tag=share{i},"
                                    "security_model=none,multidevs=remap"]
-        if s.scratch:
-            scratch = s.scratch if self.number == 1 else f"{s.scratch}.{self.number}"
-            cache = "writeback" if s.scratch_lasts else "unsafe"
-            command += ["-drive", f"if=none,id=scratch,format=raw,discard=unmap,cache={cache},file={_escape(scratch)}",
-                        "-device", "virtio-blk-pci,drive=scratch"]
+        cache = "writeback" if s.scratch_lasts else "unsafe"
+        command += ["-drive", f"if=none,id=scratch,format=raw,discard=unmap,cache={cache},"
+                              f"file={_escape(s.scratch[self.number - 1])}",
+                    "-device", "virtio-blk-pci,drive=scratch"]
         if s.shared_disk:
             command += ["-drive", "if=none,id=shared,format=raw,cache=writeback,file.locking=off,"
                                   f"file={_escape(s.shared_disk)}",
