@@ -202,8 +202,9 @@ static void fill_info(struct block_node *node, const struct block_open_options *
     uint64_t granularity = (uint64_t)MAX(st->st_blksize, 0);
 
     info->request_alignment = file->align;
-    info->logical_block = MAX(file->align, SECTOR);
-    info->physical_block = info->logical_block;
+    /* An image is laid out in sectors of 512 whatever the file system below prefers. */
+    info->logical_block = SECTOR;
+    info->physical_block = MAX(file->align, ALIGN_MAX);
     info->can_discard = options->discard && !options->readonly;
     if (file->is_device) {
         int logical = 0;
@@ -215,7 +216,8 @@ static void fill_info(struct block_node *node, const struct block_open_options *
         granularity = queue_limit(st->st_rdev, "discard_granularity");
         info->can_discard = info->can_discard && granularity;
     }
-    if (granularity < SECTOR || granularity > MIB(64) || (granularity & (granularity - 1)))
+    if (granularity < info->logical_block || granularity > MIB(64) ||
+        (granularity & (granularity - 1)))
         granularity = info->logical_block;
     info->discard_alignment = (uint32_t)granularity;
     info->readonly = options->readonly;

@@ -64,6 +64,7 @@ int virtqueue_start(struct virtqueue *vq, struct guest_mem *mem, struct kv_error
         vq->last_avail = vq->used_idx = 0;
         vq->avail_wrap = vq->used_wrap = true;
         vq->pushed = 0;
+        vq->inflight = vq->inflight_slots = 0;
     } else if (vq->packed && (vq->last_avail >= size || vq->used_idx >= size)) {
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
                             "ring of %u: positions %u and %u are not inside", vq->size,
@@ -72,7 +73,6 @@ int virtqueue_start(struct virtqueue *vq, struct guest_mem *mem, struct kv_error
     vq->mem = mem;
     vq->seen_avail = vq->last_avail;
     vq->region = 0;
-    vq->inflight = vq->inflight_slots = 0;
     vq->started = true;
     virtqueue_enable_kick(vq);
     return 0;
@@ -210,6 +210,7 @@ void virtqueue_set_state(struct virtqueue *vq, uint32_t state)
         vq->last_avail = vq->used_idx = (uint16_t)state;
     }
     vq->positioned = true;
+    vq->inflight = vq->inflight_slots = 0;
     /* Nobody knows any more what the driver was told last: tell it once too often. */
     vq->pushed = UINT64_C(1) << 32;
 }

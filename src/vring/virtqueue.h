@@ -73,7 +73,8 @@ struct virtqueue {
  * an address is wrong. */
 int virtqueue_start(struct virtqueue *vq, struct guest_mem *mem, struct kv_error *err);
 
-/* Unmaps the rings; addresses, size and positions stay. Nothing may be in flight. */
+/* Unmaps the rings; addresses, size and positions stay. Chains in flight may be pushed after the
+ * next start. */
 void virtqueue_stop(struct virtqueue *vq);
 
 /* As after zeroing, but for the size: not broken, addresses and positions forgotten. Stopped. */

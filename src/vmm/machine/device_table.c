@@ -3,7 +3,9 @@
 #include <stddef.h>
 
 #include "vmm/device.h"
+#include "vmm/virtio/classes.h"
 
 const struct device_class *const device_classes[] = {
+    &virtio_blk_class,
     NULL,
 };

@@ -5,6 +5,7 @@
 
 #include "vmm/device.h"
 
+extern const struct device_class virtio_blk_class; /* blk.c */
 extern const struct device_class virtio_net_class; /* net.c */
 
 #endif
