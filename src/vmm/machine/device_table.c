@@ -3,9 +3,12 @@
 #include <stddef.h>
 
 #include "vmm/device.h"
+#include "vmm/devices/classes.h"
 #include "vmm/virtio/classes.h"
 
 const struct device_class *const device_classes[] = {
+    &serial_class,
+    &debugcon_class,
     &virtio_blk_class,
     NULL,
 };

@@ -96,6 +96,7 @@ struct machine {
     struct {
         void (*power_button)(void *opaque);
         void *power_button_opaque;
+        struct pm *pm; /* devices/pm.h */
     } platform;
 };
 

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The kinds of devices of this folder that a configuration can ask for. */
+#ifndef KV_VMM_DEVICES_CLASSES_H
+#define KV_VMM_DEVICES_CLASSES_H
+
+#include "vmm/device.h"
+
+extern const struct device_class debugcon_class;
+extern const struct device_class serial_class;
+
+#endif
