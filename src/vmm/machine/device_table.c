@@ -10,5 +10,8 @@ const struct device_class *const device_classes[] = {
     &serial_class,
     &debugcon_class,
     &virtio_blk_class,
+    &virtio_net_class,
+    &virtio_console_class,
+    &virtio_port_class,
     NULL,
 };

@@ -96,7 +96,8 @@ struct machine {
     struct {
         void (*power_button)(void *opaque);
         void *power_button_opaque;
-        struct pm *pm; /* devices/pm.h */
+        struct pm *pm;                  /* devices/pm.h */
+        struct virtio_console *console; /* takes further ports; NULL while there is none */
     } platform;
 };
 

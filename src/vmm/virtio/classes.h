@@ -5,7 +5,8 @@
 
 #include "vmm/device.h"
 
-extern const struct device_class virtio_blk_class; /* blk.c */
-extern const struct device_class virtio_net_class; /* net.c */
+extern const struct device_class virtio_blk_class;                        /* blk.c */
+extern const struct device_class virtio_net_class;                        /* net.c */
+extern const struct device_class virtio_console_class, virtio_port_class; /* console_class.c */
 
 #endif

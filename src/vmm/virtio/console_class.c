@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Options for consoles and ports: the first one asked for brings the
+ * virtio-console device, the others are further ports of it.
+ */
+#include <errno.h>
+#include <stddef.h>
+
+#include "vmm/chardev.h"
+#include "vmm/machine/machine.h"
+#include "vmm/virtio/classes.h"
+#include "vmm/virtio/console.h"
+
+struct port_config {
+    char *chardev;
+    char *name;
+};
+
+static const struct option_spec console_options[] = {
+    OPTION(STRING, struct port_config, chardev, .required = true, .help = CHARDEV_HELP),
+    OPTION_END,
+};
+
+static const struct option_spec port_options[] = {
+    OPTION(STRING, struct port_config, chardev, .required = true, .help = CHARDEV_HELP),
+    OPTION(STRING, struct port_config, name, .required = true,
+           .help = "what the guest finds in /dev/virtio-ports, such as org.qemu.guest_agent.0"),
+    OPTION_END,
+};
+
+/* Its loop is an I/O thread's: the control thread may have to wait for a vCPU that resets the
+ * device, so it cannot be the one that the vCPU waits for. */
+static int find_device(struct machine *machine, struct kv_error *err)
+{
+    struct virtio_console *console;
+    if (machine->platform.console)
+        return 0;
+    int rc = virtio_console_new(&console, &machine->mem, machine_pick_loop(machine), err);
+    if (rc == 0)
+        rc = virtio_pci_create(machine, virtio_console_device(console), NULL, -1, err);
+    if (rc == 0)
+        machine->platform.console = console;
+    return rc;
+}
+
+static int add_port(struct machine *machine, const void *opaque, struct kv_error *err)
+{
+    const struct port_config *config = opaque;
+    struct chardev *chardev;
+    int rc = find_device(machine, err);
+    if (rc < 0)
+        return rc;
+    struct virtio_console *console = machine->platform.console;
+    rc = chardev_open(&chardev, config->chardev, virtio_console_device(console)->queues[0].loop,
+                      err);
+    return rc < 0 ? rc : virtio_console_add_port(console, config->name, chardev, err);
+}
+
+const struct device_class virtio_console_class = {
+    .option = "console",
+    .implied = "chardev",
+    .help = "a terminal of the guest (hvc0)",
+    .options = console_options,
+    .config_size = sizeof(struct port_config),
+    .create = add_port,
+};
+
+const struct device_class virtio_port_class = {
+    .option = "port",
+    .implied = "chardev",
+    .help = "a byte stream between host and guest",
+    .options = port_options,
+    .config_size = sizeof(struct port_config),
+    .create = add_port,
+};
