@@ -102,7 +102,7 @@ static void pci_root(struct aml *a, const struct machine *machine)
     aml_name_integer(a, "_CCA", 1);
 
     size_t crs = aml_crs(a);
-    aml_window(a, AML_WINDOW_BUS, 2, 0, LAYOUT_ECAM_SIZE / MIB(1) - 1);
+    aml_window(a, AML_WINDOW_BUS, 2, 0, LAYOUT_PCI_LAST_BUS);
     aml_io(a, PORT_PCI_CONFIG_ADDRESS, 8);
     aml_window(a, AML_WINDOW_IO, 2, 0, PORT_PCI_CONFIG_ADDRESS - 1);
     aml_window(a, AML_WINDOW_IO, 2, PORT_PCI_CONFIG_ADDRESS + 8, 0xffff);

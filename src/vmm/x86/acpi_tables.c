@@ -221,7 +221,7 @@ static void build_mcfg(struct acpi *acpi)
     aml_number(out, LAYOUT_ECAM_BASE, 8);
     aml_number(out, 0, 2); /* segment */
     aml_number(out, 0, 1); /* first and last bus */
-    aml_number(out, LAYOUT_ECAM_SIZE / MIB(1) - 1, 1);
+    aml_number(out, LAYOUT_PCI_LAST_BUS, 1);
     aml_number(out, 0, 4);
     table_end_listed(acpi, start);
 }

@@ -15,6 +15,8 @@
 
 #define LAYOUT_ECAM_BASE UINT64_C(0xb0000000)
 #define LAYOUT_ECAM_SIZE MIB(256) /* buses 0 to 255 */
+/* Highest bus that tables announce: kernels probe every slot of each bus up to it, an exit each. */
+#define LAYOUT_PCI_LAST_BUS 0
 #define LAYOUT_MMIO32_BASE UINT64_C(0xc0000000)
 #define LAYOUT_MMIO32_END UINT64_C(0xfe000000)
 #define LAYOUT_IOAPIC_BASE UINT64_C(0xfec00000)
