@@ -125,6 +125,8 @@ int machine_reset(struct machine *machine, struct kv_error *err)
             dev->ops->reset(dev);
     }
     rc = x86_load_boot(machine, err);
+    if (rc == 0)
+        rc = x86_reset_irqchip(machine, err);
     for (unsigned i = 0; rc == 0 && i < machine->vcpu_count; i++)
         rc = x86_vcpu_reset(&machine->vcpus[i], err);
     if (rc < 0) {

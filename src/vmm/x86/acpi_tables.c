@@ -92,8 +92,9 @@ static void io_address(struct aml *out, uint16_t port, unsigned bytes, unsigned 
 
 #define FADT_WBINVD BIT(0)
 #define FADT_PROC_C1 BIT(2)
-#define FADT_SLP_BUTTON BIT(5) /* no fixed sleep button */
-#define FADT_FIX_RTC BIT(6)    /* no RTC wake status in the fixed registers */
+#define FADT_SLP_BUTTON BIT(5)  /* no fixed sleep button */
+#define FADT_FIX_RTC BIT(6)     /* no RTC wake status in the fixed registers */
+#define FADT_TMR_VAL_EXT BIT(8) /* the PM timer has 32 bits */
 #define FADT_RESET_REG BIT(10)
 #define BOOT_LEGACY_DEVICES BIT(0)
 #define BOOT_NO_VGA BIT(2)

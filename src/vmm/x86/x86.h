@@ -46,6 +46,9 @@ void x86_close_images(struct machine *machine);
 int x86_vcpu_init(struct vcpu *vcpu, struct kv_error *err);
 int x86_vcpu_reset(struct vcpu *vcpu, struct kv_error *err);
 
+/* Interrupt controllers and timer in KVM as after power-on; at a reset, before the vCPUs'. */
+int x86_reset_irqchip(struct machine *machine, struct kv_error *err);
+
 /* APIC ID of vCPU index for the configured topology. */
 uint32_t x86_apic_id(const struct machine *machine, unsigned index);
 
