@@ -187,7 +187,7 @@ static void add_device(struct machine *m, struct device *dev, const char *type, 
 static void describe_all(struct machine *m, struct device devices[5])
 {
     add_device(m, &devices[0], "serial", "serial0");
-    add_device(m, &devices[1], "serial", "serial1");
+    add_device(m, &devices[1], "serial", "console");
     add_device(m, &devices[2], "vmgenid", "vmgenid");
     add_device(m, &devices[3], "pvpanic", "pvpanic");
     add_device(m, &devices[4], "rtc", "rtc");

@@ -12,14 +12,14 @@
 #include "vmm/machine/machine.h"
 #include "vmm/x86/layout.h"
 
-static bool has_device(struct machine *machine, const char *type)
+static unsigned count_devices(struct machine *machine, const char *type)
 {
+    unsigned count = 0;
     list_for_each (node, &machine->devices) {
         const struct device *dev = list_entry(node, struct device, node);
-        if (dev->ops->type && strcmp(dev->ops->type, type) == 0)
-            return true;
+        count += dev->ops->type && strcmp(dev->ops->type, type) == 0;
     }
-    return false;
+    return count;
 }
 
 /* \_SB.PCI0._OSC (6.2.11): native control of all that PCI Express has, when the OS asks. */
@@ -142,21 +142,21 @@ static void processors(struct aml *a, const struct machine *machine)
     }
 }
 
+/* The first serial port in the machine's list is COM1, and so on. */
 static void serial_ports(struct aml *a, struct machine *machine)
 {
     static const struct {
-        const char *id, *name;
+        const char *name;
         uint16_t port;
         uint8_t irq;
     } ports[] = {
-        {"serial0", "COM1", PORT_COM1, GSI_COM1},
-        {"serial1", "COM2", PORT_COM2, GSI_COM2},
-        {"serial2", "COM3", PORT_COM3, GSI_COM1},
-        {"serial3", "COM4", PORT_COM4, GSI_COM2},
+        {"COM1", PORT_COM1, GSI_COM1},
+        {"COM2", PORT_COM2, GSI_COM2},
+        {"COM3", PORT_COM3, GSI_COM1},
+        {"COM4", PORT_COM4, GSI_COM2},
     };
-    for (unsigned i = 0; i < ARRAY_SIZE(ports); i++) {
-        if (!device_find(machine, ports[i].id))
-            continue;
+    unsigned count = MIN(count_devices(machine, "serial"), (unsigned)ARRAY_SIZE(ports));
+    for (unsigned i = 0; i < count; i++) {
         size_t device = aml_device(a, ports[i].name);
         aml_name_eisa_id(a, "_HID", "PNP0501");
         aml_name_integer(a, "_UID", i + 1);
@@ -231,16 +231,16 @@ static void switch_off(struct aml *a)
 
 void acpi_dsdt_body(struct aml *a, struct machine *machine)
 {
-    bool has_generation_id = has_device(machine, "vmgenid");
+    bool has_generation_id = count_devices(machine, "vmgenid");
 
     size_t sb = aml_scope(a, "\\_SB_");
     pci_root(a, machine);
     motherboard(a);
     processors(a, machine);
     serial_ports(a, machine);
-    if (has_device(machine, "rtc"))
+    if (count_devices(machine, "rtc"))
         rtc(a);
-    if (has_device(machine, "pvpanic"))
+    if (count_devices(machine, "pvpanic"))
         pvpanic(a);
     if (has_generation_id)
         generation_id(a);

@@ -145,7 +145,9 @@ static void build_fadt(struct acpi *acpi, uint64_t dsdt)
     aml_number(out, CMOS_CENTURY, 1);
     aml_number(out, BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_ASPM, 2);
     aml_number(out, 0, 1);
-    aml_number(out, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_RESET_REG,
+    aml_number(out,
+               FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_TMR_VAL_EXT |
+                   FADT_RESET_REG,
                4);
     io_address(out, PORT_RESET, 1, 1);
     aml_number(out, RESET_VALUE, 1);
