@@ -78,14 +78,14 @@ static void assert_breaks(const char *why)
 }
 
 /* Split: descriptors from 0 on, head 0 made available. */
-static void offer_split(const struct vring_split_desc *descs, unsigned count)
+static void offer_split(const struct driver_split_desc *descs, unsigned count)
 {
     memcpy(vring_split_desc_at(&driver, 0), descs, count * sizeof(*descs));
     vring_split_avail(&driver)[2] = 0;
     vring_split_avail(&driver)[1] = 1;
 }
 
-static void offer_packed(const struct vring_packed_desc *descs, unsigned count)
+static void offer_packed(const struct driver_packed_desc *descs, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         *vring_packed_desc_at(&driver, i) = descs[i];
@@ -96,9 +96,9 @@ static void offer_packed(const struct vring_packed_desc *descs, unsigned count)
 struct split_case {
     const char *why;
     unsigned count;
-    struct vring_split_desc descs[SIZE];
+    struct driver_split_desc descs[SIZE];
     unsigned table_count; /* an indirect table at TABLE */
-    struct vring_split_desc table[SIZE];
+    struct driver_split_desc table[SIZE];
 };
 
 static const struct split_case split_cases[] = {
@@ -147,9 +147,9 @@ static void bad_split_chains_break_the_queue(void **state)
 struct packed_case {
     const char *why;
     unsigned count;
-    struct vring_packed_desc descs[SIZE];
+    struct driver_packed_desc descs[SIZE];
     unsigned table_count;
-    struct vring_packed_desc table[SIZE];
+    struct driver_packed_desc table[SIZE];
 };
 
 static const struct packed_case packed_cases[] = {
@@ -185,14 +185,14 @@ static const struct packed_case packed_cases[] = {
 static void bad_packed_lists_break_the_queue(void **state)
 {
     /* For the last case: more of them than the caller has segments. */
-    struct vring_packed_desc *table = (struct vring_packed_desc *)(memory + TABLE);
+    struct driver_packed_desc *table = (struct driver_packed_desc *)(memory + TABLE);
     for (unsigned i = 0; i < 0x100; i++)
-        table[i] = (struct vring_packed_desc){DATA, 1, 0, 0};
+        table[i] = (struct driver_packed_desc){DATA, 1, 0, 0};
     for (unsigned i = 0; i < ARRAY_SIZE(packed_cases); i++) {
         const struct packed_case *c = &packed_cases[i];
         memcpy(memory + TABLE, c->table, c->table_count * sizeof(c->table[0]));
         if (!c->table_count && strstr(c->why, "segments"))
-            table[0] = table[1] = (struct vring_packed_desc){DATA, 1, 0, 0};
+            table[0] = table[1] = (struct driver_packed_desc){DATA, 1, 0, 0};
         offer_packed(c->descs, c->count);
         assert_breaks(c->why);
     }
@@ -206,14 +206,14 @@ static void a_chain_of_4_gib_is_the_longest(void **state)
     const struct guest_mem_region big = {.gpa = GIB(4), .size = GIB(8), .hva = memory, .fd = -1};
     guest_mem_add(&mem, &a);
     guest_mem_add(&mem, &big);
-    const struct vring_split_desc fits[] = {{GIB(4), 0x80000000, NEXT, 1},
-                                            {GIB(5), 0x80000000, WRITE, 0}};
+    const struct driver_split_desc fits[] = {{GIB(4), 0x80000000, NEXT, 1},
+                                             {GIB(5), 0x80000000, WRITE, 0}};
     offer_split(fits, 2);
     assert_int_equal(virtqueue_pop(&vq, &chain), 1);
     assert_int_equal(chain.out_bytes + chain.in_bytes, GIB(4));
     virtqueue_push(&vq, &chain, 0);
-    const struct vring_split_desc too_long[] = {{GIB(4), 0x80000000, NEXT, 1},
-                                                {GIB(5), 0x80000001, WRITE, 0}};
+    const struct driver_split_desc too_long[] = {{GIB(4), 0x80000000, NEXT, 1},
+                                                 {GIB(5), 0x80000001, WRITE, 0}};
     memcpy(vring_split_desc_at(&driver, 0), too_long, sizeof(too_long));
     vring_split_avail(&driver)[1] = 2;
     assert_breaks("longer than 4 GiB");
@@ -241,7 +241,7 @@ static void an_available_entry_outside_the_table_breaks_the_queue(void **state)
 
 static void a_driver_cannot_have_more_in_flight_than_the_ring_holds(void **state)
 {
-    struct vring_split_desc desc = {DATA, 1, 0, 0};
+    struct driver_split_desc desc = {DATA, 1, 0, 0};
     offer_split(&desc, 1);
     vring_split_avail(&driver)[1] = SIZE;
     for (unsigned i = 0; i < SIZE; i++)
@@ -255,9 +255,9 @@ static void a_driver_cannot_have_more_in_flight_than_the_ring_holds(void **state
 
 static void a_packed_ring_cannot_be_lapped(void **state)
 {
-    struct vring_packed_desc descs[SIZE];
+    struct driver_packed_desc descs[SIZE];
     for (unsigned i = 0; i < SIZE; i++)
-        descs[i] = (struct vring_packed_desc){DATA, 1, 0, 0};
+        descs[i] = (struct driver_packed_desc){DATA, 1, 0, 0};
     offer_packed(descs, SIZE);
     for (unsigned i = 0; i < SIZE; i++)
         assert_int_equal(virtqueue_pop(&vq, &chain), 1);
@@ -276,7 +276,7 @@ static void a_packed_ring_cannot_be_lapped(void **state)
 static void indirect_tables_need_the_feature(void **state)
 {
     vq.indirect = false;
-    const struct vring_split_desc desc = {TABLE, 16, INDIRECT, 0};
+    const struct driver_split_desc desc = {TABLE, 16, INDIRECT, 0};
     offer_split(&desc, 1);
     assert_breaks("without the feature");
 }
@@ -285,10 +285,10 @@ static void a_chain_longer_than_the_callers_array_breaks_the_queue(void **state)
 {
     chain.iov_max = 2;
     /* The second buffer crosses regions, so it needs two segments. */
-    const struct vring_split_desc descs[] = {{DATA, 1, NEXT, 1}, {0xbfff, 2, 0, 0}};
+    const struct driver_split_desc descs[] = {{DATA, 1, NEXT, 1}, {0xbfff, 2, 0, 0}};
     offer_split(descs, 2);
     assert_breaks("too many segments");
-    const struct vring_split_desc plain[] = {
+    const struct driver_split_desc plain[] = {
         {DATA, 1, NEXT, 1}, {DATA, 1, NEXT, 2}, {DATA, 1, 0, 0}};
     offer_split(plain, 3);
     assert_breaks("too many segments");
@@ -297,7 +297,7 @@ static void a_chain_longer_than_the_callers_array_breaks_the_queue(void **state)
 static void nonsense_event_indexes_are_only_the_drivers_loss(void **state)
 {
     vq.event_idx = true;
-    struct vring_packed_desc desc = {DATA, 1, 7, WRITE};
+    struct driver_packed_desc desc = {DATA, 1, 7, WRITE};
     offer_packed(&desc, 1);
     uint16_t *event = guest_mem_range(&mem, driver.driver_gpa, 4);
     event[0] = 0x7fff;

@@ -17,14 +17,14 @@ static void *at(const struct vring_driver *d, uint64_t gpa, uint64_t len)
     return guest_mem_range(d->mem, gpa, len);
 }
 
-struct vring_split_desc *vring_split_desc_at(const struct vring_driver *d, unsigned index)
+struct driver_split_desc *vring_split_desc_at(const struct vring_driver *d, unsigned index)
 {
-    return (struct vring_split_desc *)at(d, d->desc_gpa, 16 * (uint64_t)d->size) + index;
+    return (struct driver_split_desc *)at(d, d->desc_gpa, 16 * (uint64_t)d->size) + index;
 }
 
-struct vring_packed_desc *vring_packed_desc_at(const struct vring_driver *d, unsigned slot)
+struct driver_packed_desc *vring_packed_desc_at(const struct vring_driver *d, unsigned slot)
 {
-    return (struct vring_packed_desc *)at(d, d->desc_gpa, 16 * (uint64_t)d->size) + slot;
+    return (struct driver_packed_desc *)at(d, d->desc_gpa, 16 * (uint64_t)d->size) + slot;
 }
 
 uint16_t *vring_split_avail(const struct vring_driver *d)
@@ -89,21 +89,21 @@ static void add_split(struct vring_driver *d, const struct vring_buffer *buffers
     uint16_t head = d->free_head, slot = head;
     unsigned slots = indirect_gpa ? 1 : count;
     if (indirect_gpa) {
-        struct vring_split_desc *table = at(d, indirect_gpa, 16 * (uint64_t)count);
+        struct driver_split_desc *table = at(d, indirect_gpa, 16 * (uint64_t)count);
         for (unsigned i = 0; i < count; i++) {
             uint16_t next = i + 1 < count ? VRING_DESC_F_NEXT_ : 0;
             table[i] =
-                (struct vring_split_desc){buffers[i].gpa, buffers[i].len,
-                                          buffer_flags(&buffers[i]) | next, (uint16_t)(i + 1)};
+                (struct driver_split_desc){buffers[i].gpa, buffers[i].len,
+                                           buffer_flags(&buffers[i]) | next, (uint16_t)(i + 1)};
         }
         *vring_split_desc_at(d, head) =
-            (struct vring_split_desc){indirect_gpa, 16 * count, VRING_DESC_F_INDIRECT_, 0};
+            (struct driver_split_desc){indirect_gpa, 16 * count, VRING_DESC_F_INDIRECT_, 0};
     }
     for (unsigned i = 0; i < slots; i++) {
         uint16_t following = d->next_free[slot];
         if (!indirect_gpa) {
             uint16_t next = i + 1 < count ? VRING_DESC_F_NEXT_ : 0;
-            *vring_split_desc_at(d, slot) = (struct vring_split_desc){
+            *vring_split_desc_at(d, slot) = (struct driver_split_desc){
                 buffers[i].gpa, buffers[i].len, buffer_flags(&buffers[i]) | next, following};
         }
         if (i + 1 == slots)
@@ -125,13 +125,13 @@ static void add_packed(struct vring_driver *d, const struct vring_buffer *buffer
     uint16_t id = d->free_head, head_flags = 0;
     unsigned slots = indirect_gpa ? 1 : count, head = d->avail_idx;
     if (indirect_gpa) {
-        struct vring_packed_desc *table = at(d, indirect_gpa, 16 * (uint64_t)count);
+        struct driver_packed_desc *table = at(d, indirect_gpa, 16 * (uint64_t)count);
         for (unsigned i = 0; i < count; i++)
-            table[i] = (struct vring_packed_desc){buffers[i].gpa, buffers[i].len, 0,
-                                                  buffer_flags(&buffers[i])};
+            table[i] = (struct driver_packed_desc){buffers[i].gpa, buffers[i].len, 0,
+                                                   buffer_flags(&buffers[i])};
     }
     for (unsigned i = 0; i < slots; i++) {
-        struct vring_packed_desc *desc = vring_packed_desc_at(d, d->avail_idx);
+        struct driver_packed_desc *desc = vring_packed_desc_at(d, d->avail_idx);
         uint16_t flags = d->avail_wrap ? VRING_PACKED_AVAIL_ : VRING_PACKED_USED_;
         desc->addr = indirect_gpa ? indirect_gpa : buffers[i].gpa;
         desc->len = indirect_gpa ? 16 * count : buffers[i].len;
@@ -237,7 +237,7 @@ bool vring_driver_get(struct vring_driver *d, uint64_t *token, uint32_t *written
     if (!used_waits(d))
         return false;
     if (d->packed) {
-        const struct vring_packed_desc *desc = vring_packed_desc_at(d, d->used_idx);
+        const struct driver_packed_desc *desc = vring_packed_desc_at(d, d->used_idx);
         head = desc->id;
         *written = desc->flags & VRING_DESC_F_WRITE_ ? desc->len : 0;
         d->used_idx += d->slots[head];

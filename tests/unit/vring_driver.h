@@ -21,13 +21,13 @@
 #define VRING_PACKED_AVAIL_ (1u << 7)
 #define VRING_PACKED_USED_ (1u << 15)
 
-struct vring_split_desc {
+struct driver_split_desc {
     uint64_t addr;
     uint32_t len;
     uint16_t flags, next;
 };
 
-struct vring_packed_desc {
+struct driver_packed_desc {
     uint64_t addr;
     uint32_t len;
     uint16_t id, flags;
@@ -83,9 +83,9 @@ void vring_driver_disable_interrupts(struct vring_driver *d);
 bool vring_driver_enable_interrupts(struct vring_driver *d, uint16_t ahead);
 
 /* The device's memory as a driver sees it. */
-struct vring_split_desc *vring_split_desc_at(const struct vring_driver *d, unsigned index);
+struct driver_split_desc *vring_split_desc_at(const struct vring_driver *d, unsigned index);
 uint16_t *vring_split_avail(const struct vring_driver *d); /* flags, idx, ring[], used_event */
 uint16_t *vring_split_used(const struct vring_driver *d);  /* flags, idx, elements, avail_event */
-struct vring_packed_desc *vring_packed_desc_at(const struct vring_driver *d, unsigned slot);
+struct driver_packed_desc *vring_packed_desc_at(const struct vring_driver *d, unsigned slot);
 
 #endif
