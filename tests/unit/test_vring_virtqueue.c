@@ -354,7 +354,7 @@ static void no_wakeup_is_lost(const struct format *f)
 {
     pthread_t thread;
     const struct vring_buffer buffer = {DATA, 1, true};
-    const unsigned total = 100000;
+    const unsigned total = 30000;
     unsigned added = 0, got = 0, seed = 5;
     bool timed_out = false;
     void *result;
