@@ -99,7 +99,7 @@ static bool pm_registers(void)
 {
     outl(0x600, 0xffffffff);
     outl(0x608, 0xffffffff);
-    outw(0x604, 0x1c00); /* a sleep type without SLP_EN */
+    outw(0x604, 0x1400); /* a sleep type without SLP_EN */
     uint32_t a = inl(0x608);
     pause_us(200);
     return inl(0x608) != a;
@@ -107,7 +107,7 @@ static bool pm_registers(void)
 
 static bool pm_unknown_sleep_type(void)
 {
-    outw(0x604, 0x2000 | 5 << 10);
+    outw(0x604, 0x2000 | 3 << 10);
     return true;
 }
 
@@ -278,7 +278,7 @@ static bool msix_flipped_while_interrupts_come(void)
 static bool mmio_holes(void)
 {
     static const uint64_t holes[] = {0xc0000000, 0xfdfffff8, 0xfed00000,  0xfeffc000,
-                                     0xfffffff8, 0x4000000,  0x7ffffffff8};
+                                     0xfffffff8, 0x4000000,  0x8fffffff8};
     for (unsigned i = 0; i < sizeof(holes) / sizeof(holes[0]); i++) {
         read64(holes[i]);
         read8(holes[i] + 7);

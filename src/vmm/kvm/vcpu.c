@@ -67,13 +67,20 @@ static bool vcpu_attend(struct vcpu *vcpu)
     return go_on;
 }
 
-static void fail(struct vcpu *vcpu, const char *what, uint64_t detail)
+/* Caller owns the object. */
+static json_t *log_registers(struct vcpu *vcpu)
 {
-    log_error("vCPU %u: %s (0x%" PRIx64 ")", vcpu->index, what, detail);
     json_t *state = vcpu_describe(vcpu);
     char *text = state ? json_dumps(state, JSON_COMPACT) : NULL;
     log_error("vCPU %u: %s", vcpu->index, text ? text : "registers cannot be read");
     free(text);
+    return state;
+}
+
+static void fail(struct vcpu *vcpu, const char *what, uint64_t detail)
+{
+    log_error("vCPU %u: %s (0x%" PRIx64 ")", vcpu->index, what, detail);
+    json_t *state = log_registers(vcpu);
     machine_emit(vcpu->machine, "KVASIR_INTERNAL_ERROR",
                  json_pack("{s:i, s:s, s:I, s:o*}", "cpu-index", (int)vcpu->index, "reason", what,
                            "detail", (json_int_t)detail, "registers", state));
@@ -121,6 +128,8 @@ static void exit_again(struct vcpu *vcpu)
 static void exit_shutdown(struct vcpu *vcpu)
 {
     log_guest("vCPU %u: triple fault", vcpu->index);
+    if (log_level >= LOG_DEBUG)
+        json_decref(log_registers(vcpu));
     machine_request(vcpu->machine, REQUEST_GUEST_RESET);
 }
 

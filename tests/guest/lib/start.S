@@ -2,8 +2,8 @@
 /*
  * A payload's first instructions. The monitor enters by the 64-bit Linux
  * protocol: long mode, the first 4 GiB mapped one to one, interrupts off, rsi
- * points to the zero page. We take our own stack and map 512 GiB one to one, so
- * that 64-bit BARs are in reach.
+ * points to the zero page. We take our own stack and map, one to one with pages
+ * of 2 MiB, the first 4 GiB and the 4 GiB from 32 GiB on, where 64-bit BARs are.
  */
     .section .text.start, "ax"
     .globl _start
@@ -12,23 +12,36 @@ _start:
     xorl    %ebp, %ebp
     movq    %rsi, zero_page(%rip)
 
-    movl    $page_directory_pointers, %edi
-    movq    $0x83, %rax             /* present, writable, 1 GiB page */
-    movl    $512, %ecx
-1:  movq    %rax, (%rdi)
-    addq    $0x40000000, %rax
-    addq    $8, %rdi
-    decl    %ecx
-    jnz     1b
-    movl    $page_directory_pointers, %eax
-    orl     $3, %eax
+    movl    $page_directories, %edi
+    movq    $0x83, %rax             /* present, writable, 2 MiB page */
+    xorl    %edx, %edx
+1:  movq    %rax, (%rdi,%rdx,8)     /* 4 GiB: 2048 entries */
+    leaq    (%rax), %rcx
+    btsq    $35, %rcx               /* the same 32 GiB higher */
+    movq    %rcx, 16384(%rdi,%rdx,8)
+    addq    $0x200000, %rax
+    incl    %edx
+    cmpl    $2048, %edx
+    jb      1b
+
+    movl    $page_directory_pointers, %esi
+    leal    3(%rdi), %eax
+    xorl    %edx, %edx
+2:  movq    %rax, (%rsi,%rdx,8)
+    leaq    16384(%rax), %rcx
+    movq    %rcx, 256(%rsi,%rdx,8)  /* entry 32 + n */
+    addq    $4096, %rax
+    incl    %edx
+    cmpl    $4, %edx
+    jb      2b
+    leal    3(%rsi), %eax
     movq    %rax, page_map
     movl    $page_map, %eax
     movq    %rax, %cr3
 
     call    payload_main
-2:  hlt
-    jmp     2b
+3:  hlt
+    jmp     3b
 
     .bss
     .balign 4096
@@ -36,6 +49,8 @@ page_map:
     .skip   4096
 page_directory_pointers:
     .skip   4096
+page_directories:
+    .skip   32768
     .skip   16384
     .globl stack_top
 stack_top:
