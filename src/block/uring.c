@@ -3,14 +3,15 @@
  * The fast path: one io_uring a queue. Made before the jail closes, used by
  * the queue's I/O thread alone. Requests are collected and sent with one system
  * call a batch; what the kernel could answer at once (page cache) is completed
- * in the same call, the rest when the ring's descriptor becomes readable in the
- * queue's loop. A transfer that came back short or was interrupted is finished
- * by a worker. Called by block.c.
+ * in the same call, the rest when the ring's eventfd wakes the queue's loop. A
+ * transfer that came back short or was interrupted is finished by a worker.
+ * Called by block.c.
  */
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,9 +26,10 @@ struct uring {
     struct io_uring ring;
     struct block_queue *queue;
     struct loop_source source;
+    int event_fd;      /* signalled on completions, never read: watched by edge */
     bool disabled;     /* enabled by the thread that is going to use it (SINGLE_ISSUER) */
     bool deferred;     /* completions wait for a system call of ours (DEFER_TASKRUN) */
-    bool reaping;      /* completions are being delivered */
+    bool working;      /* completions are being delivered */
     unsigned queued;   /* in the submission queue, not sent */
     unsigned inflight; /* queued or sent, not completed */
 };
@@ -35,12 +37,26 @@ struct uring {
 /* From the best to the plainest: the first needs Linux 6.1, the second 5.19. */
 static const unsigned setup_flags[] = {
     IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-        IORING_SETUP_SUBMIT_ALL,
-    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+        IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
+    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
     0,
 };
 
-static void ring_readable(void *opaque, uint32_t events);
+static void completed(void *opaque, uint32_t events);
+
+/* The ring's own descriptor would do for watching, but kernels differ in whether they wake who
+ * polls it for deferred completions; an eventfd is signalled by all. */
+static int watch(struct uring *ring)
+{
+    ring->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (ring->event_fd < 0)
+        return -errno;
+    int rc = io_uring_register_eventfd(&ring->ring, ring->event_fd);
+    if (rc == 0)
+        rc = loop_add(ring->queue->loop, &ring->source, ring->event_fd, EPOLLIN | EPOLLET,
+                      completed, ring);
+    return rc;
+}
 
 int uring_create(struct uring **out, struct block_queue *queue, int fd, unsigned depth)
 {
@@ -49,6 +65,7 @@ int uring_create(struct uring **out, struct block_queue *queue, int fd, unsigned
         return -ENOMEM;
     ring->queue = queue;
     ring->source = LOOP_SOURCE_INIT;
+    ring->event_fd = -1;
     depth = MIN(MAX(depth, 1u), DEPTH_MAX);
 
     int rc = -EINVAL;
@@ -64,10 +81,9 @@ int uring_create(struct uring **out, struct block_queue *queue, int fd, unsigned
     }
     rc = io_uring_register_files(&ring->ring, &fd, 1);
     if (rc == 0)
-        rc = loop_add(queue->loop, &ring->source, ring->ring.ring_fd, EPOLLIN, ring_readable, ring);
+        rc = watch(ring);
     if (rc < 0) {
-        io_uring_queue_exit(&ring->ring);
-        free(ring);
+        uring_free(ring);
         return rc;
     }
     *out = ring;
@@ -80,6 +96,8 @@ void uring_free(struct uring *ring)
         return;
     loop_remove(&ring->source);
     io_uring_queue_exit(&ring->ring);
+    if (ring->event_fd >= 0)
+        close(ring->event_fd);
     free(ring);
 }
 
@@ -145,12 +163,8 @@ static void finish(struct block_request *request, int res)
     }
 }
 
-/* Completions may submit and kick again; the outer call then sees what they brought. */
 static void reap(struct uring *ring)
 {
-    if (ring->reaping)
-        return;
-    ring->reaping = true;
     struct io_uring_cqe *cqes[REAP_BATCH];
     unsigned n;
     while ((n = io_uring_peek_batch_cqe(&ring->ring, cqes, REAP_BATCH)) > 0) {
@@ -165,7 +179,6 @@ static void reap(struct uring *ring)
         for (unsigned i = 0; i < n; i++)
             finish(requests[i], results[i]);
     }
-    ring->reaping = false;
 }
 
 /* One system call: sends, collects, and waits for a completion when asked to. */
@@ -185,22 +198,53 @@ static void enter(struct uring *ring, unsigned wait)
 
 /* The kernel may take less than all when it is short of memory. The rest goes with the next call,
  * at the latest when something completes; so it must not stop while nothing can. */
-void uring_kick(struct uring *ring)
+static void send_queued(struct uring *ring)
 {
     while (ring->queued) {
         enter(ring, 0);
         if (ring->inflight != ring->queued)
             break;
     }
-    reap(ring);
 }
 
-static void ring_readable(void *opaque, uint32_t events)
+/* The kernel holds back completions until it is asked for them. */
+static bool kernel_waits(const struct uring *ring)
+{
+    return __atomic_load_n(ring->ring.sq.kflags, __ATOMIC_RELAXED) &
+           (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+/*
+ * Sends and completes all there is. What completes meanwhile needs no event:
+ * they are switched off here, and after switching them on again one more look
+ * finds what came in between.
+ */
+void uring_kick(struct uring *ring)
+{
+    if (ring->working) {
+        send_queued(ring);
+        return;
+    }
+    ring->working = true;
+    io_uring_cq_eventfd_toggle(&ring->ring, false);
+    do {
+        send_queued(ring);
+        if (kernel_waits(ring))
+            enter(ring, 0);
+        reap(ring);
+        io_uring_cq_eventfd_toggle(&ring->ring, true);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (!io_uring_cq_ready(&ring->ring) && !kernel_waits(ring))
+            break;
+        io_uring_cq_eventfd_toggle(&ring->ring, false);
+    } while (true);
+    ring->working = false;
+}
+
+static void completed(void *opaque, uint32_t events)
 {
     struct uring *ring = opaque;
-    if (ring->queued || ring->deferred)
-        enter(ring, 0);
-    reap(ring);
+    uring_kick(ring);
     block_end_batch(ring->queue);
 }
 
