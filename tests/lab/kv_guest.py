@@ -11,6 +11,7 @@ import time
 from kv_qmp import Qmp
 
 MARK = "=status="
+PATIENCE = 180  # seconds; an emulated host on a busy machine is slow, and only failures wait this long
 
 
 class GuestError(AssertionError):
@@ -50,7 +51,7 @@ class Guest:
             if not data:
                 return
 
-    def expect(self, pattern, timeout=60):
+    def expect(self, pattern, timeout=PATIENCE):
         """Wait until the serial port has said this (a regular expression); later calls search after it."""
         expression = re.compile(pattern.encode() if isinstance(pattern, str) else pattern, re.MULTILINE)
         deadline = time.monotonic() + timeout
@@ -72,7 +73,7 @@ class Guest:
         self.process.stdin.write(text if isinstance(text, bytes) else text.encode())
         self.process.stdin.flush()
 
-    def shell(self, command, timeout=60, check=True):
+    def shell(self, command, timeout=PATIENCE, check=True):
         """Run a command in the shell on the guest's console; its output as text.
 
         With check a nonzero exit status is an error; without, the answer is (status, output).
@@ -99,16 +100,16 @@ class Guest:
     def monitor(self):
         """The connection to the control socket, made at first use."""
         if self._qmp is None:
-            self._qmp = Qmp(self.control)
+            self._qmp = Qmp(self.control, PATIENCE)
         return self._qmp
 
     def qmp(self, command, **arguments):
         return self.monitor.execute(command, **arguments)
 
-    def event(self, name, timeout=60, where=lambda data: True):
+    def event(self, name, timeout=PATIENCE, where=lambda data: True):
         return self.monitor.event(name, timeout, where)
 
-    def wait(self, timeout=60):
+    def wait(self, timeout=PATIENCE):
         """Wait for the monitor's end; its exit status."""
         try:
             status = self.process.wait(timeout)

@@ -19,7 +19,7 @@ class QmpError(Exception):
 class Qmp:
     """One connection to a control socket."""
 
-    def __init__(self, path, timeout=30, negotiate=True):
+    def __init__(self, path, timeout=180, negotiate=True):
         self.timeout = timeout
         self.events = collections.deque()
         self._buffer = b""
