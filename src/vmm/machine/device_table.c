@@ -13,5 +13,6 @@ const struct device_class *const device_classes[] = {
     &virtio_net_class,
     &virtio_console_class,
     &virtio_port_class,
+    &virtio_vsock_class,
     NULL,
 };
