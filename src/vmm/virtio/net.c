@@ -16,7 +16,9 @@
 #include "vmm/virtio/classes.h"
 #include "vmm/virtio/net_impl.h"
 #include "vmm/virtio/net_vhost.h"
+#include "vmm/virtio/virtio_pci.h"
 
+#define DEVICE_NAME "virtio-net"
 #define DEFAULT_QUEUE_SIZE 256
 #define CTRL_QUEUE_SIZE 64
 #define MTU_MIN 68
@@ -451,7 +453,7 @@ static int init_device(struct net *net, const struct net_config *config, struct 
     for (unsigned i = 0; i < queues - 1; i++)
         sizes[i] = (uint16_t)config->queue_size;
     sizes[queues - 1] = CTRL_QUEUE_SIZE;
-    int rc = virtio_device_init(&net->dev, &net_ops, "virtio-net", choose_features(net, config),
+    int rc = virtio_device_init(&net->dev, &net_ops, DEVICE_NAME, choose_features(net, config),
                                 &net->config, offsetof(struct virtio_net_config, rss_max_key_size),
                                 queues, sizes, mem, net->pairs[0].loop, err);
     if (rc < 0)
@@ -555,4 +557,13 @@ void net_device_set_link(struct virtio_device *dev, bool up)
     loop_call(dev->queues[0].loop, change_link, &change);
     virtio_config_changed(dev);
     virtio_device_kick_all(dev);
+}
+
+int net_set_link(struct machine *machine, const char *id, bool up, struct kv_error *err)
+{
+    struct device *device = device_find(machine, id);
+    if (!device || strcmp(device->ops->type, DEVICE_NAME) != 0)
+        return kv_error_set(err, KV_ERR_DEVICE, ENOENT, "'%s' is not a network device", id);
+    net_device_set_link(container_of(device, struct virtio_pci, pci.device)->dev, up);
+    return 0;
 }

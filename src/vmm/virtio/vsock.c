@@ -38,6 +38,8 @@ static void vsock_queue_start(struct virtio_device *dev, struct virtio_queue *qu
         vsock_rx_run(vs);
     } else if (queue == vs->tx) {
         vs->tx_running = true;
+    } else {
+        vsock_event_run(vs);
     }
 }
 
