@@ -28,17 +28,20 @@ struct uring {
     struct loop_source source;
     int event_fd;      /* signalled on completions, never read: watched by edge */
     bool disabled;     /* enabled by the thread that is going to use it (SINGLE_ISSUER) */
+    bool failed;       /* could not be enabled: of no use */
     bool deferred;     /* completions wait for a system call of ours (DEFER_TASKRUN) */
     bool working;      /* completions are being delivered */
     unsigned queued;   /* in the submission queue, not sent */
     unsigned inflight; /* queued or sent, not completed */
 };
 
-/* From the best to the plainest: the first needs Linux 6.1, the second 5.19. */
+/* From the best to the plainest: the first needs Linux 6.1, the second 5.19, the third 5.10. */
 static const unsigned setup_flags[] = {
     IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
         IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
-    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
+    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+        IORING_SETUP_SUBMIT_ALL,
+    IORING_SETUP_R_DISABLED,
     0,
 };
 
@@ -56,6 +59,33 @@ static int watch(struct uring *ring)
         rc = loop_add(ring->queue->loop, &ring->source, ring->event_fd, EPOLLIN | EPOLLET,
                       completed, ring);
     return rc;
+}
+
+/* By system call: liburing 2.3 declares functions for what is used here and does not export them.
+ */
+static int ring_register(struct uring *ring, unsigned what, const void *arg, unsigned count)
+{
+    return syscall(SYS_io_uring_register, ring->ring.ring_fd, what, arg, count) < 0 ? -errno : 0;
+}
+
+/* The rings are a way around system-call filters, so they carry reads, writes and flushes of the
+ * registered file and nothing else. */
+static int restrict_operations(struct uring *ring)
+{
+    static const uint8_t allowed[] = {IORING_OP_READ, IORING_OP_READV, IORING_OP_WRITE,
+                                      IORING_OP_WRITEV, IORING_OP_FSYNC};
+    struct io_uring_restriction rules[ARRAY_SIZE(allowed) + 2];
+    unsigned n = 0;
+    memset(rules, 0, sizeof(rules));
+    for (unsigned i = 0; i < ARRAY_SIZE(allowed); i++) {
+        rules[n].opcode = IORING_RESTRICTION_SQE_OP;
+        rules[n++].sqe_op = allowed[i];
+    }
+    rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+    rules[n++].sqe_flags = IOSQE_FIXED_FILE;
+    rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+    rules[n++].sqe_flags = IOSQE_FIXED_FILE;
+    return ring_register(ring, IORING_REGISTER_RESTRICTIONS, rules, n);
 }
 
 int uring_create(struct uring **out, struct block_queue *queue, int fd, unsigned depth)
@@ -82,6 +112,8 @@ int uring_create(struct uring **out, struct block_queue *queue, int fd, unsigned
     rc = io_uring_register_files(&ring->ring, &fd, 1);
     if (rc == 0)
         rc = watch(ring);
+    if (rc == 0 && ring->disabled)
+        rc = restrict_operations(ring);
     if (rc < 0) {
         uring_free(ring);
         return rc;
@@ -101,21 +133,19 @@ void uring_free(struct uring *ring)
     free(ring);
 }
 
-/* By system call: liburing 2.3 declares io_uring_enable_rings() and does not export it. */
 static bool enable(struct uring *ring)
 {
-    if (syscall(SYS_io_uring_register, ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) <
-        0) {
-        log_error("block: io_uring cannot be enabled (errno %d)", errno);
-        return false;
-    }
+    int rc = ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     ring->disabled = false;
-    return true;
+    ring->failed = rc < 0;
+    if (ring->failed)
+        log_error("block: io_uring cannot be enabled (errno %d), using threads", -rc);
+    return !ring->failed;
 }
 
 bool uring_submit(struct uring *ring, struct block_request *request)
 {
-    if (ring->disabled && !enable(ring))
+    if (ring->failed || (ring->disabled && !enable(ring)))
         return false;
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
     if (!sqe)
