@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/util.h"
 
@@ -69,6 +70,7 @@ int thread_start(pthread_t *thread, enum thread_kind kind, const char *name, voi
 static void *iothread_main(void *opaque)
 {
     struct iothread *iothread = opaque;
+    atomic_store(&iothread->tid, gettid());
     loop_run(&iothread->loop);
     return NULL;
 }

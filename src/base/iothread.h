@@ -33,6 +33,7 @@ struct iothread {
     struct loop loop;
     pthread_t thread;
     bool started;
+    atomic_int tid; /* of the thread, for pinning; 0 before it runs */
     char name[16];
 };
 

@@ -19,4 +19,8 @@ int jail_fork(struct kv_error *err);
 /* No new privileges, empty root, no capabilities, Landlock, system-call filters. */
 int jail_enter(struct kv_error *err);
 
+/* A thread's number as the rest of the host sees it; the number itself without a jail, 0 when it
+ * cannot be learned. Control thread. */
+int jail_outer_tid(int tid);
+
 #endif

@@ -29,7 +29,7 @@ static const char *const hugepage_names[] = {
     [HUGEPAGES_EXPLICIT] = "explicit",
     NULL,
 };
-static const char *const policy_names[] = {
+const char *const memory_policy_names[] = {
     [MEMORY_POLICY_DEFAULT] = "default",
     [MEMORY_POLICY_BIND] = "bind",
     [MEMORY_POLICY_INTERLEAVE] = "interleave",
@@ -53,7 +53,7 @@ const struct option_spec memory_config_options[] = {
     OPTION(BOOL, struct memory_config, shared, .help = "always on: others can map the memory"),
     OPTION_NAMED("host-nodes", STRING, struct memory_config, host_nodes,
                  .help = "NUMA nodes of the host, such as 0-1,3; needs policy"),
-    OPTION(ENUM, struct memory_config, policy, .values = policy_names,
+    OPTION(ENUM, struct memory_config, policy, .values = memory_policy_names,
            .help = "how host-nodes are used"),
     OPTION_END,
 };
@@ -166,7 +166,8 @@ static int check_memory(struct memory_config *memory, struct kv_error *err)
     if (memory->host_nodes && memory->policy == MEMORY_POLICY_DEFAULT)
         return refuse(err, "--memory: host-nodes needs policy=bind, interleave or preferred");
     if (!memory->host_nodes && memory->policy != MEMORY_POLICY_DEFAULT)
-        return refuse(err, "--memory: policy=%s needs host-nodes", policy_names[memory->policy]);
+        return refuse(err, "--memory: policy=%s needs host-nodes",
+                      memory_policy_names[memory->policy]);
     if (memory->host_nodes &&
         (!*memory->host_nodes || parse_bitmap(memory->host_nodes, nodes, ARRAY_SIZE(nodes)) < 0))
         return refuse(err, "--memory: host-nodes '%s' is no list of nodes such as 0-1,3",

@@ -86,7 +86,8 @@ enum panic_action {
     PANIC_NONE,
 };
 
-extern const char *const panic_action_names[]; /* by enum panic_action, NULL at the end */
+extern const char *const memory_policy_names[]; /* by enum memory_policy, NULL at the end */
+extern const char *const panic_action_names[];  /* by enum panic_action, NULL at the end */
 extern const struct option_spec memory_config_options[], cpus_config_options[],
     numa_config_options[];
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about guest memory, counters, and the generation ID. */
+#include "base/parse.h"
+#include "vmm/control/commands.h"
+#include "vmm/machine/machine.h"
+
+static json_t *query_memory_size_summary(struct qmp_call *call)
+{
+    return json_pack("{s:I, s:i}", "base-memory", (json_int_t)call->machine->memory.size,
+                     "plugged-memory", 0);
+}
+
+static json_t *query_memdev(struct qmp_call *call)
+{
+    const struct memory_config *memory = &call->machine->config.memory;
+    json_t *nodes = json_array();
+    uint64_t set[16];
+    if (memory->host_nodes && parse_bitmap(memory->host_nodes, set, 16) == 0) {
+        for (unsigned i = 0; i < 64 * 16; i++) {
+            if (set[i / 64] >> i % 64 & 1)
+                json_array_append_new(nodes, json_integer(i));
+        }
+    }
+    return json_pack("[{s:s, s:I, s:b, s:b, s:b, s:b, s:o, s:s}]", "id", "ram0", "size",
+                     (json_int_t)memory->size, "merge", 0, "dump", 1, "prealloc", memory->prealloc,
+                     "share", 1, "host-nodes", nodes, "policy",
+                     memory_policy_names[memory->policy]);
+}
+
+static json_t *query_memory_devices(struct qmp_call *call)
+{
+    return json_array();
+}
+
+static json_t *metrics(struct qmp_call *call)
+{
+    return machine_metrics(call->machine);
+}
+
+const struct qmp_command qmp_memory_commands[] = {
+    {"query-memory-size-summary", "bytes of guest memory", query_memory_size_summary},
+    {"query-memdev", "how guest memory is backed", query_memdev},
+    {"query-memory-devices", "plugged memory; there is none", query_memory_devices},
+    {"x-kvasir-metrics", "all counters, as on the metrics socket", metrics},
+    {NULL},
+};
