@@ -152,7 +152,7 @@ int main(int argc, char **argv)
     if (rc == 0 && settings.pidfile)
         rc = write_pidfile(settings.pidfile, &err);
     if (rc == 0 && settings.machine.jail)
-        rc = jail_fork(&err);
+        rc = jail_fork(settings.user, &err);
     int status = rc < 0 ? complain(EXIT_NOT_STARTED, &err) : run_machine(&settings, &err);
     settings_free(&settings);
     return status;

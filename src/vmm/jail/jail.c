@@ -1,15 +1,273 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A build without the jail: it is refused, so that nobody believes to be in one. See jail.h. */
+/*
+ * The jail, step by step; see jail.h. main() calls it. Order matters: what
+ * needs a privilege comes before the step that gives the privilege up.
+ */
 #include "vmm/jail/jail.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
 
-int jail_fork(struct kv_error *err)
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/util.h"
+#include "vmm/jail/jail_internal.h"
+
+#define NOBODY 65534
+#define FDS_MAX 65536 /* eventfds for every vector of every device that can be plugged */
+#define ASK_TIMEOUT_US 200000
+
+static struct {
+    bool forked;
+    bool root;       /* started as root */
+    bool namespaces; /* namespaces may be made */
+    uid_t uid;       /* whom root becomes */
+    gid_t gid;
+    int parent; /* socket to the waiting process; -1: none */
+} jail = {.parent = -1};
+
+static int refuse(struct kv_error *err, int code, const char *step)
 {
-    return kv_error_set(err, KV_ERR_JAIL, ENOTSUP, "this build has no jail; start with --no-jail");
+    return kv_error_errno(err, KV_ERR_JAIL, code, "jail: %s (--no-jail does without)", step);
+}
+
+/* "NAME" or "UID[:GID]". */
+static int find_user(const char *user, struct kv_error *err)
+{
+    uint64_t uid, gid;
+    jail.uid = jail.gid = NOBODY;
+    if (!user)
+        return 0;
+    char text[64];
+    if ((size_t)snprintf(text, sizeof(text), "%s", user) >= sizeof(text))
+        return kv_error_set(err, KV_ERR_JAIL, EINVAL, "--user: '%.60s...' is too long", user);
+    char *colon = strchr(text, ':');
+    if (colon)
+        *colon++ = '\0';
+    const struct passwd *entry = NULL;
+    if (parse_u64(text, &uid) < 0) {
+        entry = colon ? NULL : getpwnam(text);
+        if (!entry)
+            return kv_error_set(err, KV_ERR_JAIL, EINVAL,
+                                "--user: '%s' is no user of this host; accepted: NAME, UID[:GID]",
+                                user);
+        uid = entry->pw_uid;
+    }
+    gid = entry ? entry->pw_gid : uid;
+    if ((colon && parse_u64(colon, &gid) < 0) || uid == 0 || uid >= UINT32_MAX || gid == 0 ||
+        gid >= UINT32_MAX)
+        return kv_error_set(err, KV_ERR_JAIL, EINVAL,
+                            "--user: '%s' is not possible; accepted: a user and group other than "
+                            "root",
+                            user);
+    jail.uid = (uid_t)uid;
+    jail.gid = (gid_t)gid;
+    return 0;
+}
+
+static int write_text(const char *path, const char *text)
+{
+    cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
+}
+
+/* Without root, namespaces need a user namespace first; it maps the caller to himself, so files
+ * open as before. */
+static int enter_user_namespace(void)
+{
+    char uid_map[48], gid_map[48];
+    snprintf(uid_map, sizeof(uid_map), "%u %u 1", getuid(), getuid());
+    snprintf(gid_map, sizeof(gid_map), "%u %u 1", getgid(), getgid());
+    if (unshare(CLONE_NEWUSER) < 0)
+        return -errno;
+    int rc = write_text("/proc/self/setgroups", "deny");
+    if (rc == 0)
+        rc = write_text("/proc/self/uid_map", uid_map);
+    return rc ? rc : write_text("/proc/self/gid_map", gid_map);
+}
+
+static int fork_into_pid_namespace(struct kv_error *err)
+{
+    static const int passed_on[] = JAIL_SIGNALS;
+    int pair[2];
+    if (unshare(CLONE_NEWPID) < 0)
+        return refuse(err, errno, "process namespace");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return refuse(err, errno, "socket to the waiting process");
+    /* Blocked in the child, too: the first process of a namespace would not see them otherwise. */
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    for (unsigned i = 0; i < ARRAY_SIZE(passed_on); i++)
+        sigaddset(&set, passed_on[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    pid_t child = fork();
+    if (child < 0)
+        return refuse(err, errno, "second process");
+    if (child > 0) {
+        close(pair[1]);
+        jail_wait(child, pair[0]);
+    }
+    close(pair[0]);
+    jail.parent = pair[1];
+    struct timeval timeout = {.tv_usec = ASK_TIMEOUT_US};
+    setsockopt(jail.parent, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return 0;
+}
+
+int jail_fork(const char *user, struct kv_error *err)
+{
+    jail.forked = true;
+    jail.root = geteuid() == 0;
+    jail.namespaces = true;
+    if (!jail.root) {
+        int rc = enter_user_namespace();
+        if (rc < 0) {
+            log_warning("jail: this host forbids namespaces (%s); the jail is system-call filters "
+                        "and Landlock alone",
+                        strerror(-rc));
+            jail.namespaces = false;
+            return 0;
+        }
+    }
+    int rc = jail.root ? find_user(user, err) : 0;
+    return rc < 0 ? rc : fork_into_pid_namespace(err);
+}
+
+/* An empty file system without room for anything becomes the root; the old one goes away. */
+static int enter_empty_root(struct kv_error *err)
+{
+    static const char hook[] = "/proc"; /* a directory that every host has */
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return refuse(err, errno, "private mounts");
+    if (mount("none", hook, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+              "size=4k,nr_inodes=1,mode=0") < 0)
+        return refuse(err, errno, "empty root");
+    if (chdir(hook) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
+        chdir("/") < 0)
+        return refuse(err, errno, "change to the empty root");
+    return 0;
+}
+
+static int become_user(struct kv_error *err)
+{
+    if (setgroups(0, NULL) < 0 || setresgid(jail.gid, jail.gid, jail.gid) < 0 ||
+        setresuid(jail.uid, jail.uid, jail.uid) < 0)
+        return refuse(err, errno, "change of user");
+    return 0;
+}
+
+/* What a later exec could regain. Needs a capability itself, so it comes before the last one is
+ * gone; fails harmlessly for those that have none. */
+static void drop_bounding_set(void)
+{
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+}
+
+static int drop_capabilities(struct kv_error *err)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (syscall(SYS_capset, &header, none) < 0)
+        return refuse(err, errno, "capabilities");
+    return 0;
+}
+
+static void set_limit(__rlimit_resource_t resource, rlim_t value)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) < 0)
+        return;
+    limit.rlim_max = MIN(limit.rlim_max, value);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(resource, &limit);
+}
+
+static void set_limits(void)
+{
+    set_limit(RLIMIT_CORE, 0); /* guest memory does not belong on the host's disk */
+    set_limit(RLIMIT_NOFILE, FDS_MAX);
+    set_limit(RLIMIT_MSGQUEUE, 0);
+}
+
+static int leave_host(struct kv_error *err)
+{
+    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+        return refuse(err, errno, "own mounts, network and names");
+    return enter_empty_root(err);
+}
+
+static int leave_user(struct kv_error *err)
+{
+    drop_bounding_set();
+    if (!jail.root)
+        return 0;
+    int rc = become_user(err);
+    if (rc < 0)
+        return rc;
+    /* Nobody is mapped into this one, so nothing in it means anything outside. Hosts that forbid it
+     * lose the least here: there is no privilege left. */
+    if (unshare(CLONE_NEWUSER) < 0)
+        log_info("jail: no user namespace: %s", strerror(errno));
+    drop_bounding_set();
+    return 0;
 }
 
 int jail_enter(struct kv_error *err)
 {
-    return jail_fork(err);
+    int rc = 0;
+    set_limits();
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return refuse(err, errno, "no new privileges");
+    if (jail.forked && jail.namespaces) {
+        rc = leave_host(err);
+        if (rc == 0)
+            rc = leave_user(err);
+    }
+    if (rc == 0)
+        rc = drop_capabilities(err);
+    if (rc < 0)
+        return rc;
+    /* The change of user made the process undumpable and forgot this; both are wanted so. */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (jail.parent >= 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    rc = jail_landlock();
+    if (rc < 0)
+        return refuse(err, -rc, "Landlock");
+    rc = jail_filter_init(err);
+    if (rc == 0)
+        thread_set_enter_hook(jail_filter);
+    return rc;
+}
+
+int jail_outer_tid(int tid)
+{
+    if (jail.parent < 0 || tid <= 0)
+        return tid;
+    int outer = 0;
+    if (write(jail.parent, &tid, sizeof(tid)) != sizeof(tid) ||
+        read(jail.parent, &outer, sizeof(outer)) != sizeof(outer))
+        return 0;
+    return outer;
 }

@@ -3,7 +3,8 @@
  * Privilege is given away in two steps: jail_fork() right at the start, while
  * there is one thread and nothing is open, makes the namespaces that need a
  * new process; jail_enter(), when everything is open, gives the rest away.
- * Afterwards thread_start() filters each new thread's system calls by its kind.
+ * Afterwards thread_start() filters each new thread's system calls by its kind;
+ * what each kind may still do is the table in rules.c.
  */
 #ifndef KV_VMM_JAIL_JAIL_H
 #define KV_VMM_JAIL_JAIL_H
@@ -12,11 +13,16 @@
 
 #include "base/error.h"
 
-/* Only the child returns (0); the parent waits for it and ends with its status. Where the host
- * forbids namespaces: as root an error, else 0 with less jail, logged. */
-int jail_fork(struct kv_error *err);
+/*
+ * Only the child returns (0); the parent waits for it, passes signals on, and
+ * ends with its status (128 + N when signal N killed it). user, for root only:
+ * "NAME" or "UID[:GID]" that the child will run as; NULL: nobody. Where the
+ * host forbids namespaces: as root an error, else 0 with less jail, logged.
+ */
+int jail_fork(const char *user, struct kv_error *err);
 
-/* No new privileges, empty root, no capabilities, Landlock, system-call filters. */
+/* No new privileges, empty root, no network, no capabilities, Landlock; system-call filters for
+ * threads started from now on and for thread_enter(). */
 int jail_enter(struct kv_error *err);
 
 /* A thread's number as the rest of the host sees it; the number itself without a jail, 0 when it

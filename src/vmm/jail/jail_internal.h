@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of jail/ only. */
+#ifndef KV_VMM_JAIL_JAIL_INTERNAL_H
+#define KV_VMM_JAIL_JAIL_INTERNAL_H
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/iothread.h"
+
+/* Signals that the waiting parent passes on. */
+#define JAIL_SIGNALS            \
+    {                           \
+        SIGTERM, SIGINT, SIGHUP \
+    }
+
+/* parent.c: waits for the child and ends with its status; answers questions that arrive on
+ * socket. Does not return. */
+_Noreturn void jail_wait(pid_t child, int socket);
+
+/* landlock.c: no file can be opened, no port bound or connected. 0, also where the kernel has no
+ * Landlock, or -errno. */
+int jail_landlock(void);
+
+/* filter.c: readies the filters; then each thread calls jail_filter() for itself. */
+int jail_filter_init(struct kv_error *err);
+void jail_filter(enum thread_kind kind);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The process outside the jail: waits for the one inside, passes signals on to
+ * it, ends with its status. It holds no descriptor of the machine, and takes
+ * nothing from inside but a number to translate.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "vmm/jail/jail_internal.h"
+
+#define SOCKET_FD 3
+#define SIGNAL_FD 4
+#define STATUS_BYTES 2048
+#define EXIT_SIGNALLED 128
+
+/* A thread's number in the innermost namespace: the last one of the line "NSpid:". */
+static int inner_tid(pid_t child, int tid)
+{
+    char path[64], text[STATUS_BYTES];
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/status", child, tid);
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    char *line = strstr(text, "\nNSpid:");
+    char *end = line ? strchr(line + 1, '\n') : NULL;
+    if (!end)
+        return 0;
+    *end = '\0';
+    char *last = strrchr(line, '\t');
+    return last ? atoi(last + 1) : 0;
+}
+
+static int outer_tid(pid_t child, int inner)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", child);
+    DIR *dir = opendir(path);
+    int found = 0;
+    struct dirent *entry;
+    while (dir && !found && (entry = readdir(dir))) {
+        int tid = atoi(entry->d_name);
+        if (tid > 0 && inner_tid(child, tid) == inner)
+            found = tid;
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+static void answer(pid_t child)
+{
+    int tid;
+    if (read(SOCKET_FD, &tid, sizeof(tid)) != sizeof(tid))
+        return;
+    int outer = outer_tid(child, tid);
+    ssize_t ignored = write(SOCKET_FD, &outer, sizeof(outer));
+    (void)ignored;
+}
+
+static _Noreturn void end_as(int status)
+{
+    if (WIFEXITED(status))
+        _exit(WEXITSTATUS(status));
+    log_error("jail: the process inside was killed by signal %d (%s)%s", WTERMSIG(status),
+              strsignal(WTERMSIG(status)),
+              WTERMSIG(status) == SIGSYS ? ": it made a system call that its thread may not" : "");
+    _exit(EXIT_SIGNALLED + WTERMSIG(status));
+}
+
+static void pass_on_signals(pid_t child)
+{
+    struct signalfd_siginfo info;
+    while (read(SIGNAL_FD, &info, sizeof(info)) == sizeof(info)) {
+        int status;
+        if (info.ssi_signo != SIGCHLD)
+            kill(child, (int)info.ssi_signo);
+        else if (waitpid(child, &status, WNOHANG) == child)
+            end_as(status);
+    }
+}
+
+_Noreturn void jail_wait(pid_t child, int socket)
+{
+    static const int passed_on[] = JAIL_SIGNALS;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    for (unsigned i = 0; i < ARRAY_SIZE(passed_on); i++)
+        sigaddset(&set, passed_on[i]);
+
+    /* Whatever was inherited is the child's alone. */
+    if (socket != SOCKET_FD)
+        dup2(socket, SOCKET_FD);
+    close_range(SIGNAL_FD, ~0u, 0);
+    int signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (signals != SIGNAL_FD) {
+        kill(child, SIGKILL);
+        _exit(EXIT_FAILURE);
+    }
+    struct pollfd fds[] = {
+        {.fd = SIGNAL_FD, .events = POLLIN},
+        {.fd = SOCKET_FD, .events = POLLIN},
+    };
+    for (;;) {
+        if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+            continue;
+        if (fds[0].revents)
+            pass_on_signals(child);
+        if (fds[1].revents & POLLIN)
+            answer(child);
+        else if (fds[1].revents)
+            fds[1].fd = -1; /* the child is about to end; its signal says so */
+    }
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The table of allowed system calls; see rules.h. A worker's are among those of
+ * an I/O thread, because a thread also has the filters of the one that started
+ * it. No kind may open or create files, make sockets, connect, start programs,
+ * touch other processes, mount, or map memory executable.
+ */
+#include "vmm/jail/rules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <linux/vhost.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <termios.h>
+
+#define C KIND_CONTROL
+#define V KIND_VCPU
+#define I KIND_IO
+#define W KIND_WORKER
+#define ALL (C | V | I | W)
+
+#define ANY_BITS UINT32_MAX
+#define IS(argument_, value_)         \
+    {                                 \
+        (argument_), ANY_BITS, value_ \
+    }
+#define WITHOUT(argument_, bits_) \
+    {                             \
+        (argument_), (bits_), 0   \
+    }
+#define NO_POINTER(argument_)      \
+    {                              \
+        (argument_), UINT64_MAX, 0 \
+    }
+#define IOCTL(kinds_, request_) \
+    {                           \
+        kinds_, SYS_ioctl,      \
+        {                       \
+            IS(2, (request_))   \
+        }                       \
+    }
+#define FCNTL(kinds_, command_) \
+    {                           \
+        kinds_, SYS_fcntl,      \
+        {                       \
+            IS(2, (command_))   \
+        }                       \
+    }
+
+/* What glibc's pthread_create() passes; a new process has other flags. */
+#define THREAD_FLAGS                                                                    \
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
+     CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+
+const struct rule jail_rules[] = {
+    /* The inner loop of a vCPU comes first. */
+    IOCTL(V, KVM_RUN),
+
+    /* Waiting, time, locks, ending. */
+    {ALL, SYS_futex},
+    {ALL, SYS_clock_gettime},
+    {ALL, SYS_gettimeofday},
+    {ALL, SYS_clock_nanosleep},
+    {ALL, SYS_nanosleep},
+    {ALL, SYS_sched_yield},
+    {ALL, SYS_restart_syscall},
+    {ALL, SYS_rt_sigreturn},
+    {ALL, SYS_rt_sigprocmask},
+    {ALL, SYS_exit},
+    {ALL, SYS_exit_group},
+    {ALL, SYS_getpid},
+    {ALL, SYS_gettid},
+    {ALL, SYS_getrandom},
+    {ALL, SYS_tgkill, {IS(1, RULE_OWN_PID)}},
+
+    /* Memory, never executable. */
+    {ALL, SYS_brk},
+    {ALL, SYS_munmap},
+    {ALL, SYS_mremap},
+    {ALL, SYS_madvise},
+    {ALL, SYS_mmap, {WITHOUT(3, PROT_EXEC)}},
+    {ALL, SYS_mprotect, {WITHOUT(3, PROT_EXEC)}},
+
+    /* New threads, and what they do first. clone3() hides its flags in memory; glibc falls back to
+     * clone() when it is told that there is none. */
+    {C | I, SYS_clone, {IS(1, THREAD_FLAGS)}},
+    {C | I, SYS_clone3, .answer = ENOSYS},
+    {ALL, SYS_set_robust_list},
+    {ALL, SYS_rseq},
+    {ALL, SYS_prctl, {IS(1, PR_SET_NAME)}},
+    {C | I | W, SYS_prctl, {IS(1, PR_SET_SECCOMP), IS(2, SECCOMP_MODE_FILTER)}},
+
+    /* Descriptors that are open already. */
+    {ALL, SYS_read},
+    {ALL, SYS_write},
+    {ALL, SYS_readv},
+    {ALL, SYS_writev},
+    {ALL, SYS_close},
+    {ALL, SYS_lseek},
+    {ALL, SYS_eventfd2},
+    {C | I | W, SYS_pread64},
+    {C | I | W, SYS_pwrite64},
+    {C | I | W, SYS_preadv},
+    {C | I | W, SYS_pwritev},
+    {C | I | W, SYS_preadv2},
+    {C | I | W, SYS_pwritev2},
+    {C | I | W, SYS_fsync},
+    {C | I | W, SYS_fdatasync},
+    {ALL, SYS_fallocate}, /* a balloon gives memory back on the thread that hears of it */
+    {C | I | W, SYS_ftruncate},
+    {C | I | W, SYS_fstat},
+    {C | I | W, SYS_newfstatat, {IS(4, AT_EMPTY_PATH)}},
+    {C | I | W, SYS_fadvise64},
+    FCNTL(C | I, F_GETFL),
+    FCNTL(C | I, F_SETFL),
+    FCNTL(C | I, F_GETFD),
+    FCNTL(C | I, F_SETFD),
+    FCNTL(C | I, F_DUPFD_CLOEXEC),
+    {C | I, SYS_epoll_wait},
+    {C | I, SYS_epoll_pwait},
+    {C | I, SYS_epoll_pwait2},
+    {C | I, SYS_epoll_ctl},
+    {C | I, SYS_poll},
+    {C | I, SYS_ppoll},
+    {C | I, SYS_timerfd_settime},
+    {C | I, SYS_io_uring_enter}, /* rings are restricted to reads, writes and the like */
+
+    /* Sockets that are open or come in; no addresses. */
+    {C | I, SYS_accept4},
+    {C | I, SYS_recvmsg},
+    {C | I, SYS_sendmsg},
+    {C | I, SYS_recvmmsg},
+    {C | I, SYS_sendmmsg},
+    {C | I, SYS_recvfrom, {NO_POINTER(5)}},
+    {C | I, SYS_sendto, {NO_POINTER(5)}},
+    {C | I, SYS_shutdown},
+    {C | I, SYS_getsockopt, {IS(2, SOL_SOCKET), IS(3, SO_ERROR)}},
+
+    /* Terminals. */
+    IOCTL(C | I, TCGETS),
+    IOCTL(C | I, TCSETS),
+    IOCTL(C | I, TCSETSW),
+    IOCTL(C | I, TCSETSF),
+    IOCTL(C | I, TIOCGWINSZ),
+    IOCTL(C | I, FIONREAD),
+
+    /* Block devices. */
+    IOCTL(C | I | W, BLKGETSIZE64),
+    IOCTL(C | I | W, BLKDISCARD),
+    IOCTL(C | I | W, BLKZEROOUT),
+
+    /* Network back ends. */
+    IOCTL(C | V | I, TUNSETOFFLOAD),
+    IOCTL(C | V | I, TUNSETVNETHDRSZ),
+    IOCTL(C | V | I, TUNSETVNETLE),
+    IOCTL(C | V | I, TUNSETQUEUE),
+    IOCTL(C | V | I, VHOST_GET_FEATURES),
+    IOCTL(C | V | I, VHOST_SET_FEATURES),
+    IOCTL(C | V | I, VHOST_SET_MEM_TABLE),
+    IOCTL(C | V | I, VHOST_SET_VRING_NUM),
+    IOCTL(C | V | I, VHOST_SET_VRING_ADDR),
+    IOCTL(C | V | I, VHOST_SET_VRING_BASE),
+    IOCTL(C | V | I, VHOST_GET_VRING_BASE),
+    IOCTL(C | V | I, VHOST_SET_VRING_KICK),
+    IOCTL(C | V | I, VHOST_SET_VRING_CALL),
+    IOCTL(C | V | I, VHOST_NET_SET_BACKEND),
+
+    /* KVM: interrupts from everybody, CPU state from the control thread. */
+    IOCTL(C | V | I, KVM_SIGNAL_MSI),
+    IOCTL(C | V | I, KVM_IRQ_LINE),
+    IOCTL(C | V | I, KVM_IRQFD),
+    IOCTL(C | V | I, KVM_SET_GSI_ROUTING),
+    IOCTL(C | V | I, KVM_IOEVENTFD),
+    IOCTL(C | V, KVM_GET_REGS),
+    IOCTL(C | V, KVM_GET_SREGS),
+    IOCTL(C | V, KVM_TRANSLATE),
+    IOCTL(C | V, KVM_GET_VCPU_EVENTS),
+    IOCTL(C, KVM_NMI),
+    IOCTL(C, KVM_SET_REGS),
+    IOCTL(C, KVM_SET_SREGS),
+    IOCTL(C, KVM_GET_FPU),
+    IOCTL(C, KVM_SET_FPU),
+    IOCTL(C, KVM_SET_XCRS),
+    IOCTL(C, KVM_SET_XSAVE),
+    IOCTL(C, KVM_SET_DEBUGREGS),
+    IOCTL(C, KVM_SET_MSRS),
+    IOCTL(C, KVM_GET_MSRS),
+    IOCTL(C, KVM_SET_VCPU_EVENTS),
+    IOCTL(C, KVM_GET_LAPIC),
+    IOCTL(C, KVM_SET_LAPIC),
+    IOCTL(C, KVM_GET_MP_STATE),
+    IOCTL(C, KVM_SET_MP_STATE),
+    IOCTL(C, KVM_GET_IRQCHIP),
+    IOCTL(C, KVM_SET_IRQCHIP),
+    IOCTL(C, KVM_GET_PIT2),
+    IOCTL(C, KVM_SET_PIT2),
+    IOCTL(C, KVM_GET_CLOCK),
+    IOCTL(C, KVM_SET_CLOCK),
+    IOCTL(C, KVM_KVMCLOCK_CTRL),
+    IOCTL(C, KVM_SET_NESTED_STATE),
+};
+
+const unsigned jail_rule_count = sizeof(jail_rules) / sizeof(jail_rules[0]);
