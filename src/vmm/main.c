@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -93,14 +94,15 @@ static int open_sockets(struct machine *machine, const struct settings *settings
     return rc;
 }
 
-/* The JSON library seeds its hash tables at first use, by default out of a file; inside the jail
- * there is none. */
-static void seed_json(void)
+/* Libraries that read a file at first use: inside the jail there is none. The JSON library seeds
+ * its hash tables, the C library learns the time zone. */
+static void prepare_libraries(void)
 {
     unsigned long seed = 0;
     if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed) || seed == 0)
         seed = (unsigned long)clock_monotonic_ns() | 1;
     json_object_seed(seed);
+    tzset();
 }
 
 static int run_machine(struct settings *settings, struct kv_error *err)
@@ -133,7 +135,7 @@ int main(int argc, char **argv)
     struct settings settings;
     struct kv_error err = {0};
 
-    seed_json();
+    prepare_libraries();
     settings_init(&settings);
     if (settings_parse(&settings, argc, argv, &err) < 0)
         return complain(EXIT_USAGE, &err);

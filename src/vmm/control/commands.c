@@ -10,6 +10,7 @@ const struct qmp_command *const qmp_command_tables[] = {
     qmp_cpu_commands,
     qmp_memory_commands,
     qmp_pci_commands,
+    qmp_net_commands,
     NULL,
 };
 
