@@ -96,14 +96,22 @@ static bool blk_odd_length(struct vdev *dev)
     return blk_request(dev, 0, 0, in, 513, DESC_WRITE);
 }
 
+/* A buffer of the wrong direction is no data: nothing may be read or written through it. */
 static bool blk_read_into_a_readable_buffer(struct vdev *dev)
 {
-    return blk_request(dev, 0, 0, out + 4096, 512, 0);
+    memset(out + 4096, 0x77, 512);
+    blk_request(dev, 0, 0, out + 4096, 512, 0);
+    return status != 0xee && out[4096] == 0x77 && out[4607] == 0x77;
 }
 
 static bool blk_write_from_a_writable_buffer(struct vdev *dev)
 {
-    return blk_request(dev, 1, 0, in, 512, DESC_WRITE);
+    memset(in, 0x77, 512);
+    blk_request(dev, 1, 0, in, 512, DESC_WRITE);
+    bool answered = status != 0xee;
+    start(dev, 0);
+    blk_request(dev, 0, 0, in, 512, DESC_WRITE);
+    return answered && in[511] != 0x77;
 }
 
 static bool blk_header_too_short(struct vdev *dev)
