@@ -93,7 +93,7 @@ static int file_get_size(struct block_node *node, uint64_t *size, struct kv_erro
 static int file_resize(struct block_node *node, uint64_t size, struct kv_error *err)
 {
     const struct file_state *file = node->state;
-    uint64_t current;
+    uint64_t current = 0;
     if (!file->is_device) {
         if (ftruncate(file->fd, (off_t)size) < 0)
             return kv_error_errno(err, KV_ERR_BLOCK, errno, "'%s' cannot be made %" PRIu64 " bytes",
