@@ -74,7 +74,7 @@ static int set_enum(const struct option_spec *spec, const char *what, const char
 }
 
 int options_set_text(const struct option_spec *spec, const char *what, const char *value, void *out,
-                    struct kv_error *err)
+                     struct kv_error *err)
 {
     void *field = (char *)out + spec->offset;
     uint64_t number;
@@ -118,7 +118,7 @@ int options_set_text(const struct option_spec *spec, const char *what, const cha
 }
 
 int options_set_json(const struct option_spec *spec, const char *what, const json_t *value,
-                    void *out, struct kv_error *err)
+                     void *out, struct kv_error *err)
 {
     void *field = (char *)out + spec->offset;
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The runner of all suites counts right and lets no failure pass."""
+
+import importlib.machinery
+import importlib.util
+import os
+import time
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+
+
+@pytest.fixture(name="runner")
+def load_runner(tmp_path):
+    loader = importlib.machinery.SourceFileLoader("runner", f"{TOP}/tests/run")
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("runner", loader))
+    loader.exec_module(module)
+    module.LOGS = str(tmp_path)
+    return module
+
+
+@pytest.mark.parametrize("status, text, counts", [
+    (0, "noise\n12 passed, 0 failed, 2 skipped\n", (12, 0, 2)),
+    (1, "==== 1 failed, 3 passed, 1 skipped, 2 errors in 0.1s ====\n", (3, 3, 1)),
+    (1, "5 passed, 0 failed\n", (5, 1, 0)),
+    (0, "no count at all\n", (0, 1, 0)),
+    (-11, "", (0, 1, 0)),
+])
+def test_a_summary_line_is_read_and_a_bad_end_counts(runner, status, text, counts):
+    assert runner.by_summary(status, text) == counts
+
+
+@pytest.mark.parametrize("status, text, counts", [
+    (0, "[  PASSED  ] 3 test(s).\n[  PASSED  ] 4 test(s).\nFail:               0\n", (7, 0, 0)),
+    (1, "[  PASSED  ] 3 test(s).\n[  FAILED  ] 2 test(s), listed below:\nFail:               1\n", (3, 2, 0)),
+    (1, "[  PASSED  ] 3 test(s).\nFail:               1\nTimeout:            1\n", (3, 2, 0)),
+    (0, "nothing ran", (0, 1, 0)),
+])
+def test_single_tests_of_unit_programs_are_counted_and_dead_programs_too(runner, status, text, counts):
+    assert runner.by_cmocka(status, text) == counts
+
+
+def test_a_suite_that_does_not_end_is_ended_with_all_its_processes(runner, tmp_path):
+    pid_file = tmp_path / "pid"
+    suite = runner.Suite("endless", 1, runner.by_status, f"sleep 300 & echo $! >{pid_file}; wait")
+    begin = time.monotonic()
+    counts, text = runner.run_suite(suite)
+    assert counts == (0, 1, 0) and "not done after 1 s" in text
+    assert time.monotonic() - begin < 30
+    stat = f"/proc/{pid_file.read_text().strip()}/stat"
+    time.sleep(0.2)
+    if os.path.exists(stat):  # dead, but nobody has asked for its status yet
+        with open(stat, encoding="ascii") as text:
+            assert text.read().split()[2] == "Z"
+
+
+def test_an_unknown_suite_is_refused_by_name(runner):
+    with pytest.raises(SystemExit, match="'nonsense'"):
+        runner.chosen(["nonsense"])
