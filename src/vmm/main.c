@@ -7,13 +7,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/iothread.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "vmm/control/commands.h"
@@ -69,14 +69,48 @@ static int open_log(const struct settings *settings, struct kv_error *err)
     return 0;
 }
 
-/* The number is that of the process whom signals reach: with a jail, the one that waits outside. */
+/* The number is that of the process whom signals reach: with a jail, the one that waits outside.
+ * The descriptor stays open for its lock, which says that the process lives. */
 static int write_pidfile(const char *path, struct kv_error *err)
 {
     char text[16];
     int n = snprintf(text, sizeof(text), "%d\n", getpid());
-    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    int rc = fd < 0 ? -errno : fd_write_all(fd, text, (size_t)n);
-    return rc < 0 ? kv_error_errno(err, KV_ERR_CONFIG, -rc, "--pidfile: '%s'", path) : 0;
+    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    int rc = fd < 0 ? -errno : 0;
+    if (rc == 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return kv_error_set(err, KV_ERR_CONFIG, EBUSY,
+                            "--pidfile: '%s' belongs to a process that runs", path);
+    if (rc == 0 && ftruncate(fd, 0) < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = fd_write_all(fd, text, (size_t)n);
+    if (rc < 0)
+        return kv_error_errno(err, KV_ERR_CONFIG, -rc, "--pidfile: '%s'", path);
+    take_fd(&fd);
+    return 0;
+}
+
+/* Files that exist while the process runs; indexes of struct jail_setup. */
+enum {
+    FILE_PID,
+    FILE_CONTROL,
+    FILE_METRICS,
+};
+
+static const char *created[JAIL_FILES]; /* for the process without a jail to remove */
+
+static void file_created(unsigned index, const char *path)
+{
+    created[index] = path;
+    jail_created(index);
+}
+
+static void remove_files(void)
+{
+    for (unsigned i = 0; i < JAIL_FILES; i++) {
+        if (created[i])
+            unlink(created[i]);
+    }
 }
 
 static int open_sockets(struct machine *machine, const struct settings *settings,
@@ -86,10 +120,14 @@ static int open_sockets(struct machine *machine, const struct settings *settings
     if (settings->control) {
         int fd = settings_fd(settings->control);
         rc = control_create(machine, fd < 0 ? settings->control : NULL, fd, err);
+        if (rc == 0 && fd < 0)
+            file_created(FILE_CONTROL, settings->control);
     }
     if (rc == 0 && settings->metrics) {
         int fd = settings_fd(settings->metrics);
         rc = metrics_create(metrics, machine, fd < 0 ? settings->metrics : NULL, fd, err);
+        if (rc == 0 && fd < 0)
+            file_created(FILE_METRICS, settings->metrics);
     }
     return rc;
 }
@@ -119,12 +157,10 @@ static int run_machine(struct settings *settings, struct kv_error *err)
         rc = jail_enter(err);
     if (rc == 0)
         rc = machine_start(machine, err);
-    if (rc == 0) {
-        thread_enter(THREAD_CONTROL);
+    if (rc == 0)
         status = machine_run(machine);
-    } else {
+    else
         complain(status, err);
-    }
     metrics_free(metrics);
     machine_free(machine);
     return status;
@@ -150,12 +186,26 @@ int main(int argc, char **argv)
     if (settings_check(&settings, &err) < 0)
         return complain(EXIT_USAGE, &err);
 
-    int rc = open_log(&settings, &err);
+    int rc = settings.pidfile ? write_pidfile(settings.pidfile, &err) : 0;
+    bool jail = settings.machine.jail;
     if (rc == 0 && settings.pidfile)
-        rc = write_pidfile(settings.pidfile, &err);
-    if (rc == 0 && settings.machine.jail)
-        rc = jail_fork(settings.user, &err);
+        file_created(FILE_PID, settings.pidfile);
+    if (rc == 0 && jail) {
+        struct jail_setup setup = {
+            .user = settings.user,
+            .files = {[FILE_PID] = settings.pidfile,
+                      [FILE_CONTROL] = settings.control,
+                      [FILE_METRICS] = settings.metrics},
+        };
+        rc = jail_fork(&setup, &err);
+        if (rc == 0 && settings.pidfile)
+            jail_created(FILE_PID);
+    }
+    if (rc == 0)
+        rc = open_log(&settings, &err);
     int status = rc < 0 ? complain(EXIT_NOT_STARTED, &err) : run_machine(&settings, &err);
+    if (!jail || rc < 0)
+        remove_files();
     settings_free(&settings);
     return status;
 }

@@ -2,6 +2,7 @@
 /* Commands about guest memory, counters, and the generation ID. */
 #include "base/parse.h"
 #include "vmm/control/commands.h"
+#include "vmm/devices/vmgenid.h"
 #include "vmm/machine/machine.h"
 
 static json_t *query_memory_size_summary(struct qmp_call *call)
@@ -37,10 +38,19 @@ static json_t *metrics(struct qmp_call *call)
     return machine_metrics(call->machine);
 }
 
+static json_t *query_vm_generation_id(struct qmp_call *call)
+{
+    char text[VMGENID_TEXT];
+    if (vmgenid_text(call->machine, text) < 0)
+        return qmp_fail(call, QMP_GENERIC_ERROR, "VM Generation ID device not found");
+    return json_pack("{s:s}", "guid", text);
+}
+
 const struct qmp_command qmp_memory_commands[] = {
     {"query-memory-size-summary", "bytes of guest memory", query_memory_size_summary},
     {"query-memdev", "how guest memory is backed", query_memdev},
     {"query-memory-devices", "plugged memory; there is none", query_memory_devices},
+    {"query-vm-generation-id", "the VM generation ID", query_vm_generation_id},
     {"x-kvasir-metrics", "all counters, as on the metrics socket", metrics},
     {NULL},
 };

@@ -103,7 +103,7 @@ static int enter_user_namespace(void)
     return rc ? rc : write_text("/proc/self/gid_map", gid_map);
 }
 
-static int fork_into_pid_namespace(struct kv_error *err)
+static int fork_into_pid_namespace(const struct jail_setup *setup, struct kv_error *err)
 {
     static const int passed_on[] = JAIL_SIGNALS;
     int pair[2];
@@ -123,7 +123,7 @@ static int fork_into_pid_namespace(struct kv_error *err)
         return refuse(err, errno, "second process");
     if (child > 0) {
         close(pair[1]);
-        jail_wait(child, pair[0]);
+        jail_wait(child, pair[0], setup);
     }
     close(pair[0]);
     jail.parent = pair[1];
@@ -133,7 +133,7 @@ static int fork_into_pid_namespace(struct kv_error *err)
     return 0;
 }
 
-int jail_fork(const char *user, struct kv_error *err)
+int jail_fork(const struct jail_setup *setup, struct kv_error *err)
 {
     jail.forked = true;
     jail.root = geteuid() == 0;
@@ -148,8 +148,8 @@ int jail_fork(const char *user, struct kv_error *err)
             return 0;
         }
     }
-    int rc = jail.root ? find_user(user, err) : 0;
-    return rc < 0 ? rc : fork_into_pid_namespace(err);
+    int rc = jail.root ? find_user(setup->user, err) : 0;
+    return rc < 0 ? rc : fork_into_pid_namespace(setup, err);
 }
 
 /* An empty file system without room for anything becomes the root; the old one goes away. */
@@ -259,6 +259,13 @@ int jail_enter(struct kv_error *err)
     if (rc == 0)
         thread_set_enter_hook(jail_filter);
     return rc;
+}
+
+void jail_created(unsigned index)
+{
+    int request = -1 - (int)index;
+    if (jail.parent >= 0 && write(jail.parent, &request, sizeof(request)) < 0)
+        log_warning("jail: the waiting process does not listen: %s", strerror(errno));
 }
 
 int jail_outer_tid(int tid)

@@ -14,9 +14,11 @@
         SIGTERM, SIGINT, SIGHUP \
     }
 
-/* parent.c: waits for the child and ends with its status; answers questions that arrive on
- * socket. Does not return. */
-_Noreturn void jail_wait(pid_t child, int socket);
+struct jail_setup;
+
+/* parent.c: waits for the child and ends with its status. On the socket arrive integers: a thread's
+ * number inside (its number outside is the answer), or -1 - N: file N was created. */
+_Noreturn void jail_wait(pid_t child, int socket, const struct jail_setup *setup);
 
 /* landlock.c: no file can be opened, no port bound or connected. 0, also where the kernel has no
  * Landlock, or -errno. */

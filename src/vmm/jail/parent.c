@@ -8,22 +8,31 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "vmm/jail/jail.h"
 #include "vmm/jail/jail_internal.h"
 
 #define SOCKET_FD 3
 #define SIGNAL_FD 4
 #define STATUS_BYTES 2048
 #define EXIT_SIGNALLED 128
+
+struct ward {
+    pid_t pid; /* the child */
+    const struct jail_setup *setup;
+    bool created[JAIL_FILES];
+};
 
 /* A thread's number in the innermost namespace: the last one of the line "NSpid:". */
 static int inner_tid(pid_t child, int tid)
@@ -61,18 +70,28 @@ static int outer_tid(pid_t child, int inner)
     return found;
 }
 
-static void answer(pid_t child)
+static void answer(struct ward *ward)
 {
-    int tid;
-    if (read(SOCKET_FD, &tid, sizeof(tid)) != sizeof(tid))
+    int request;
+    if (read(SOCKET_FD, &request, sizeof(request)) != sizeof(request))
         return;
-    int outer = outer_tid(child, tid);
-    ssize_t ignored = write(SOCKET_FD, &outer, sizeof(outer));
-    (void)ignored;
+    if (request < 0) {
+        unsigned index = (unsigned)(-1 - request);
+        if (index < JAIL_FILES)
+            ward->created[index] = true;
+        return;
+    }
+    int outer = outer_tid(ward->pid, request);
+    ssize_t ignored = send(SOCKET_FD, &outer, sizeof(outer), MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)ignored; /* who does not fetch answers gets none */
 }
 
-static _Noreturn void end_as(int status)
+static _Noreturn void end_as(const struct ward *ward, int status)
 {
+    for (unsigned i = 0; i < JAIL_FILES; i++) {
+        if (ward->created[i] && ward->setup->files[i])
+            unlink(ward->setup->files[i]);
+    }
     if (WIFEXITED(status))
         _exit(WEXITSTATUS(status));
     log_error("jail: the process inside was killed by signal %d (%s)%s", WTERMSIG(status),
@@ -81,20 +100,21 @@ static _Noreturn void end_as(int status)
     _exit(EXIT_SIGNALLED + WTERMSIG(status));
 }
 
-static void pass_on_signals(pid_t child)
+static void pass_on_signals(const struct ward *ward)
 {
     struct signalfd_siginfo info;
     while (read(SIGNAL_FD, &info, sizeof(info)) == sizeof(info)) {
         int status;
         if (info.ssi_signo != SIGCHLD)
-            kill(child, (int)info.ssi_signo);
-        else if (waitpid(child, &status, WNOHANG) == child)
-            end_as(status);
+            kill(ward->pid, (int)info.ssi_signo);
+        else if (waitpid(ward->pid, &status, WNOHANG) == ward->pid)
+            end_as(ward, status);
     }
 }
 
-_Noreturn void jail_wait(pid_t child, int socket)
+_Noreturn void jail_wait(pid_t child, int socket, const struct jail_setup *setup)
 {
+    struct ward ward = {.pid = child, .setup = setup};
     static const int passed_on[] = JAIL_SIGNALS;
     sigset_t set;
     sigemptyset(&set);
@@ -118,11 +138,12 @@ _Noreturn void jail_wait(pid_t child, int socket)
     for (;;) {
         if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
             continue;
-        if (fds[0].revents)
-            pass_on_signals(child);
+        /* What was said comes before the end. */
         if (fds[1].revents & POLLIN)
-            answer(child);
-        else if (fds[1].revents)
+            answer(&ward);
+        else if (fds[0].revents)
+            pass_on_signals(&ward);
+        if (fds[1].revents & ~POLLIN)
             fds[1].fd = -1; /* the child is about to end; its signal says so */
     }
 }

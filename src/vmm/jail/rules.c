@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <linux/vhost.h>
@@ -125,6 +126,7 @@ const struct rule jail_rules[] = {
     FCNTL(C | I, F_GETFD),
     FCNTL(C | I, F_SETFD),
     FCNTL(C | I, F_DUPFD_CLOEXEC),
+    FCNTL(C | I, F_OFD_SETLK), /* a disk's lock is taken before the jail closes, and given back */
     {C | I, SYS_epoll_wait},
     {C | I, SYS_epoll_pwait},
     {C | I, SYS_epoll_pwait2},
@@ -132,6 +134,7 @@ const struct rule jail_rules[] = {
     {C | I, SYS_poll},
     {C | I, SYS_ppoll},
     {C | I, SYS_timerfd_settime},
+    {C | I, SYS_io_uring_register, {IS(2, IORING_REGISTER_ENABLE_RINGS)}},
     {C | I, SYS_io_uring_enter}, /* rings are restricted to reads, writes and the like */
 
     /* Sockets that are open or come in; no addresses. */

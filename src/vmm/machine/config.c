@@ -81,6 +81,7 @@ void machine_config_init(struct machine_config *config)
         .memory.shared = true,
         .kernel_fd = -1,
         .initrd_fd = -1,
+        .kvm_fd = -1,
         .iothreads = 1,
         .jail = true,
     };
@@ -342,6 +343,8 @@ static int check_claims(const struct machine_config *config, struct kv_error *er
     int rc = claim_fd(&claims, config->kernel_fd, "kernel", err);
     if (rc == 0)
         rc = claim_fd(&claims, config->initrd_fd, "initrd", err);
+    if (rc == 0)
+        rc = claim_fd(&claims, config->kvm_fd, "kvm-fd", err);
     for (unsigned i = 0; rc == 0 && i < config->device_count; i++)
         rc = claim_device(&claims, &config->devices[i], err);
     return rc;

@@ -68,6 +68,8 @@ struct machine_config {
     char *kernel, *initrd, *cmdline; /* paths; cmdline text */
     int kernel_fd, initrd_fd;        /* inherited instead of a path; -1: none */
 
+    int kvm_fd; /* inherited /dev/kvm; -1: opened here */
+
     bool paused;        /* start stopped (-S) */
     bool no_reboot;     /* a guest's reset ends the process */
     bool no_shutdown;   /* a guest's power-off leaves the process, stopped */

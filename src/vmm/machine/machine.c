@@ -139,7 +139,7 @@ static int build(struct machine *machine, struct kv_error *err)
 {
     int rc = loop_init(&machine->loop, err);
     if (rc == 0)
-        rc = kvm_create(&machine->kvm, -1, err);
+        rc = kvm_create(&machine->kvm, machine->config.kvm_fd, err);
     if (rc == 0)
         rc = memory_create(&machine->memory, &machine->config.memory, &machine->mem, err);
     if (rc == 0)
@@ -225,6 +225,9 @@ int machine_start(struct machine *machine, struct kv_error *err)
         rc = iothread_start(&machine->iothreads[i], err);
     if (rc == 0)
         rc = vcpu_start_all(machine, err);
+    /* Before the guest runs its first instruction. */
+    if (rc == 0)
+        thread_enter(THREAD_CONTROL);
     if (rc == 0 && !machine->config.paused)
         rc = machine_launch(machine, err);
     return rc;

@@ -75,6 +75,8 @@ const struct setting settings_table[] = {
         .shape = "FILE|-",
         .command_line_only = true,
     },
+    VALUE("kvm-fd", FD, machine.kvm_fd, PROCESS, .shape = "N",
+          .spec.help = "inherited descriptor of /dev/kvm (default: it is opened)"),
     VALUE("control", STRING, control, PROCESS, .shape = "PATH|fd:N",
           .spec.help = "unix socket that speaks QMP"),
     VALUE("metrics", STRING, metrics, PROCESS, .shape = "PATH|fd:N",
