@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The life of a machine: pause, reset, power button, panic, triple fault, and two hundred starts."""
+
+import json
+import os
+import subprocess
+import time
+
+
+def test_a_machine_pauses_and_goes_on(shell_guest):
+    guest = shell_guest(cpus=2)
+    guest.shell("true")
+    guest.qmp("stop")
+    assert guest.qmp("query-status") == {"running": False, "status": "paused"} or \
+        guest.qmp("query-status")["status"] == "paused"
+    guest.send("echo late\n")
+    position = len(guest.output)
+    time.sleep(1)
+    assert len(guest.output) == position
+    guest.qmp("cont")
+    guest.expect("late")
+
+
+def test_the_power_button_reaches_the_guest(shell_guest):
+    guest = shell_guest(module=["evdev", "button"])
+    guest.shell("cat /dev/input/event0 | { head -c 1 >/dev/null; poweroff -f; } &")
+    guest.shell("sleep 1")
+    guest.qmp("system_powerdown")
+    guest.event("POWERDOWN")
+    assert guest.event("SHUTDOWN")["reason"] == "guest-shutdown"
+    assert guest.wait() == 0
+
+
+def test_resets_by_the_guest_and_by_the_host(shell_guest):
+    guest = shell_guest(append="reboot=k", cpus=2)
+    guest.shell("true")
+    guest.send("reboot -f\n")
+    assert guest.event("RESET")["guest"] is True
+    guest._shell_ready = False
+    guest.shell("true")
+    guest.qmp("system_reset")
+    assert guest.event("RESET", where=lambda d: not d["guest"])["reason"] == "host-qmp-system-reset"
+    guest._shell_ready = False
+    assert guest.shell("nproc").strip() == "2"
+
+
+def test_no_reboot_ends_the_process(shell_guest):
+    guest = shell_guest("--no-reboot", append="reboot=t")  # by triple fault
+    guest.shell("true")
+    guest.send("reboot -f\n")
+    assert guest.event("SHUTDOWN")["reason"] == "guest-reset"
+    assert guest.wait() == 0
+
+
+def test_a_panic_is_reported_and_pauses_the_machine(shell_guest):
+    guest = shell_guest("--on-panic", "pause", append="panic=0", module=["pvpanic-mmio", "pvpanic-pci"][:0] + ["pvpanic"])
+    guest.shell("true")
+    guest.send("echo c >/proc/sysrq-trigger\n")
+    assert guest.event("GUEST_PANICKED")["action"] == "pause"
+    assert guest.qmp("query-status")["status"] == "guest-panicked"
+    guest.qmp("quit")
+    guest.wait()
+
+
+def test_an_nmi_arrives(shell_guest):
+    guest = shell_guest(append="unknown_nmi_panic=0")
+    before = int(guest.shell("awk '/NMI:/{print $2}' /proc/interrupts"))
+    guest.qmp("inject-nmi")
+    assert int(guest.shell("awk '/NMI:/{print $2}' /proc/interrupts")) > before
+
+
+def test_quit_and_sigterm_end_it_and_say_why(start_guest, make_initrd):
+    guest = start_guest(initrd=make_initrd())
+    guest.monitor
+    guest.process.terminate()
+    assert guest.event("SHUTDOWN") == {"guest": False, "reason": "host-signal"}
+    assert guest.wait() == 0
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_two_hundred_starts_and_stops_leave_nothing(build, vmm, make_tap, tmp_path, leaks):
+    """The payload switches off by itself; every second machine is killed instead."""
+    tap = make_tap()
+    disk = tmp_path / "disk"
+    disk.touch()
+    os.truncate(disk, 1 << 20)
+    payload = build / "tests/guest/payload_hello"
+    files, maps = len(os.listdir("/dev/shm")), descriptors()
+    for i in range(200):
+        command = [vmm, "--kernel", payload, "--memory", "64M", "--cpus", "2", "--disk", f"path={disk}",
+                   "--net", f"tap={tap}", "--rng", "", "--balloon", "", "--control", tmp_path / "qmp",
+                   "--vsock", f"guest-cid=3,path={tmp_path}/vsock", "--serial", "stdio"]
+        if i % 2:
+            command.append("--paused")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if i % 2:
+            time.sleep(0.02)
+            process.kill()
+        out, err = process.communicate(timeout=120)
+        if i % 2 == 0:
+            assert process.returncode == 0, err.decode()
+            assert b"done" in out
+    assert len(os.listdir("/dev/shm")) == files
+    assert descriptors() == maps
+    assert not {item for item in leaks() if "process" in item}
+
+
+def test_a_wrong_option_is_refused_by_name(vmm):
+    for words, named in ((["--colour", "red"], "colour"), (["--memory", "12"], "memory"), (["--cpus", "0"], "cpus"),
+                         (["--disk", "path=/nonexistent"], "/nonexistent"), (["--net", "tup=x"], "tup")):
+        done = subprocess.run([vmm, "--kernel", "/dev/null", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              check=False, timeout=60)
+        assert done.returncode in (1, 2)
+        assert named in done.stderr.decode()
+
+
+def test_a_configuration_file_says_the_same_as_options(build, vmm, tmp_path):
+    config = tmp_path / "machine.json"
+    config.write_text(json.dumps({"kernel": str(build / "tests/guest/payload_hello"), "memory": "64M",
+                                  "serial": [{"chardev": "stdio"}], "jail": True}))
+    done = subprocess.run([vmm, "--config", config], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True,
+                          timeout=60)
+    assert b"done" in done.stdout
