@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -152,11 +153,11 @@ static void stdio_close(struct chardev *chardev)
         stdio.made_nonblocking[i] = false;
     }
     loop_remove(&stdio.resize);
-    if (stdio.resize_fd >= 0) {
-        signal(SIGWINCH, SIG_DFL);
-        close(stdio.resize_fd);
-        stdio.resize_fd = -1;
-    }
+    /* The handler stays, a jail lets nobody change it; it writes to nowhere from now on. */
+    int resize_fd = stdio.resize_fd;
+    stdio.resize_fd = -1;
+    if (resize_fd >= 0)
+        close(resize_fd);
     stdio.owner = NULL;
 }
 
@@ -189,7 +190,7 @@ static void run_escape(struct chardev *chardev, uint8_t key)
                                "Ctrl-A Ctrl-A  send Ctrl-A (Ctrl-A a too)\r\n"
                                "Anything else is done on the control socket.\r\n";
     if (key == 'x' || key == 'X')
-        kill(getpid(), SIGTERM);
+        syscall(SYS_tgkill, getpid(), getpid(), SIGTERM); /* the control thread waits for it */
     else
         chardev_write(chardev, help, sizeof(help) - 1);
 }

@@ -149,6 +149,7 @@ const struct rule jail_rules[] = {
     {C | I, SYS_sendto, {NO_POINTER(5)}},
     {C | I, SYS_shutdown},
     {C | I, SYS_getsockopt, {IS(2, SOL_SOCKET), IS(3, SO_ERROR)}},
+    {C | I, SYS_unlink, .answer = EPERM}, /* a chardev's socket, when it is closed */
 
     /* Terminals. */
     IOCTL(C | I, TCGETS),
