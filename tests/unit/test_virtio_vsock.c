@@ -91,7 +91,8 @@ static void send_raw(const struct virtio_vsock_hdr *header, size_t header_len, c
         assert_true(driver_wait(&d, TX, &token, &written));
     uint64_t gpa = tx_area + (tx_next++ % RING) * 8192;
     memcpy(driver_at(&d, gpa), header, header_len);
-    memcpy((uint8_t *)driver_at(&d, gpa) + HEADER, payload, len);
+    if (len)
+        memcpy((uint8_t *)driver_at(&d, gpa) + HEADER, payload, len);
     struct vring_buffer b[2] = {{.gpa = gpa, .len = (uint32_t)header_len},
                                 {.gpa = gpa + HEADER, .len = (uint32_t)len}};
     driver_add(&d, TX, b, len ? 2 : 1, 0);
