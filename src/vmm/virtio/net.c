@@ -506,13 +506,21 @@ int net_create(struct virtio_device **out, const struct net_config *config, stru
     return 0;
 }
 
+/* How many pairs there will be, so that devices spread evenly over the I/O threads. */
+static unsigned count_pairs(const struct net_config *config)
+{
+    unsigned count = config->queues ? (unsigned)config->queues : 1;
+    for (const char *p = config->fds; p && !config->queues && (p = strchr(p, ':')); p++)
+        count++;
+    return MIN(count, NET_PAIRS_MAX);
+}
+
 static int net_class_create(struct machine *machine, const void *opaque, struct kv_error *err)
 {
     const struct net_config *config = opaque;
     struct virtio_device *dev;
     struct loop *loops[NET_PAIRS_MAX];
-    unsigned count = config->queues ? (unsigned)config->queues : machine->iothread_count;
-    count = MIN(count, NET_PAIRS_MAX);
+    unsigned count = count_pairs(config);
     for (unsigned i = 0; i < count; i++)
         loops[i] = machine_pick_loop(machine);
     int rc = net_create(&dev, config, &machine->mem, loops, count, err);
