@@ -277,7 +277,7 @@ static bool msix_flipped_while_interrupts_come(void)
 
 static bool mmio_holes(void)
 {
-    static const uint64_t holes[] = {0xc0000000, 0xfdfffff8, 0xfed00000,  0xfeffc000,
+    static const uint64_t holes[] = {0xc0000000, 0xfdfffff8, 0xfed00000, 0xfeffc000,
                                      0xfffffff8, 0x4000000,  0x8fffffff8};
     for (unsigned i = 0; i < sizeof(holes) / sizeof(holes[0]); i++) {
         read64(holes[i]);

@@ -10,7 +10,7 @@
 #define NAME_COLUMNS 36
 #define NAME_MAX_LENGTH 32
 
-static const char *const section_titles[] = {
+const char *const settings_section_titles[] = {
     [SECTION_MACHINE] = "Machine",         [SECTION_BOOT] = "Boot",
     [SECTION_BEHAVIOUR] = "Behaviour",     [SECTION_PROCESS] = "Process",
     [SECTION_INFORMATION] = "Information",
@@ -25,7 +25,7 @@ static const char *shape_of(const struct setting *row)
     return row->shape ? row->shape : shapes[row->spec.type];
 }
 
-static void print_names(char *out, size_t size, const struct setting *row)
+void settings_names(char *out, size_t size, const struct setting *row)
 {
     int n = snprintf(out, size, "  %s%c%s--%s", row->letter ? "-" : "",
                      row->letter ? row->letter : ' ', row->letter ? ", " : "   ", row->spec.name);
@@ -49,12 +49,12 @@ static void print_line(FILE *to, const char *names, const char *help)
 
 static void help_section(enum settings_section section, FILE *to)
 {
-    fprintf(to, "\n%s:\n", section_titles[section]);
+    fprintf(to, "\n%s:\n", settings_section_titles[section]);
     for (const struct setting *row = settings_table; row->spec.name; row++) {
         char names[128];
         if (row->section != section)
             continue;
-        print_names(names, sizeof(names), row);
+        settings_names(names, sizeof(names), row);
         print_line(to, names, row->spec.help);
     }
 }
@@ -112,7 +112,7 @@ int settings_help(const char *topic, FILE *to)
         return help_fields(topic, row->spec.help, row->implied, row->fields, to);
     if (row) {
         char names[128];
-        print_names(names, sizeof(names), row);
+        settings_names(names, sizeof(names), row);
         print_line(to, names, row->spec.help);
         return 0;
     }

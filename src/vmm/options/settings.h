@@ -76,6 +76,11 @@ int settings_check(struct settings *settings, struct kv_error *err);
 /* All options, or one option or kind of device in detail. -ENOENT for an unknown topic. */
 int settings_help(const char *topic, FILE *to);
 
+/* For whoever lists them otherwise: titles by section (Devices come after Boot), and an option's
+ * names with the shape of its value, indented, such as "  -S, --paused". */
+extern const char *const settings_section_titles[];
+void settings_names(char *out, size_t size, const struct setting *row);
+
 /* The known option (devices included) that looks most like name, or NULL. */
 const char *settings_nearest(const char *name);
 

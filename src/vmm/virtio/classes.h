@@ -8,8 +8,8 @@
 extern const struct device_class virtio_blk_class;                        /* blk.c */
 extern const struct device_class virtio_net_class;                        /* net.c */
 extern const struct device_class virtio_console_class, virtio_port_class; /* console_class.c */
-extern const struct device_class virtio_blk_class;   /* blk.c */
-extern const struct device_class virtio_net_class;   /* net.c */
-extern const struct device_class virtio_vsock_class; /* vsock.c */
+extern const struct device_class virtio_blk_class;                        /* blk.c */
+extern const struct device_class virtio_net_class;                        /* net.c */
+extern const struct device_class virtio_vsock_class;                      /* vsock.c */
 
 #endif
