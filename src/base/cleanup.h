@@ -20,8 +20,8 @@ static inline void cleanup_free_fn(void *p)
     free(*(void **)p);
 }
 
-#define cleanup_fd __attribute__((cleanup(cleanup_fd_fn)))
-#define cleanup_free __attribute__((cleanup(cleanup_free_fn)))
+#define cleanup_fd __attribute__((cleanup(cleanup_fd_fn), unused))
+#define cleanup_free __attribute__((cleanup(cleanup_free_fn), unused))
 
 /* Returns *fd and leaves -1 behind: the caller now owns the descriptor. */
 static inline int take_fd(int *fd)
