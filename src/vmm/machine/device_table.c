@@ -6,7 +6,15 @@
 #include "vmm/devices/classes.h"
 #include "vmm/virtio/classes.h"
 
+/* clang-format off */
 const struct device_class *const device_classes[] = {
-    &serial_class,         &debugcon_class,    &virtio_blk_class,   &virtio_net_class,
-    &virtio_console_class, &virtio_port_class, &virtio_vsock_class, NULL,
+    &serial_class,
+    &debugcon_class,
+    &virtio_blk_class,
+    &virtio_net_class,
+    &virtio_console_class,
+    &virtio_port_class,
+    &virtio_vsock_class,
+    NULL,
 };
+/* clang-format on */
