@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import subprocess
 
 ROOT = "root=/dev/vda rw"
 DATA = 48 << 20  # bytes
@@ -102,3 +103,29 @@ def test_a_rate_limit_holds(shell_guest, scratch):
     guest.shell("dd if=/dev/vda of=/dev/null bs=256k iflag=direct 2>/dev/null")
     took = time.monotonic() - begin
     assert took > 3.2  # 16 MiB at 4 MiB/s, less the burst
+
+
+def test_a_full_host_stops_the_guest_and_nothing_is_lost_when_it_goes_on(shell_guest, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "small", small], check=True)
+    try:
+        (small / "disk").touch()
+        os.truncate(small / "disk", 32 << 20)
+        guest = shell_guest("--disk", f"path={small}/disk,id=full")
+        guest.qmp("query-status")  # events come from here on
+        expected = guest.shell("dd if=/dev/urandom of=/tmp/data bs=64k count=128 2>/dev/null; sha256sum </tmp/data")
+        guest.send("dd if=/tmp/data of=/dev/vda bs=64k oflag=direct 2>/dev/null; sync; echo wr''itten\n")
+        error = guest.event("BLOCK_IO_ERROR")["data"]
+        assert (error["device"], error["operation"], error["action"], error["nospace"]) == ("full", "write", "stop", True)
+        guest.event("STOP")
+        assert guest.qmp("query-status")["status"] == "io-error"
+        assert guest.qmp("query-block")[0]["io-status"] == "nospace"
+        subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
+        guest.qmp("cont")
+        guest.expect("written")
+        assert guest.qmp("query-block")[0]["io-status"] == "ok"
+        assert file_hash(small / "disk", 8 << 20) == expected.split()[0]
+        guest.end()
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)

@@ -136,8 +136,6 @@ const struct rule jail_rules[] = {
     {C | I, SYS_timerfd_settime},
     {C | I, SYS_io_uring_register, {IS(2, IORING_REGISTER_ENABLE_RINGS)}},
     {C | I, SYS_io_uring_enter}, /* rings are restricted to reads, writes and the like */
-    {C | I, SYS_io_uring_register, {IS(2, IORING_REGISTER_ENABLE_RINGS)}}, /* by their user */
-    FCNTL(C, F_OFD_SETLK), /* images are unlocked when they are closed */
 
     /* Sockets that are open or come in; no addresses. */
     {C | I, SYS_accept4},
