@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* PCI: config space, BARs, MSI-X, INTx and the two ways in, on a platform that only takes notes. */
 #include <linux/pci_regs.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fake_pci.h"
@@ -338,6 +341,106 @@ static void an_eventfd_written_while_masked_is_pending(void **state)
     assert_int_equal(connected_vectors(), 0);
 }
 
+/* A platform that delivers as KVM does: what is written to a connected eventfd, at once. */
+struct delivery {
+    pthread_mutex_t lock;
+    int eventfd; /* -1: not connected */
+    atomic_uint delivered;
+    atomic_bool stop;
+};
+
+static int deliver_connect(void *opaque, int *gsi, int eventfd, uint64_t address, uint32_t data)
+{
+    struct delivery *d = opaque;
+    pthread_mutex_lock(&d->lock);
+    d->eventfd = eventfd;
+    *gsi = 24;
+    pthread_mutex_unlock(&d->lock);
+    return 0;
+}
+
+static void deliver_disconnect(void *opaque, int gsi, int eventfd)
+{
+    struct delivery *d = opaque;
+    pthread_mutex_lock(&d->lock);
+    d->eventfd = -1;
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void deliver_send(void *opaque, uint64_t address, uint32_t data)
+{
+    struct delivery *d = opaque;
+    atomic_fetch_add(&d->delivered, 1);
+}
+
+static void deliver_line(void *opaque, unsigned gsi, bool high)
+{
+}
+
+static const struct pci_platform_ops delivery_ops = {.msi_connect = deliver_connect,
+                                                     .msi_disconnect = deliver_disconnect,
+                                                     .msi_send = deliver_send,
+                                                     .set_line = deliver_line};
+
+static void *kernel_thread(void *opaque)
+{
+    struct delivery *d = opaque;
+    while (!atomic_load(&d->stop)) {
+        uint64_t count;
+        pthread_mutex_lock(&d->lock);
+        if (d->eventfd >= 0 && read(d->eventfd, &count, sizeof(count)) == sizeof(count))
+            atomic_fetch_add(&d->delivered, 1);
+        pthread_mutex_unlock(&d->lock);
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* A guest that masks and unmasks in both ways and looks at what is pending. */
+static void *guest_thread(void *opaque)
+{
+    struct delivery *d = opaque;
+    for (unsigned i = 0; !atomic_load(&d->stop); i++) {
+        if (i & 1)
+            msix_control(i & 2 ? PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL
+                               : PCI_MSIX_FLAGS_ENABLE);
+        else
+            pci_msix_table_write(&dev, 12, i >> 1 & 1, 4);
+        pci_msix_pba_read(&dev, 0, 8);
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void no_notification_is_lost_while_a_guest_masks_and_unmasks(void **state)
+{
+    static struct delivery d = {.lock = PTHREAD_MUTEX_INITIALIZER, .eventfd = -1};
+    pthread_t kernel, guest;
+    fake.bus.platform = &delivery_ops;
+    fake.bus.platform_opaque = &d;
+    set_vector(0, 0xfee01000, 0x50, false);
+    msix_control(PCI_MSIX_FLAGS_ENABLE);
+    assert_int_equal(pthread_create(&kernel, NULL, kernel_thread, &d), 0);
+    assert_int_equal(pthread_create(&guest, NULL, guest_thread, &d), 0);
+    unsigned lost = 0;
+    for (unsigned i = 0; i < 2000 && !lost; i++) {
+        unsigned before = atomic_load(&d.delivered);
+        time_t deadline = time(NULL) + 20;
+        pci_msix_notify(&dev, 0);
+        while (atomic_load(&d.delivered) == before && !lost) {
+            sched_yield();
+            lost = time(NULL) > deadline;
+        }
+    }
+    atomic_store(&d.stop, true);
+    pthread_join(guest, NULL);
+    pthread_join(kernel, NULL);
+    assert_int_equal(lost, 0);
+    msix_control(0);
+    fake.bus.platform = &fake_platform_ops;
+    fake.bus.platform_opaque = &fake;
+}
+
 static void without_a_route_messages_are_sent_one_by_one(void **state)
 {
     fake.refuse_connections = true;
@@ -469,6 +572,7 @@ int main(void)
         T(an_unmasked_vector_is_one_write_to_its_eventfd),
         T(a_masked_vector_stays_pending_and_is_sent_at_the_unmasking),
         T(an_eventfd_written_while_masked_is_pending),
+        T(no_notification_is_lost_while_a_guest_masks_and_unmasks),
         T(without_a_route_messages_are_sent_one_by_one),
         T(nonsense_in_the_table_is_ignored),
         T(intx_lines_are_shared_and_can_be_disabled),

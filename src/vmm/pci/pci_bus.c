@@ -225,7 +225,6 @@ int pci_plug(struct pci_bus *bus, struct pci_device *dev, int slot, struct kv_er
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL, "PCI slot %d: slots are 0 to %d", slot,
                             PCI_SLOTS - 1);
     pthread_mutex_lock(&bus->lock);
-    pthread_mutex_lock(&dev->lock);
     int rc = 0;
     if (slot < 0)
         slot = find_slot(bus);
@@ -238,14 +237,15 @@ int pci_plug(struct pci_bus *bus, struct pci_device *dev, int slot, struct kv_er
     else
         rc = pci_bars_place(bus, dev, err);
     if (rc == 0) {
+        pthread_mutex_lock(&dev->lock);
         pthread_mutex_lock(&dev->irq_lock);
         dev->bus = bus;
         dev->devfn = (uint8_t)PCI_DEVFN(slot, 0);
         pci_intx_update(dev);
         pthread_mutex_unlock(&dev->irq_lock);
+        pthread_mutex_unlock(&dev->lock);
         bus->devices[dev->devfn] = dev;
     }
-    pthread_mutex_unlock(&dev->lock);
     pthread_mutex_unlock(&bus->lock);
     return rc;
 }

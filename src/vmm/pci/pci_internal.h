@@ -5,8 +5,8 @@
 
 #include "vmm/pci/pci.h"
 
-/* Places every BAR in the bus's windows (PCI 3.0 6.2.5). Both the bus's and the device's lock are
- * held. 0 or -ENOSPC. */
+/* Places every BAR of a device that nobody sees yet in the bus's windows (PCI 3.0 6.2.5). The bus's
+ * lock is held; those of the devices already there are taken. 0 or -ENOSPC. */
 int pci_bars_place(struct pci_bus *bus, struct pci_device *dev, struct kv_error *err);
 
 /* Maps and unmaps what command register and BAR registers say. Under the device's lock. */
