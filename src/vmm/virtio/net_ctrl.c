@@ -178,6 +178,7 @@ void net_ctrl_run(struct net *net, struct virtio_queue *queue)
             continue;
         }
         if (chain.in_bytes < sizeof(virtio_net_ctrl_ack)) {
+            virtqueue_unpop(vq, &chain);
             virtqueue_break(vq, "a control command has no room for its answer");
             break;
         }

@@ -106,6 +106,7 @@ void vsock_rx_run(struct vsock *vs)
             continue;
         }
         if (chain.in_bytes < VSOCK_HEADER) {
+            virtqueue_unpop(vq, &chain);
             virtqueue_break(vq, "a receive buffer is smaller than a packet's header");
             break;
         }
