@@ -32,9 +32,10 @@ def test_a_summary_line_is_read_and_a_bad_end_counts(runner, status, text, count
 
 
 @pytest.mark.parametrize("status, text, counts", [
-    (0, "[  PASSED  ] 3 test(s).\n[  PASSED  ] 4 test(s).\nFail:               0\n", (7, 0, 0)),
-    (1, "[  PASSED  ] 3 test(s).\n[  FAILED  ] 2 test(s), listed below:\nFail:               1\n", (3, 2, 0)),
-    (1, "[  PASSED  ] 3 test(s).\nFail:               1\nTimeout:            1\n", (3, 2, 0)),
+    (0, "count: [  PASSED  ] 3 test(s).\ncount: [  PASSED  ] 4 test(s).\nFail:               0\n", (7, 0, 0)),
+    (1, "count: [  PASSED  ] 3 test(s).\ncount: [  FAILED  ] 2 test(s), listed below:\nFail:      1\n"
+        "[  PASSED  ] 3 test(s).\n", (3, 2, 0)),
+    (1, "count: [  PASSED  ] 3 test(s).\nFail:               1\nTimeout:            1\n", (3, 2, 0)),
     (0, "nothing ran", (0, 1, 0)),
 ])
 def test_single_tests_of_unit_programs_are_counted_and_dead_programs_too(runner, status, text, counts):

@@ -44,7 +44,7 @@ static bool reserve(struct aml *a, size_t more)
 
 void aml_bytes(struct aml *a, const void *bytes, size_t len)
 {
-    if (!reserve(a, len))
+    if (!len || !reserve(a, len))
         return;
     memcpy(a->data + a->len, bytes, len);
     a->len += len;
