@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "vmm/chardev_listen.h"
+#include "vmm/jail/jail.h"
 
 struct listener {
     int fd;
@@ -42,7 +43,7 @@ void chardev_listen_end(struct chardev *chardev)
     loop_remove(&listener->source);
     close(listener->fd);
     if (listener->path)
-        unlink(listener->path); /* in the jail there is nothing at that name; then it stays */
+        unlink(listener->path); /* in the jail there is nothing at that name */
     free(listener->path);
     free(listener);
     chardev->state = NULL;
@@ -72,6 +73,7 @@ static int unix_open(struct chardev *chardev, const char *path, struct kv_error 
     int fd = fd_listen_unix(path, err);
     if (fd < 0)
         return kv_error_prefix(err, "chardev '%s'", chardev->filename);
+    jail_remove_at_exit(path);
     return chardev_listen(chardev, fd, path, err);
 }
 

@@ -90,29 +90,6 @@ static int write_pidfile(const char *path, struct kv_error *err)
     return 0;
 }
 
-/* Files that exist while the process runs; indexes of struct jail_setup. */
-enum {
-    FILE_PID,
-    FILE_CONTROL,
-    FILE_METRICS,
-};
-
-static const char *created[JAIL_FILES]; /* for the process without a jail to remove */
-
-static void file_created(unsigned index, const char *path)
-{
-    created[index] = path;
-    jail_created(index);
-}
-
-static void remove_files(void)
-{
-    for (unsigned i = 0; i < JAIL_FILES; i++) {
-        if (created[i])
-            unlink(created[i]);
-    }
-}
-
 static int open_sockets(struct machine *machine, const struct settings *settings,
                         struct metrics **metrics, struct kv_error *err)
 {
@@ -120,14 +97,10 @@ static int open_sockets(struct machine *machine, const struct settings *settings
     if (settings->control) {
         int fd = settings_fd(settings->control);
         rc = control_create(machine, fd < 0 ? settings->control : NULL, fd, err);
-        if (rc == 0 && fd < 0)
-            file_created(FILE_CONTROL, settings->control);
     }
     if (rc == 0 && settings->metrics) {
         int fd = settings_fd(settings->metrics);
         rc = metrics_create(metrics, machine, fd < 0 ? settings->metrics : NULL, fd, err);
-        if (rc == 0 && fd < 0)
-            file_created(FILE_METRICS, settings->metrics);
     }
     return rc;
 }
@@ -187,25 +160,16 @@ int main(int argc, char **argv)
         return complain(EXIT_USAGE, &err);
 
     int rc = settings.pidfile ? write_pidfile(settings.pidfile, &err) : 0;
-    bool jail = settings.machine.jail;
-    if (rc == 0 && settings.pidfile)
-        file_created(FILE_PID, settings.pidfile);
-    if (rc == 0 && jail) {
-        struct jail_setup setup = {
-            .user = settings.user,
-            .files = {[FILE_PID] = settings.pidfile,
-                      [FILE_CONTROL] = settings.control,
-                      [FILE_METRICS] = settings.metrics},
-        };
-        rc = jail_fork(&setup, &err);
-        if (rc == 0 && settings.pidfile)
-            jail_created(FILE_PID);
-    }
+    bool jail = settings.machine.jail, pidfile = rc == 0 && settings.pidfile;
+    if (rc == 0 && jail)
+        rc = jail_fork(settings.user, &err);
+    if (rc == 0 && pidfile)
+        jail_remove_at_exit(settings.pidfile);
     if (rc == 0)
         rc = open_log(&settings, &err);
     int status = rc < 0 ? complain(EXIT_NOT_STARTED, &err) : run_machine(&settings, &err);
-    if (!jail || rc < 0)
-        remove_files();
+    if (pidfile && (!jail || rc < 0))
+        unlink(settings.pidfile);
     settings_free(&settings);
     return status;
 }

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "vmm/jail/jail.h"
 #include "vmm/machine/machine.h"
 
 #define READERS_MAX 16
@@ -21,6 +22,7 @@
 struct metrics {
     struct machine *machine;
     int fd;
+    char *path; /* bound here; NULL: inherited */
     struct loop_source listener;
     struct list readers;
     unsigned reader_count;
@@ -101,14 +103,19 @@ int metrics_create(struct metrics **out, struct machine *machine, const char *pa
         fd = fd_listen_unix(path, err);
         if (fd < 0)
             return kv_error_prefix(err, "--metrics");
+        jail_remove_at_exit(path);
     }
     struct metrics *metrics = calloc(1, sizeof(*metrics));
-    if (!metrics) {
+    char *copy = path ? strdup(path) : NULL;
+    if (!metrics || (path && !copy)) {
         close(fd);
+        free(metrics);
+        free(copy);
         return kv_error_set(err, KV_ERR_CONTROL, ENOMEM, "--metrics: out of memory");
     }
     metrics->machine = machine;
     metrics->fd = fd;
+    metrics->path = copy;
     metrics->listener = LOOP_SOURCE_INIT;
     list_init(&metrics->readers);
     int rc = fd_set_nonblocking(fd, true);
@@ -130,5 +137,8 @@ void metrics_free(struct metrics *metrics)
     list_for_each_safe (node, &metrics->readers)
         reader_free(list_entry(node, struct reader, node));
     close(metrics->fd);
+    if (metrics->path)
+        unlink(metrics->path);
+    free(metrics->path);
     free(metrics);
 }

@@ -103,7 +103,7 @@ static int enter_user_namespace(void)
     return rc ? rc : write_text("/proc/self/gid_map", gid_map);
 }
 
-static int fork_into_pid_namespace(const struct jail_setup *setup, struct kv_error *err)
+static int fork_into_pid_namespace(struct kv_error *err)
 {
     static const int passed_on[] = JAIL_SIGNALS;
     int pair[2];
@@ -123,7 +123,7 @@ static int fork_into_pid_namespace(const struct jail_setup *setup, struct kv_err
         return refuse(err, errno, "second process");
     if (child > 0) {
         close(pair[1]);
-        jail_wait(child, pair[0], setup);
+        jail_wait(child, pair[0]);
     }
     close(pair[0]);
     jail.parent = pair[1];
@@ -133,7 +133,7 @@ static int fork_into_pid_namespace(const struct jail_setup *setup, struct kv_err
     return 0;
 }
 
-int jail_fork(const struct jail_setup *setup, struct kv_error *err)
+int jail_fork(const char *user, struct kv_error *err)
 {
     jail.forked = true;
     jail.root = geteuid() == 0;
@@ -148,8 +148,18 @@ int jail_fork(const struct jail_setup *setup, struct kv_error *err)
             return 0;
         }
     }
-    int rc = jail.root ? find_user(setup->user, err) : 0;
-    return rc < 0 ? rc : fork_into_pid_namespace(setup, err);
+    int rc = jail.root ? find_user(user, err) : 0;
+    return rc < 0 ? rc : fork_into_pid_namespace(err);
+}
+
+void jail_remove_at_exit(const char *path)
+{
+    char message[JAIL_MESSAGE_MAX];
+    int n = snprintf(message, sizeof(message), "%c%s", JAIL_FILE, path);
+    if (jail.parent < 0)
+        return;
+    if ((size_t)n >= sizeof(message) || write(jail.parent, message, (size_t)n) != n)
+        log_warning("jail: '%s' will be left behind", path);
 }
 
 /* An empty file system without room for anything becomes the root; the old one goes away. */
@@ -235,7 +245,10 @@ static int leave_user(struct kv_error *err)
 
 int jail_enter(struct kv_error *err)
 {
+    static const char closed = JAIL_CLOSED;
     int rc = 0;
+    if (jail.parent >= 0 && write(jail.parent, &closed, 1) != 1)
+        return refuse(err, errno, "the waiting process does not listen");
     set_limits();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return refuse(err, errno, "no new privileges");
@@ -261,19 +274,14 @@ int jail_enter(struct kv_error *err)
     return rc;
 }
 
-void jail_created(unsigned index)
-{
-    int request = -1 - (int)index;
-    if (jail.parent >= 0 && write(jail.parent, &request, sizeof(request)) < 0)
-        log_warning("jail: the waiting process does not listen: %s", strerror(errno));
-}
-
 int jail_outer_tid(int tid)
 {
+    char message[1 + sizeof(tid)] = {JAIL_THREAD};
+    int outer = 0;
     if (jail.parent < 0 || tid <= 0)
         return tid;
-    int outer = 0;
-    if (write(jail.parent, &tid, sizeof(tid)) != sizeof(tid) ||
+    memcpy(message + 1, &tid, sizeof(tid));
+    if (write(jail.parent, message, sizeof(message)) != sizeof(message) ||
         read(jail.parent, &outer, sizeof(outer)) != sizeof(outer))
         return 0;
     return outer;

@@ -13,24 +13,17 @@
 
 #include "base/error.h"
 
-#define JAIL_FILES 3
-
-struct jail_setup {
-    const char *user; /* for root: "NAME" or "UID[:GID]" to run as; NULL: nobody */
-    /* What the process creates outside and cannot remove from inside; NULL: nothing. */
-    const char *files[JAIL_FILES];
-};
-
 /*
- * Only the child returns (0); the parent waits for it, passes signals on,
- * removes the files that jail_created() told of, and ends with the child's
- * status (128 + N when signal N killed it). Where the host forbids namespaces:
- * as root an error, else 0 with less jail, logged.
+ * Only the child returns (0); the parent waits for it, passes signals on, and
+ * ends with its status (128 + N when signal N killed it). user, for root only:
+ * "NAME" or "UID[:GID]" that the child will run as; NULL: nobody. Where the
+ * host forbids namespaces: as root an error, else 0 with less jail, logged.
  */
-int jail_fork(const struct jail_setup *setup, struct kv_error *err);
+int jail_fork(const char *user, struct kv_error *err);
 
-/* The file with this index in the setup exists now and is ours. */
-void jail_created(unsigned index);
+/* The waiting parent removes the file after the child's end: from inside the child cannot. Between
+ * jail_fork() and jail_enter(); does nothing without a jail, where the owner can do so itself. */
+void jail_remove_at_exit(const char *path);
 
 /* No new privileges, empty root, no network, no capabilities, Landlock; system-call filters for
  * threads started from now on and for thread_enter(). */

@@ -14,11 +14,16 @@
         SIGTERM, SIGINT, SIGHUP \
     }
 
-struct jail_setup;
+/* On the socket between the two processes; the first byte of a message. */
+enum {
+    JAIL_FILE = 'f',   /* a path follows: to be removed at the end */
+    JAIL_CLOSED = 'c', /* from now on the child is not trusted */
+    JAIL_THREAD = 't', /* an int follows: thread's number inside; the answer is that outside */
+};
+#define JAIL_MESSAGE_MAX 4096
 
-/* parent.c: waits for the child and ends with its status. On the socket arrive integers: a thread's
- * number inside (its number outside is the answer), or -1 - N: file N was created. */
-_Noreturn void jail_wait(pid_t child, int socket, const struct jail_setup *setup);
+/* parent.c: waits for the child and ends with its status; serves the socket. */
+_Noreturn void jail_wait(pid_t child, int socket);
 
 /* landlock.c: no file can be opened, no port bound or connected. 0, also where the kernel has no
  * Landlock, or -errno. */

@@ -20,18 +20,20 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "vmm/jail/jail.h"
 #include "vmm/jail/jail_internal.h"
 
 #define SOCKET_FD 3
 #define SIGNAL_FD 4
 #define STATUS_BYTES 2048
 #define EXIT_SIGNALLED 128
+#define FILES_MAX 256
 
+/* The child, and what it told while it was trusted. */
 struct ward {
-    pid_t pid; /* the child */
-    const struct jail_setup *setup;
-    bool created[JAIL_FILES];
+    pid_t pid;
+    bool closed;
+    unsigned file_count;
+    char *files[FILES_MAX];
 };
 
 /* A thread's number in the innermost namespace: the last one of the line "NSpid:". */
@@ -70,27 +72,35 @@ static int outer_tid(pid_t child, int inner)
     return found;
 }
 
-static void answer(struct ward *ward)
+static void answer_thread(const struct ward *ward, const char *number)
 {
-    int request;
-    if (read(SOCKET_FD, &request, sizeof(request)) != sizeof(request))
-        return;
-    if (request < 0) {
-        unsigned index = (unsigned)(-1 - request);
-        if (index < JAIL_FILES)
-            ward->created[index] = true;
-        return;
-    }
-    int outer = outer_tid(ward->pid, request);
+    int tid;
+    memcpy(&tid, number, sizeof(tid));
+    int outer = outer_tid(ward->pid, tid);
     ssize_t ignored = send(SOCKET_FD, &outer, sizeof(outer), MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)ignored; /* who does not fetch answers gets none */
 }
 
+static void serve(struct ward *ward)
+{
+    char message[JAIL_MESSAGE_MAX + 1];
+    ssize_t n = read(SOCKET_FD, message, sizeof(message) - 1);
+    if (n <= 0)
+        return;
+    message[n] = '\0';
+    if (message[0] == JAIL_THREAD && n == 1 + sizeof(int))
+        answer_thread(ward, message + 1);
+    else if (message[0] == JAIL_CLOSED)
+        ward->closed = true;
+    else if (message[0] == JAIL_FILE && !ward->closed && ward->file_count < FILES_MAX)
+        ward->files[ward->file_count++] = strdup(message + 1);
+}
+
 static _Noreturn void end_as(const struct ward *ward, int status)
 {
-    for (unsigned i = 0; i < JAIL_FILES; i++) {
-        if (ward->created[i] && ward->setup->files[i])
-            unlink(ward->setup->files[i]);
+    for (unsigned i = 0; i < ward->file_count; i++) {
+        if (ward->files[i])
+            unlink(ward->files[i]);
     }
     if (WIFEXITED(status))
         _exit(WEXITSTATUS(status));
@@ -112,9 +122,9 @@ static void pass_on_signals(const struct ward *ward)
     }
 }
 
-_Noreturn void jail_wait(pid_t child, int socket, const struct jail_setup *setup)
+_Noreturn void jail_wait(pid_t child, int socket)
 {
-    struct ward ward = {.pid = child, .setup = setup};
+    struct ward ward = {.pid = child};
     static const int passed_on[] = JAIL_SIGNALS;
     sigset_t set;
     sigemptyset(&set);
@@ -140,7 +150,7 @@ _Noreturn void jail_wait(pid_t child, int socket, const struct jail_setup *setup
             continue;
         /* What was said comes before the end. */
         if (fds[1].revents & POLLIN)
-            answer(&ward);
+            serve(&ward);
         else if (fds[0].revents)
             pass_on_signals(&ward);
         if (fds[1].revents & ~POLLIN)

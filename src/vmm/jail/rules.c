@@ -137,6 +137,9 @@ const struct rule jail_rules[] = {
     {C | I, SYS_io_uring_register, {IS(2, IORING_REGISTER_ENABLE_RINGS)}},
     {C | I, SYS_io_uring_enter}, /* rings are restricted to reads, writes and the like */
 
+    /* Owners of sockets try to remove them; the process outside does so. */
+    {C | I, SYS_unlink, .answer = ENOENT},
+
     /* Sockets that are open or come in; no addresses. */
     {C | I, SYS_accept4},
     {C | I, SYS_recvmsg},

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "vmm/jail/jail.h"
 #include "vmm/virtio/vsock_impl.h"
 
 #define ACCEPT_BATCH 16
@@ -196,6 +197,7 @@ int vsock_host_open(struct vsock *vs, const struct vsock_config *config, struct 
         if (vs->listen_fd < 0)
             return kv_error_prefix(err, "vsock");
         vs->bound = true;
+        jail_remove_at_exit(vs->path);
     }
     fd_set_nonblocking(vs->listen_fd, true);
     rc = loop_add(vs->loop, &vs->listener, vs->listen_fd, EPOLLIN | EPOLLET, listener_event, vs);
