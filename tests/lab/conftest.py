@@ -139,6 +139,7 @@ def start_guest(request, vmm, kernel, tmp_path, leaks):
             command += ["--initrd", initrd]
         if serial:
             command += ["--serial", serial]
+        command += os.environ.get("KVASIR_VMM_OPTIONS", "").split()
         guest = Guest([*command, *options], tmp_path, name, env, pass_fds)
         guests.append(guest)
         return guest
