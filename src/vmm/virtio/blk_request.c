@@ -308,6 +308,7 @@ static void start(struct blk_request *request)
     struct virtio_blk_outhdr header;
     if (chain->in_bytes == 0 ||
         virtqueue_read_out(chain, 0, &header, sizeof(header)) < sizeof(header)) {
+        virtqueue_unpop(&queue->virtio->ring, chain);
         virtqueue_break(&queue->virtio->ring, chain->in_bytes
                                                   ? "a request is shorter than its header"
                                                   : "a request has no status byte");
