@@ -21,42 +21,25 @@ def test_a_machine_pauses_and_goes_on(shell_guest):
     guest.expect("late")
 
 
-def test_the_power_button_reaches_the_guest(shell_guest):
-    guest = shell_guest(module=["evdev", "button"])
-    guest.shell("cat /dev/input/event0 | { head -c 1 >/dev/null; poweroff -f; } &")
-    guest.shell("sleep 1")
-    guest.qmp("system_powerdown")
-    guest.event("POWERDOWN")
-    assert guest.event("SHUTDOWN")["reason"] == "guest-shutdown"
-    assert guest.wait() == 0
-
-
 def test_resets_by_the_guest_and_by_the_host(shell_guest):
     guest = shell_guest(append="reboot=k", cpus=2)
     guest.shell("true")
     guest.send("reboot -f\n")
-    assert guest.event("RESET")["guest"] is True
+    assert guest.event("RESET")["data"]["guest"] is True
     guest._shell_ready = False
     guest.shell("true")
     guest.qmp("system_reset")
-    assert guest.event("RESET", where=lambda d: not d["guest"])["reason"] == "host-qmp-system-reset"
+    reset = guest.event("RESET")
+    assert reset["data"] == {"guest": False, "reason": "host-qmp-system-reset"}
     guest._shell_ready = False
     assert guest.shell("nproc").strip() == "2"
 
 
-def test_no_reboot_ends_the_process(shell_guest):
-    guest = shell_guest("--no-reboot", append="reboot=t")  # by triple fault
-    guest.shell("true")
-    guest.send("reboot -f\n")
-    assert guest.event("SHUTDOWN")["reason"] == "guest-reset"
-    assert guest.wait() == 0
-
-
 def test_a_panic_is_reported_and_pauses_the_machine(shell_guest):
-    guest = shell_guest("--on-panic", "pause", append="panic=0", module=["pvpanic-mmio", "pvpanic-pci"][:0] + ["pvpanic"])
+    guest = shell_guest("--on-panic", "pause", append="panic=0", module=["pvpanic-mmio"])
     guest.shell("true")
     guest.send("echo c >/proc/sysrq-trigger\n")
-    assert guest.event("GUEST_PANICKED")["action"] == "pause"
+    assert guest.event("GUEST_PANICKED")["data"]["action"] == "pause"
     assert guest.qmp("query-status")["status"] == "guest-panicked"
     guest.qmp("quit")
     guest.wait()
@@ -73,7 +56,7 @@ def test_quit_and_sigterm_end_it_and_say_why(start_guest, make_initrd):
     guest = start_guest(initrd=make_initrd())
     guest.monitor
     guest.process.terminate()
-    assert guest.event("SHUTDOWN") == {"guest": False, "reason": "host-signal"}
+    assert guest.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-signal"}
     assert guest.wait() == 0
 
 
