@@ -385,10 +385,13 @@ static void a_control_buffer_too_small_breaks_the_device_until_its_reset(void **
 {
     start_driver(false, false, true, 4);
     send_control(0, VIRTIO_CONSOLE_DEVICE_READY, 1);
-    for (int i = 0; i < PATIENCE_MS && !atomic_load(&f.dev->needs_reset); i++)
+    unsigned status = 0;
+    for (int i = 0; i < PATIENCE_MS && !(status & VIRTIO_CONFIG_S_NEEDS_RESET); i++) {
         usleep(1000);
+        status = atomic_load(&f.dev->status);
+    }
+    assert_true(status & VIRTIO_CONFIG_S_NEEDS_RESET);
     assert_true(atomic_load(&f.dev->needs_reset));
-    assert_true(atomic_load(&f.dev->status) & VIRTIO_CONFIG_S_NEEDS_RESET);
     virtio_device_reset(f.dev);
     start_driver(true, true, true, BUFFER);
     introduce_ports();
