@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -75,6 +76,11 @@ int jail_filter_init(struct kv_error *err)
 
 void jail_filter(enum thread_kind kind)
 {
+#ifdef KV_HOSTILE_TEST
+    /* The test also looks at what holds a thread back that has no filter. */
+    if (getenv("KVASIR_HOSTILE_NO_FILTERS"))
+        return;
+#endif
 #ifdef KV_JAIL_TRAP
     own_kind = kind;
 #endif

@@ -137,9 +137,6 @@ const struct rule jail_rules[] = {
     {C | I, SYS_io_uring_register, {IS(2, IORING_REGISTER_ENABLE_RINGS)}},
     {C | I, SYS_io_uring_enter}, /* rings are restricted to reads, writes and the like */
 
-    /* Owners of sockets try to remove them; the process outside does so. */
-    {C | I, SYS_unlink, .answer = ENOENT},
-
     /* Sockets that are open or come in; no addresses. */
     {C | I, SYS_accept4},
     {C | I, SYS_recvmsg},
@@ -150,7 +147,7 @@ const struct rule jail_rules[] = {
     {C | I, SYS_sendto, {NO_POINTER(5)}},
     {C | I, SYS_shutdown},
     {C | I, SYS_getsockopt, {IS(2, SOL_SOCKET), IS(3, SO_ERROR)}},
-    {C | I, SYS_unlink, .answer = EPERM}, /* a chardev's socket, when it is closed */
+    {C | I, SYS_unlink, .answer = EPERM}, /* by owners of sockets; the process outside does it */
 
     /* Terminals. */
     IOCTL(C | I, TCGETS),

@@ -15,6 +15,9 @@ const struct device_class *const device_classes[] = {
     &virtio_console_class,
     &virtio_port_class,
     &virtio_vsock_class,
+#ifdef KV_HOSTILE_TEST
+    &hostile_class,
+#endif
     NULL,
 };
 /* clang-format on */
