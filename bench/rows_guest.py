@@ -75,7 +75,7 @@ class Inputs:
         with tempfile.NamedTemporaryFile("w", suffix=".script") as file:
             file.write(script)
             file.flush()
-            words = ["--init", file.name]
+            words = ["--init", file.name, "--module", "virtio_mmio"]  # for QEMU microvm
             for binary in binaries:
                 words += ["--bin", binary]
             self.initrd = guest_tool("mkinitrd", *words)
