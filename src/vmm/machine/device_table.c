@@ -18,6 +18,8 @@ const struct device_class *const device_classes[] = {
 #ifdef KV_HOSTILE_TEST
     &hostile_class,
 #endif
+    &virtio_rng_class,
+    &virtio_balloon_class,
     NULL,
 };
 /* clang-format on */

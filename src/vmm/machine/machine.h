@@ -97,6 +97,7 @@ struct machine {
         void (*power_button)(void *opaque);
         void *power_button_opaque;
         struct pm *pm;                  /* devices/pm.h */
+        struct virtio_balloon *balloon; /* NULL while there is none */
         struct virtio_console *console; /* takes further ports; NULL while there is none */
     } platform;
 };

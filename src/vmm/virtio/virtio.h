@@ -120,6 +120,10 @@ static inline bool virtio_has(const struct virtio_device *dev, unsigned feature_
 /* For the device, on the queue's loop: interrupts if the driver wants one. */
 void virtio_queue_notify(struct virtio_queue *queue);
 
+/* Asks for one more ops->kick. A driver that adds requests as fast as they are served must not keep
+ * its loop to itself, so a device serves a bounded number and then calls this. */
+void virtio_queue_again(struct virtio_queue *queue);
+
 /* The configuration space changed: generation up, interrupt. Any thread. */
 void virtio_config_changed(struct virtio_device *dev);
 

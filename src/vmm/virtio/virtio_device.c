@@ -262,14 +262,18 @@ void virtio_device_reset(struct virtio_device *dev)
         dev->ops->reset(dev);
 }
 
-void virtio_device_kick_all(struct virtio_device *dev)
+void virtio_queue_again(struct virtio_queue *queue)
 {
     uint64_t one = 1;
+    /* EAGAIN: the count is full, so that the edge was seen already. */
+    ssize_t written = write(queue->kick_fd, &one, sizeof(one));
+    (void)written;
+}
+
+void virtio_device_kick_all(struct virtio_device *dev)
+{
     for (unsigned i = 0; i < dev->queue_count; i++) {
-        if (!atomic_load(&dev->queues[i].active))
-            continue;
-        /* EAGAIN: the count is full, so that somebody reads it anyway or the edge was seen. */
-        ssize_t written = write(dev->queues[i].kick_fd, &one, sizeof(one));
-        (void)written;
+        if (atomic_load(&dev->queues[i].active))
+            virtio_queue_again(&dev->queues[i]);
     }
 }
