@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -310,6 +311,9 @@ static int choose_backend(struct chardev *chardev, const char *spec, const char 
                         CHARDEV_HELP);
 }
 
+/* Of all open ones, in order of creation. */
+static struct list all = {&all, &all};
+
 int chardev_open(struct chardev **out, const char *spec, struct loop *loop, struct kv_error *err)
 {
     struct chardev *chardev = calloc(1, sizeof(*chardev));
@@ -319,6 +323,7 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop, stru
         free(filename);
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "chardev '%s': out of memory", spec);
     }
+    list_add_tail(&all, &chardev->node);
     chardev->loop = loop;
     chardev->filename = filename;
     chardev->in.fd = chardev->out.fd = -1;
@@ -423,6 +428,22 @@ bool chardev_is_connected(struct chardev *chardev)
     return connected;
 }
 
+void chardev_set_label(struct chardev *chardev, const char *label)
+{
+    snprintf(chardev->label, sizeof(chardev->label), "%s", label);
+}
+
+const char *chardev_label(const struct chardev *chardev)
+{
+    return chardev->label;
+}
+
+struct chardev *chardev_next(const struct chardev *previous)
+{
+    struct list *next = previous ? previous->node.next : all.next;
+    return next == &all ? NULL : list_entry(next, struct chardev, node);
+}
+
 const char *chardev_filename(const struct chardev *chardev)
 {
     return chardev->filename;
@@ -460,6 +481,7 @@ void chardev_free(struct chardev *chardev)
     if (!chardev)
         return;
     loop_call(chardev->loop, free_now, chardev);
+    list_del(&chardev->node);
     pthread_mutex_destroy(&chardev->lock);
     buffer_free(&chardev->pending);
     free(chardev->filename);

@@ -61,6 +61,14 @@ void chardev_accept_input(struct chardev *chardev);
 
 bool chardev_is_connected(struct chardev *chardev);
 
+/* Names it in query-chardev: the id of the device or port that it belongs to. Before the attach. */
+void chardev_set_label(struct chardev *chardev, const char *label);
+
+/* The first open one (previous NULL) or the one after; NULL at the end. In order of creation.
+ * Control thread, which opens and frees them all. */
+struct chardev *chardev_next(const struct chardev *previous);
+const char *chardev_label(const struct chardev *chardev);
+
 /* What was opened, for query-chardev: "pty:/dev/pts/3", "unix:/run/x". */
 const char *chardev_filename(const struct chardev *chardev);
 

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "base/buffer.h"
+#include "base/list.h"
 #include "vmm/chardev.h"
 
 /* All but open are optional; called on the chardev's loop. */
@@ -37,6 +38,8 @@ struct chardev_end {
 };
 
 struct chardev {
+    struct list node; /* of all; the control thread's */
+    char label[64];
     const struct chardev_backend *backend;
     struct loop *loop;
     char *filename;

@@ -92,6 +92,7 @@ static int debugcon_create(struct machine *machine, const void *opaque, struct k
         free(con);
         return rc;
     }
+    chardev_set_label(con->chardev, con->device.id);
     chardev_attach(con->chardev, &debugcon_chardev_ops, con);
     rc = map_port(con, PORT_DEBUGCON, err);
     if (rc == 0)

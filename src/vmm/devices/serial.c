@@ -499,6 +499,7 @@ static int serial_create(struct machine *machine, const void *opaque, struct kv_
         free(s);
         return rc;
     }
+    chardev_set_label(s->chardev, s->device.id);
     chardev_attach(s->chardev, &serial_chardev_ops, s);
     return bus_map(&machine->pio,
                    &(struct bus_region){.base = com_ports[number].port,

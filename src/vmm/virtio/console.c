@@ -616,7 +616,10 @@ int virtio_console_add_port(struct virtio_console *console, const char *name,
         chardev_free(chardev);
         return rc;
     }
-    struct port *port = &console->ports[console->port_count++];
+    struct port *port = &console->ports[console->port_count];
+    char label[CONSOLE_NAME_MAX + 1];
+    snprintf(label, sizeof(label), "console%u", console->port_count++);
+    chardev_set_label(chardev, name ? name : label);
     snprintf(port->name, sizeof(port->name), "%s", name ? name : "");
     port->chardev = chardev;
     /* A console alone does without the control protocol: then also drivers work that lack it. */
