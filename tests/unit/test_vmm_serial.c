@@ -34,6 +34,10 @@ void chardev_free(struct chardev *chardev)
     free(chardev);
 }
 
+void chardev_set_label(struct chardev *chardev, const char *label)
+{
+}
+
 void chardev_attach(struct chardev *chardev, const struct chardev_ops *ops, void *opaque)
 {
     chardev->ops = ops;
