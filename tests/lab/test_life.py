@@ -46,7 +46,7 @@ def test_a_panic_is_reported_and_pauses_the_machine(shell_guest):
 
 
 def test_an_nmi_arrives(shell_guest):
-    guest = shell_guest(append="unknown_nmi_panic=0")
+    guest = shell_guest()
     before = int(guest.shell("awk '/NMI:/{print $2}' /proc/interrupts"))
     guest.qmp("inject-nmi")
     assert int(guest.shell("awk '/NMI:/{print $2}' /proc/interrupts")) > before

@@ -81,6 +81,7 @@ const struct rule jail_rules[] = {
     {ALL, SYS_getpid},
     {ALL, SYS_gettid},
     {ALL, SYS_getrandom},
+    {ALL, SYS_sysinfo}, /* the C library, to know how much a sort may allocate */
     {ALL, SYS_tgkill, {IS(1, RULE_OWN_PID)}},
 
     /* Memory, never executable. */
@@ -188,6 +189,7 @@ const struct rule jail_rules[] = {
     IOCTL(C | V, KVM_GET_SREGS),
     IOCTL(C | V, KVM_TRANSLATE),
     IOCTL(C | V, KVM_GET_VCPU_EVENTS),
+    IOCTL(C, KVM_CHECK_EXTENSION),
     IOCTL(C, KVM_NMI),
     IOCTL(C, KVM_SET_REGS),
     IOCTL(C, KVM_SET_SREGS),
