@@ -79,6 +79,11 @@ struct irq_line machine_irq_line(struct machine *machine, unsigned gsi)
     return (struct irq_line){.set = set_line, .opaque = current, .gsi = gsi};
 }
 
+void machine_emit(struct machine *machine, const char *event, json_t *data)
+{
+    json_decref(data);
+}
+
 void machine_request(struct machine *machine, enum machine_request request)
 {
     current->requests |= (unsigned)request;

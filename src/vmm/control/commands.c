@@ -17,8 +17,6 @@ const struct qmp_event qmp_events[] = {
      .interval_ms = 1000},
     {"GUEST_PANICKED", "the guest panicked", .interval_ms = 1000},
     {"KVASIR_INTERNAL_ERROR", "a vCPU cannot go on; its registers and instruction bytes"},
-    {"NIC_RX_FILTER_CHANGED", "the guest changed a NIC's receive filter", .interval_ms = 1000,
-     .key = "name"},
     {"POWERDOWN", "the power button was pressed"},
     {"RESET", "the machine was reset", .interval_ms = 100},
     {"RESUME", "the machine runs"},

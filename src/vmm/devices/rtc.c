@@ -166,8 +166,13 @@ static void show_time(struct rtc *rtc)
 /* The calendar registers hold the time that it is now. */
 static void take_time(struct rtc *rtc)
 {
+    int64_t before = rtc->offset_s;
     rtc->seen_ns = rtc->realtime_ns();
     rtc->offset_s = rtc_calendar_load(rtc->cmos) - floor_div(rtc->seen_ns, NS_PER_S);
+    if (rtc->offset_s != before)
+        machine_emit(rtc->device.machine, "RTC_CHANGE",
+                     json_pack("{s:I, s:s}", "offset", (json_int_t)rtc->offset_s, "qom-path",
+                               "/machine/unattached/rtc"));
 }
 
 static uint8_t cmos_read(struct rtc *rtc, bool *rearm)

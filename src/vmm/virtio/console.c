@@ -214,6 +214,9 @@ static void owe(struct port *port, unsigned due)
 
 static void set_guest_open(struct port *port, bool on)
 {
+    if (port->guest_open != on && !is_console(port))
+        machine_emit(port->console->dev.machine, "VSERPORT_CHANGE",
+                     json_pack("{s:b, s:s}", "open", on, "id", port->name));
     port->guest_open = on;
     if (on)
         chardev_accept_input(port->chardev);
@@ -430,7 +433,8 @@ static void forget_driver(void *opaque)
     struct virtio_console *console = opaque;
     for (unsigned i = 0; i < console->port_count; i++) {
         struct port *port = &console->ports[i];
-        port->ready = port->guest_open = false;
+        set_guest_open(port, false);
+        port->ready = false;
         port->due = 0;
         port->tx_offset = 0;
         buffer_consume(&port->inbox, port->inbox.len);
