@@ -20,11 +20,13 @@ $(BUILD)/build.ninja:
 	@mv $(BUILD)-setup.log $(BUILD)/setup.log
 
 build: setup ## build the programs into build/
-	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(MAKE) -s $(BUILD)/build.ninja
 	@ninja -C $(BUILD) $(if $(MAKE_TERMOUT),,--quiet)
 
-demo: build ## boot a stock Debian kernel on kvasir-vmm and show it
-	@BUILD=$(BUILD) tools/demo
+demo: setup ## boot a stock Debian kernel on kvasir-vmm and show it
+	@tools/demo --fetch & fetch=$$!; \
+	$(MAKE) --no-print-directory build || { kill $$fetch; exit 1; }; \
+	wait $$fetch && BUILD=$(BUILD) tools/demo
 
 test: setup ## everything that is checked before a change goes in
 	@tests/run
