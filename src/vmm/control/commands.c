@@ -5,9 +5,11 @@
 #include <stddef.h>
 
 const struct qmp_command *const qmp_command_tables[] = {
-    qmp_monitor_commands, qmp_run_commands,     qmp_cpu_commands,
-    qmp_memory_commands,  qmp_pci_commands,     qmp_block_commands,
-    qmp_net_commands,     qmp_chardev_commands, NULL,
+    qmp_monitor_commands, qmp_run_commands,
+    qmp_cpu_commands,     qmp_memory_commands,
+    qmp_pci_commands,     qmp_block_commands,
+    qmp_net_commands,     qmp_chardev_commands,
+    qmp_balloon_commands, NULL,
 };
 
 const struct qmp_event qmp_events[] = {
