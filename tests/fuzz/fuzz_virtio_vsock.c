@@ -133,6 +133,7 @@ static void host_connects(const struct fuzz_act *act)
     if (act->queue & 0x80)
         memcpy(line, &act->value, sizeof(act->value));
     (void)!write(fd, line, (size_t)n - (act->queue & 3));
+    fuzz_device_turn(&f);
 }
 
 /* Fields that mostly make sense, so that connections come about. */
@@ -160,6 +161,8 @@ static void packet(const struct fuzz_act *act)
     if (len)
         fuzz_device_add(&f, 1, gpa + 64, len, false, false);
     fuzz_device_kick(&f, 1);
+    if (header.op == VIRTIO_VSOCK_OP_REQUEST) /* the broker answers, or few connections open */
+        fuzz_device_turn(&f);
 }
 
 static void run(const struct fuzz_act *act)
