@@ -50,8 +50,8 @@ struct loop_work {
 
 struct loop {
     int epoll_fd;
-    int wake_fd; /* eventfd */
-    pthread_t thread;
+    int wake_fd;               /* eventfd */
+    _Atomic(pthread_t) thread; /* who runs it */
     atomic_bool running;
     atomic_bool stopping;
     struct list timers; /* by deadline */

@@ -41,16 +41,30 @@ static uint8_t pattern(size_t i)
     return (uint8_t)(i * 151 ^ i >> 10);
 }
 
-static int add_port(unsigned number, const char *name)
+struct port_request {
+    unsigned number;
+    const char *name;
+    int rc;
+};
+
+static void add_port_now(void *opaque)
 {
+    struct port_request *request = opaque;
     int pair[2];
     char spec[16];
     struct chardev *chardev;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     snprintf(spec, sizeof(spec), "fd:%d", pair[0]);
     assert_int_equal(chardev_open(&chardev, spec, &f.thread.loop, NULL), 0);
-    f.host[number] = pair[1];
-    return virtio_console_add_port(f.console, name, chardev, NULL);
+    f.host[request->number] = pair[1];
+    request->rc = virtio_console_add_port(f.console, request->name, chardev, NULL);
+}
+
+static int add_port(unsigned number, const char *name)
+{
+    struct port_request request = {.number = number, .name = name};
+    loop_call(&f.thread.loop, add_port_now, &request);
+    return request.rc;
 }
 
 /* The driver finds the device, in one of the two ring formats, and fills the queues that it reads.
