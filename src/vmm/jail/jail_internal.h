@@ -16,9 +16,10 @@
 
 /* On the socket between the two processes; the first byte of a message. */
 enum {
-    JAIL_FILE = 'f',   /* a path follows: to be removed at the end */
-    JAIL_CLOSED = 'c', /* from now on the child is not trusted */
-    JAIL_THREAD = 't', /* an int follows: thread's number inside; the answer is that outside */
+    JAIL_FILE = 'f',    /* a path follows: to be removed at the end */
+    JAIL_CLOSED = 'c',  /* from now on the child is not trusted */
+    JAIL_NETWORK = 'n', /* from the parent, first: with the descriptor of an empty network */
+    JAIL_THREAD = 't',  /* an int follows: thread's number inside; the answer is that outside */
 };
 #define JAIL_MESSAGE_MAX 4096
 

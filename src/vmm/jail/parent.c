@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "vmm/jail/jail_internal.h"
@@ -122,6 +124,15 @@ static void pass_on_signals(const struct ward *ward)
     }
 }
 
+/* The child moves there when it closes the jail; this process needs no other one either. */
+static void make_network(void)
+{
+    static const char type = JAIL_NETWORK;
+    cleanup_fd int fd =
+        unshare(CLONE_NEWNET) < 0 ? -1 : open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    fd_send(SOCKET_FD, &type, 1, &fd, fd >= 0);
+}
+
 _Noreturn void jail_wait(pid_t child, int socket)
 {
     struct ward ward = {.pid = child};
@@ -141,6 +152,7 @@ _Noreturn void jail_wait(pid_t child, int socket)
         kill(child, SIGKILL);
         _exit(EXIT_FAILURE);
     }
+    make_network();
     struct pollfd fds[] = {
         {.fd = SIGNAL_FD, .events = POLLIN},
         {.fd = SOCKET_FD, .events = POLLIN},
