@@ -494,9 +494,21 @@ static void a_saved_device_goes_on_in_another_one(void **state)
     }
 }
 
+static void a_device_is_loaded_in_the_midst_of_negotiation(void **state)
+{
+    struct device *device = &g.vp->pci.device;
+    put(VIRTIO_PCI_COMMON_GF, 4, 0xffffffff); /* more than is offered */
+    json_t *saved = device->ops->save(device);
+    put(VIRTIO_PCI_COMMON_STATUS, 1, 0);
+    assert_int_equal(device->ops->load(device, saved, NULL), 0);
+    assert_int_equal(get(VIRTIO_PCI_COMMON_GF, 4), 0xffffffff);
+    json_decref(saved);
+}
+
 static void states_that_do_not_fit_are_refused(void **state)
 {
     struct device *device = &g.vp->pci.device;
+    assert_true(virtio_guest_negotiate(&g, 0));
     json_t *saved = device->ops->save(device);
     const struct {
         const char *at;
@@ -583,6 +595,7 @@ int main(void)
         TEST(the_window_in_config_space_reaches_the_bar_and_nothing_else),
         TEST(a_quiesced_device_goes_on_after_the_resume),
         TEST(a_saved_device_goes_on_in_another_one),
+        TEST(a_device_is_loaded_in_the_midst_of_negotiation),
         TEST(states_that_do_not_fit_are_refused),
         TEST(resets_from_a_vcpu_do_not_deadlock_with_busy_io_threads),
     };

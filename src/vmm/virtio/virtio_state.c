@@ -109,7 +109,9 @@ int virtio_device_load(struct virtio_device *dev, const json_t *state, struct kv
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
                             "%s: the state lacks features, status, generation, config or queues",
                             dev->name);
-    if ((uint64_t)features & ~dev->features)
+    /* Until they are agreed on, the driver may have written anything. */
+    const unsigned agreed = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
+    if ((unsigned)status & agreed && (uint64_t)features & ~dev->features)
         return kv_error_set(err, KV_ERR_DEVICE, ENOTSUP,
                             "%s: the state has features 0x%" PRIx64 "; 0x%" PRIx64 " are offered",
                             dev->name, (uint64_t)features, dev->features);
