@@ -20,7 +20,7 @@ static struct virtio_guest g;
 static struct virtio_balloon *balloon;
 static struct {
     uint64_t gpa, len;
-} discards[1000];
+} discards[10000];
 static unsigned discard_count;
 
 static void note_discard(void *opaque, uint64_t gpa, uint64_t len)
@@ -114,10 +114,35 @@ static void a_huge_request_breaks_the_queue(void **state)
     assert_int_equal(discard_count, 0x4000 / 1024);
     assert_false(send(INFLATE, PFNS, 0x10001, false));
     assert_true(virtio_guest_status(&g) & VIRTIO_CONFIG_S_NEEDS_RESET);
+    assert_int_equal(g.vp->dev->queues[INFLATE].ring.inflight, 0);
     discard_count = 0;
     start(0);
     assert_true(send(INFLATE, PFNS, 4, false));
     assert_int_equal(discard_count, 1);
+}
+
+static void a_guest_cannot_keep_the_loop_to_itself(void **state)
+{
+    const struct vring_buffer buffer = {PFNS, 512, false};
+    uint64_t token;
+    uint32_t written;
+    start(0);
+    for (uint32_t i = 0; i < 128; i++)
+        store_le(g.memory + PFNS + 4 * i, 8 * i, 4);
+    for (unsigned i = 0; i < 64; i++)
+        assert_true(vring_driver_add(&g.rings[INFLATE], &buffer, 1, 0, i));
+    virtio_guest_kick(&g, INFLATE);
+    virtio_guest_run_for(&g, 0);
+    unsigned first = 0;
+    while (vring_driver_get(&g.rings[INFLATE], &token, &written))
+        first++;
+    assert_true(first > 0 && first < 64);
+    for (unsigned i = 0; i < 5; i++)
+        virtio_guest_run_for(&g, 0);
+    while (vring_driver_get(&g.rings[INFLATE], &token, &written))
+        first++;
+    assert_int_equal(first, 64);
+    assert_int_equal(discard_count, 64 * 128);
 }
 
 static void the_target_is_asked_for_and_what_is_reached_is_told(void **state)
@@ -254,6 +279,7 @@ int main(void)
         TEST(pages_are_given_back_with_their_neighbours),
         TEST(page_numbers_outside_memory_do_nothing),
         TEST(a_huge_request_breaks_the_queue),
+        TEST(a_guest_cannot_keep_the_loop_to_itself),
         TEST(the_target_is_asked_for_and_what_is_reached_is_told),
         TEST(statistics_are_asked_for_at_the_interval),
         TEST(statistics_survive_a_pause_and_end_with_a_reset),

@@ -28,6 +28,7 @@
 #define PFNS_MAX 1024             /* sorted at a time */
 #define REQUEST_BYTES_MAX KIB(64) /* page frame numbers in one request; Linux sends 1 KiB */
 #define ROUND_MAX 32              /* requests before other sources of the loop get their turn */
+#define DISCARDS_MAX 4096         /* the same for ranges given back, a system call each */
 #define STATS_MAX 64              /* entries of one request that are looked at */
 #define INTERVAL_MAX_S UINT64_C(86400)
 
@@ -44,6 +45,7 @@ struct virtio_balloon {
     /* The loop's. */
     struct iovec iov[SEGMENTS_MAX];
     uint32_t pfns[PFNS_MAX];
+    unsigned discards; /* in this round */
     struct loop_timer stats_timer;
     bool stats_held; /* the driver's buffer waits here until statistics are wanted again */
     struct virtqueue_chain stats_chain;
@@ -71,6 +73,7 @@ static void discard(struct virtio_balloon *b, uint64_t gpa, uint64_t len)
         uint64_t start = MAX(gpa, r->gpa);
         uint64_t end = MIN(gpa + len, r->gpa + r->size);
         b->backend.discard(b->backend.opaque, start, end - start);
+        b->discards++;
         atomic_fetch_add(&b->discarded, end - start);
     }
 }
@@ -138,21 +141,26 @@ static void serve(struct virtio_balloon *b, struct virtio_queue *queue,
                   void (*request)(struct virtio_balloon *b, const struct virtqueue_chain *chain))
 {
     unsigned round = 0;
+    bool more;
+    b->discards = 0;
     do {
         struct virtqueue_chain chain = {.iov = b->iov, .iov_max = SEGMENTS_MAX};
-        for (; round < ROUND_MAX && virtqueue_pop(&queue->ring, &chain) == 1; round++) {
+        while ((more = round < ROUND_MAX && b->discards < DISCARDS_MAX) &&
+               virtqueue_pop(&queue->ring, &chain) == 1) {
             if (chain.out_bytes > REQUEST_BYTES_MAX) {
+                virtqueue_unpop(&queue->ring, &chain);
                 virtqueue_break(&queue->ring, "a request has more than 64 KiB of page numbers");
                 break;
             }
             request(b, &chain);
             virtqueue_push(&queue->ring, &chain, 0);
+            round++;
         }
-    } while (round < ROUND_MAX && virtqueue_enable_kick(&queue->ring));
+    } while (more && virtqueue_enable_kick(&queue->ring));
     if (virtio_queue_broken(queue))
         return;
     virtio_queue_notify(queue);
-    if (round == ROUND_MAX)
+    if (!more)
         virtio_queue_again(queue);
 }
 
