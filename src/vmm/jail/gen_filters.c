@@ -7,12 +7,15 @@
  */
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/kvm.h>
 #include <seccomp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vmm/jail/rules.h"
@@ -45,7 +48,29 @@ static void add_rule(scmp_filter_ctx filter, const struct rule *rule)
         die(seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, rule->syscall), rc);
 }
 
-static void print_program(scmp_filter_ctx filter, const char *name)
+static void print_instruction(const struct sock_filter *i)
+{
+    printf("    {0x%02x, %u, %u, 0x%08x},\n", i->code, i->jt, i->jf, i->k);
+}
+
+/* The one call that a vCPU makes all the time is let through before anything else is looked at;
+ * libseccomp would come to it after some thirty instructions. */
+static void print_kvm_run(void)
+{
+    const struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SCMP_ARCH_X86_64, 0, 5),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_RUN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    for (size_t i = 0; i < sizeof(code) / sizeof(code[0]); i++)
+        print_instruction(&code[i]);
+}
+
+static void print_program(scmp_filter_ctx filter, unsigned kind, const char *name)
 {
     struct sock_filter *program;
     int fd = memfd_create("filter", 0);
@@ -57,9 +82,10 @@ static void print_program(scmp_filter_ctx filter, const char *name)
     if (!program || pread(fd, program, size, 0) != (ssize_t)size)
         die("read", -EIO);
     printf("static struct sock_filter %s_filter[] = {\n", name);
+    if (kind == KIND_VCPU)
+        print_kvm_run();
     for (size_t i = 0; i < size / sizeof(*program); i++)
-        printf("    {0x%02x, %u, %u, 0x%08x},\n", program[i].code, program[i].jt, program[i].jf,
-               program[i].k);
+        print_instruction(&program[i]);
     puts("};\n");
     free(program);
     close(fd);
@@ -77,7 +103,7 @@ static void print_filter(unsigned kind, const char *name, uint32_t otherwise)
         if (jail_rules[i].kinds & kind)
             add_rule(filter, &jail_rules[i]);
     }
-    print_program(filter, name);
+    print_program(filter, kind, name);
     seccomp_release(filter);
 }
 
