@@ -1,46 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: virtio over PCI with virtio-rng or virtio-balloon behind it, on
- * a platform that takes notes: registers, config space and its window into the
- * BAR, doorbells, interrupts, pause, reset, and state that is saved and loaded.
+ * Fuzz target: registers of virtio over PCI. A guest sets an echo device up and
+ * down through the BAR, through the window in config space, moves the BAR,
+ * masks vectors, writes rings and kicks, while the machine pauses, resets,
+ * saves and restores it. A state that was saved must load again, a status that
+ * is reset must read 0.
  */
+#include <errno.h>
 #include <linux/pci_regs.h>
-#include <linux/virtio_ring.h>
+#include <linux/virtio_ids.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "virtio_guest.h"
-#include "vmm/virtio/balloon.h"
-#include "vmm/virtio/rng.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#define QUEUES 2
+#define RINGS 0x4000 /* bytes of memory that rings of proper set-ups need */
+#define KINDS 14
+
 struct act {
-    uint8_t kind, small;
-    uint16_t offset;
+    uint8_t kind, width;
+    uint16_t where;
     uint64_t value;
 } __attribute__((packed));
 
-enum {
-    BAR_WRITE,
-    BAR_READ,
-    REGISTER_WRITE, /* of the common structure, in the field's own width */
-    CONFIG_WRITE,
-    CONFIG_READ,
-    WINDOW, /* an access through config space */
-    POKE,
-    SET_UP, /* as a good driver does */
-    ADD,    /* a request that may be a good one */
-    DOORBELL,
-    TURN,
-    PAUSE,
-    RESET,
-    RELOAD,
-    HOST, /* what the control thread may ask */
-    KINDS,
-};
-
-static struct virtio_guest guests[2];
+static struct virtio_guest g;
+static struct virtio_device echo;
+static uint8_t config[24];
 
 static void require(bool condition)
 {
@@ -48,184 +37,213 @@ static void require(bool condition)
         abort();
 }
 
-static void discard(void *opaque, uint64_t gpa, uint64_t len)
+static void echo_config_write(struct virtio_device *dev, unsigned offset, const void *bytes,
+                              unsigned len)
 {
-    require(len > 0 && range_within(gpa, len, 0, VIRTIO_GUEST_MEMORY));
+    memcpy(config + offset, bytes, len);
 }
+
+static int echo_start(struct virtio_device *dev)
+{
+    return config[0] == 0xff ? -EIO : 0;
+}
+
+/* As often as the ring holds, so that a bad one does not keep the loop. */
+static void echo_kick(struct virtio_device *dev, struct virtio_queue *queue)
+{
+    struct iovec iov[16];
+    struct virtqueue_chain chain = {.iov = iov, .iov_max = ARRAY_SIZE(iov)};
+    char text[64];
+    for (unsigned i = 0; i < 16 && virtqueue_pop(&queue->ring, &chain) == 1; i++) {
+        size_t n = virtqueue_read_out(&chain, 0, text, sizeof(text));
+        virtqueue_push(&queue->ring, &chain, (uint32_t)virtqueue_write_in(&chain, 0, text, n));
+    }
+    virtqueue_enable_kick(&queue->ring);
+    if (!virtio_queue_broken(queue))
+        virtio_queue_notify(queue);
+}
+
+static void echo_free(struct virtio_device *dev)
+{
+    virtio_device_destroy(dev);
+}
+
+static const struct virtio_device_ops echo_ops = {
+    .device_id = VIRTIO_ID_BLOCK,
+    .config_write = echo_config_write,
+    .start = echo_start,
+    .kick = echo_kick,
+    .free = echo_free,
+};
 
 static void build(void)
 {
-    const struct rng_config rng = {.fd = -1, .max_bytes = 100000, .period = 10};
-    const struct balloon_config balloon = {
-        .deflate_on_oom = true, .free_page_reporting = true, .stats_interval = 1};
-    const struct balloon_backend backend = {.discard = discard, .memory_size = VIRTIO_GUEST_MEMORY};
-    struct virtio_device *dev;
+    static const uint16_t sizes[QUEUES] = {64, 16};
     log_level = LOG_ERROR;
-    virtio_guest_init(&guests[0]);
-    require(rng_create(&dev, &rng, &guests[0].mem, &guests[0].loop, NULL) == 0);
-    virtio_guest_plug(&guests[0], dev);
-    virtio_guest_init(&guests[1]);
-    require(balloon_create(&dev, &balloon, &backend, &guests[1].mem, &guests[1].loop, NULL) == 0);
-    virtio_guest_plug(&guests[1], dev);
+    virtio_guest_init(&g);
+    require(virtio_device_init(&echo, &echo_ops, "virtio-echo", 0xff, config, sizeof(config),
+                               QUEUES, sizes, &g.mem, &g.loop, NULL) == 0);
+    virtio_guest_plug(&g, &echo);
 }
 
-static void register_write(struct virtio_guest *g, const struct act *act)
+static const struct device_ops *ops(void)
+{
+    return g.vp->pci.device.ops;
+}
+
+static void save_and_load(void)
+{
+    struct device *device = &g.vp->pci.device;
+    ops()->quiesce(device);
+    json_t *state = ops()->save(device);
+    ops()->reset(device);
+    require(ops()->load(device, state, NULL) == 0);
+    json_t *again = ops()->save(device);
+    require(json_equal(state, again));
+    json_decref(state);
+    json_decref(again);
+    ops()->resume(device);
+}
+
+/* The BAR where it is now; the guest may have moved or hidden it. */
+static void access_bar(const struct act *act, unsigned offset)
+{
+    unsigned len = 1u << act->width % 4;
+    const struct pci_bar *bar = &g.vp->pci.bars[VIRTIO_PCI_BAR];
+    if (!bar->mapped)
+        return;
+    if (act->width & 0x80)
+        fake_read(&g.fake.mmio, bar->address + offset, len);
+    else
+        fake_write(&g.fake.mmio, bar->address + offset, act->value, len);
+}
+
+/* Of the common structure, a field in its own width. */
+static void write_register(struct act act)
 {
     static const struct {
-        uint8_t offset, len;
-    } fields[] = {{0, 4},  {8, 4},  {12, 4}, {16, 2}, {20, 1}, {22, 2}, {24, 2},
-                  {26, 2}, {28, 2}, {32, 4}, {36, 4}, {40, 8}, {48, 8}};
-    unsigned i = act->small % ARRAY_SIZE(fields);
-    virtio_guest_write(g, fields[i].offset, act->value, fields[i].len);
+        uint8_t offset, log2_len;
+    } fields[] = {{0, 2},  {8, 2},  {12, 2}, {16, 1}, {20, 0}, {22, 1}, {24, 1},
+                  {26, 1}, {28, 1}, {32, 2}, {36, 2}, {40, 3}, {48, 3}};
+    unsigned i = act.where % ARRAY_SIZE(fields);
+    act.width = fields[i].log2_len;
+    access_bar(&act, VIRTIO_PCI_COMMON + fields[i].offset);
 }
 
-static void window(struct virtio_guest *g, const struct act *act)
+static void access_config(const struct act *act, unsigned offset)
 {
-    struct pci_device *pci = &g->vp->pci;
-    unsigned cap = g->vp->cfg_cap, len = 1u << act->small % 3;
-    pci_config_write(pci, cap + 4, act->small >> 2 & 1, 1);
-    pci_config_write(pci, cap + 8, act->offset, 4);
-    pci_config_write(pci, cap + 12, act->small & 0x40 ? (uint32_t)(act->value >> 32) : len, 4);
-    if (act->small & 0x80)
-        pci_config_write(pci, cap + 16, (uint32_t)act->value, 4);
+    unsigned len = 1u << act->width % 3;
+    if (act->width & 0x80)
+        pci_config_read(&g.vp->pci, offset & ~(len - 1), len);
     else
-        pci_config_read(pci, cap + 16, 4);
+        pci_config_write(&g.vp->pci, offset & ~(len - 1), (uint32_t)act->value, len);
 }
 
-static void set_up(struct virtio_guest *g, const struct act *act)
+static void reset_status(void)
 {
-    const uint64_t features = (act->value & 0x3f) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-                              (act->value & 0x40 ? BIT(VIRTIO_RING_F_EVENT_IDX) : 0) |
-                              (act->value & 0x80 ? BIT(VIRTIO_F_RING_PACKED) : 0);
-    if (act->small & 1)
-        virtio_guest_use_msix(g);
-    virtio_guest_start(g, features & g->vp->dev->features);
-}
-
-static void add(struct virtio_guest *g, const struct act *act)
-{
-    struct vring_driver *ring = &g->rings[act->small % g->vp->dev->queue_count];
-    uint64_t gpa = VIRTIO_GUEST_DATA + (act->value & 0x3fffff);
-    const struct vring_buffer buffers[] = {
-        {gpa, act->offset, act->small & 0x20},
-        {gpa, (uint32_t)(act->value >> 32), act->small & 0x40},
-    };
-    if (ring->size)
-        vring_driver_add(ring, buffers, 1 + (act->small >> 7), act->small & 0x10 ? 0x8000 : 0, 0);
-}
-
-static void require_idle(struct virtio_guest *g)
-{
-    for (unsigned i = 0; i < g->vp->dev->queue_count; i++)
-        require(g->vp->dev->queues[i].ring.inflight == 0);
-}
-
-static void pause_and_resume(struct virtio_guest *g)
-{
-    struct device *device = &g->vp->pci.device;
-    device->ops->quiesce(device);
-    require_idle(g);
-    device->ops->resume(device);
-}
-
-static void reload(struct virtio_guest *g)
-{
-    struct device *device = &g->vp->pci.device;
-    struct kv_error err = {0};
-    device->ops->quiesce(device);
-    json_t *before = device->ops->save(device);
-    require(before && device->ops->load(device, before, &err) == 0);
-    json_t *after = device->ops->save(device);
-    require(json_equal(before, after));
-    json_decref(before);
-    json_decref(after);
-    device->ops->resume(device);
-}
-
-static void ask_host(struct virtio_guest *g, const struct act *act)
-{
-    if (g != &guests[1])
+    if (!g.vp->pci.bars[VIRTIO_PCI_BAR].mapped)
         return;
-    struct virtio_balloon *balloon = balloon_of(g->vp->dev);
-    balloon_device_set_target(balloon, act->value);
-    balloon_device_set_stats_interval(balloon, act->small);
-    json_decref(balloon_device_stats(balloon));
+    g.bar = g.vp->pci.bars[VIRTIO_PCI_BAR].address;
+    virtio_guest_write(&g, VIRTIO_PCI_COMMON_STATUS, 0, 1);
+    require(virtio_guest_status(&g) == 0 && !echo.running);
 }
 
-static void run(struct virtio_guest *g, const struct act *act)
+/* What a driver does, so that the rest has something to break. */
+static void set_up(const struct act *act)
 {
-    struct pci_device *pci = &g->vp->pci;
-    struct device *device = &pci->device;
-    unsigned len = 1u << act->small % 4;
+    reset_status();
+    if (!g.vp->pci.bars[VIRTIO_PCI_BAR].mapped ||
+        !virtio_guest_negotiate(&g, act->value & echo.features))
+        return;
+    for (unsigned i = 0; i < QUEUES; i++)
+        virtio_guest_set_queue(&g, i, (uint16_t)(1u << act->where % 5));
+    virtio_guest_driver_ok(&g);
+}
+
+static void add(const struct act *act)
+{
+    unsigned n = act->where % QUEUES;
+    const struct vring_buffer buffers[] = {
+        {VIRTIO_GUEST_DATA + act->where, (uint32_t)act->value & 0xff, false},
+        {VIRTIO_GUEST_DATA + act->where, (uint32_t)act->value >> 8 & 0xff, true},
+    };
+    if (!g.rings[n].mem || !g.vp->pci.bars[VIRTIO_PCI_BAR].mapped)
+        return;
+    vring_driver_add(&g.rings[n], buffers, 2, 0, 0);
+    virtio_guest_write(&g, VIRTIO_PCI_NOTIFY + VIRTIO_PCI_NOTIFY_MULTIPLIER * n, n, 2);
+}
+
+static void perform(const struct act *act)
+{
+    struct device *device = &g.vp->pci.device;
     switch (act->kind % KINDS) {
-    case BAR_WRITE:
-        virtio_guest_write(g, act->offset, act->value, len);
+    case 0:
+        access_bar(act, VIRTIO_PCI_COMMON + act->where % 0x40);
         break;
-    case BAR_READ:
-        virtio_guest_read(g, act->offset, len);
+    case 1:
+        write_register(*act);
         break;
-    case REGISTER_WRITE:
-        register_write(g, act);
+    case 2:
+        access_bar(act, act->where);
         break;
-    case CONFIG_WRITE:
-        pci_config_write(pci, act->offset % 260, (uint32_t)act->value, MIN(len, 4u));
+    case 3:
+        access_bar(act, VIRTIO_PCI_MSIX_TABLE + act->where % 0x50);
         break;
-    case CONFIG_READ:
-        pci_config_read(pci, act->offset % 260, MIN(len, 4u));
+    case 4:
+        access_bar(act, VIRTIO_PCI_NOTIFY + act->where % 16);
         break;
-    case WINDOW:
-        window(g, act);
+    case 5:
+        access_config(act, g.vp->cfg_cap + act->where % 20);
         break;
-    case POKE:
-        store_le(g->memory + (VIRTIO_GUEST_RINGS + act->offset) % (VIRTIO_GUEST_MEMORY - 8),
-                 act->value, len);
+    case 6:
+        access_config(act, act->where % 256);
         break;
-    case SET_UP:
-        set_up(g, act);
+    case 7:
+        store_le(g.memory + VIRTIO_GUEST_RINGS + act->where % (RINGS - 8), act->value, 8);
         break;
-    case ADD:
-        add(g, act);
+    case 8:
+        add(act);
         break;
-    case DOORBELL:
-        virtio_guest_write(g, VIRTIO_PCI_NOTIFY + 4 * (act->small % 8), 0, 2);
+    case 9:
+        virtio_guest_run_for(&g, 0);
         break;
-    case TURN:
-        virtio_guest_run_for(g, 0);
+    case 10:
+        save_and_load();
         break;
-    case PAUSE:
-        pause_and_resume(g);
+    case 11:
+        if (act->where & 1)
+            ops()->reset(device);
+        else
+            virtio_config_changed(&echo);
         break;
-    case RESET:
-        device->ops->reset(device);
-        pci_config_write(pci, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
-        break;
-    case RELOAD:
-        reload(g);
+    case 12:
+        ops()->quiesce(device);
+        ops()->resume(device);
         break;
     default:
-        ask_host(g, act);
+        set_up(act);
     }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct act act;
-    if (!guests[0].vp)
+    if (!g.vp)
         build();
-    if (size < 1)
-        return 0;
-    struct virtio_guest *g = &guests[data[0] & 1];
-    struct device *device = &g->vp->pci.device;
-    pci_config_write(&g->vp->pci, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
-    if (data[0] & 2)
-        set_up(g, &(struct act){.small = data[0] >> 2 & 1, .value = data[0] << 1 | 3});
-    for (data++, size--; size >= sizeof(act); data += sizeof(act), size -= sizeof(act)) {
+    memset(config, 0, sizeof(config));
+    memset(g.memory + VIRTIO_GUEST_RINGS, 0, RINGS);
+    ops()->reset(&g.vp->pci.device);
+    pci_config_write(&g.vp->pci, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+    g.bar = g.vp->pci.bars[VIRTIO_PCI_BAR].address;
+    if (size && data[0] & 0x80)
+        virtio_guest_use_msix(&g);
+    for (; size >= sizeof(act); data += sizeof(act), size -= sizeof(act)) {
         memcpy(&act, data, sizeof(act));
-        run(g, &act);
+        perform(&act);
     }
-    virtio_guest_run_for(g, 0);
-    device->ops->reset(device);
-    require_idle(g);
-    require(!g->vp->dev->running && virtio_guest_status(g) != 0);
+    virtio_guest_run_for(&g, 0);
+    ops()->reset(&g.vp->pci.device);
+    for (unsigned i = 0; i < VIRTIO_GUEST_QUEUES_MAX; i++)
+        vring_driver_destroy(&g.rings[i]);
     return 0;
 }

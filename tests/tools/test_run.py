@@ -42,16 +42,6 @@ def test_single_tests_of_unit_programs_are_counted_and_dead_programs_too(runner,
     assert runner.by_cmocka(status, text) == counts
 
 
-@pytest.mark.parametrize("status, text, counts", [
-    (0, "a: 5 executions, no failure\nb: 7 executions, no failure\n", (2, 0, 0)),
-    (1, "a: 5 executions, FAILED\n==1== ERROR\nb: 7 executions, no failure\n", (1, 1, 0)),
-    (1, "it does not build\n", (0, 1, 0)),
-    (0, "", (0, 1, 0)),
-])
-def test_fuzz_targets_count_one_each(runner, status, text, counts):
-    assert runner.by_fuzz(status, text) == counts
-
-
 def test_a_suite_that_does_not_end_is_ended_with_all_its_processes(runner, tmp_path):
     pid_file = tmp_path / "pid"
     suite = runner.Suite("endless", 1, runner.by_status, f"sleep 300 & echo $! >{pid_file}; wait")
