@@ -4,6 +4,8 @@
 import importlib.machinery
 import importlib.util
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -52,6 +54,26 @@ def test_a_suite_that_does_not_end_is_ended_with_all_its_processes(runner, tmp_p
     stat = f"/proc/{pid_file.read_text().strip()}/stat"
     time.sleep(0.2)
     if os.path.exists(stat):  # dead, but nobody has asked for its status yet
+        with open(stat, encoding="ascii") as text:
+            assert text.read().split()[2] == "Z"
+
+
+def test_a_runner_that_is_ended_ends_its_suite(tmp_path):
+    pid_file = tmp_path / "pid"
+    program = (f"import importlib.machinery as m; r = m.SourceFileLoader('r', '{TOP}/tests/run').load_module(); "
+               f"r.LOGS = '{tmp_path}'; r.SUITES = [r.Suite('endless', 60, r.by_status, 'echo $$ >{pid_file}; sleep 300')]; "
+               "import sys; sys.argv = ['run']; r.main()")
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 20
+        while not (pid_file.exists() and pid_file.read_text().strip()) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.terminate()
+        out, _ = process.communicate(timeout=40)
+    assert process.returncode == 128 + 15
+    assert out.splitlines()[-1].startswith("0 passed, ")
+    stat = f"/proc/{pid_file.read_text().strip()}/stat"
+    time.sleep(0.2)
+    if os.path.exists(stat):
         with open(stat, encoding="ascii") as text:
             assert text.read().split()[2] == "Z"
 
