@@ -29,10 +29,10 @@ size_t buffer_append_some(struct buffer *b, const void *bytes, size_t len);
 
 int buffer_printf(struct buffer *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* First valid byte; b->len of them follow. */
+/* First valid byte; b->len of them follow. May be NULL while there are none. */
 static inline uint8_t *buffer_bytes(const struct buffer *b)
 {
-    return b->data + b->start;
+    return b->data ? b->data + b->start : NULL;
 }
 
 /* Bytes that can still be appended (SIZE_MAX without a bound). */

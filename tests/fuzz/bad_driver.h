@@ -31,7 +31,7 @@ struct fuzz_device {
     struct guest_mem mem;
     struct virtio_device *dev;
     unsigned queue_count;
-    bool ready[FUZZ_QUEUES];
+    bool ready[VIRTIO_QUEUES_MAX]; /* further ones than FUZZ_QUEUES never are */
     bool packed;
     struct {
         uint16_t slot, avail;

@@ -34,11 +34,21 @@ static void the_bound_holds(void **state)
     buffer_free(&b);
 }
 
+static void a_buffer_that_never_held_anything_has_no_address(void **state)
+{
+    struct buffer b = BUFFER_INIT(10);
+    assert_null(buffer_bytes(&b)); /* the sanitizers' build says how it came to that */
+    buffer_consume(&b, b.len);
+    assert_null(buffer_bytes(&b));
+    buffer_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_come_out_in_the_order_they_went_in),
         cmocka_unit_test(the_bound_holds),
+        cmocka_unit_test(a_buffer_that_never_held_anything_has_no_address),
     };
     return cmocka_run_group_tests_name("base_buffer", tests, NULL, NULL);
 }
