@@ -11,7 +11,7 @@ import time
 from kv_qmp import Qmp
 
 MARK = "=status="
-PATIENCE = 180  # seconds; an emulated host on a busy machine is slow, and only failures wait this long
+PATIENCE = 120  # seconds; an emulated host on a busy machine is slow, and only failures wait this long
 
 
 class GuestError(AssertionError):
