@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -15,6 +16,8 @@
 
 #define USED_BASE 100
 #define DENIED_BASE 200
+#define HOLDER_PATIENCE_MS 1000
+#define HOLDER_POLL_MS 5
 
 enum permission {
     PERMISSION_READ = 0, /* consistent read */
@@ -22,10 +25,22 @@ enum permission {
     PERMISSION_COUNT = 2,
 };
 
-static bool held_by_others(int fd, off_t byte)
+/*
+ * The kernel takes an io_uring down, and with it what it holds open, a moment
+ * after the process that had it was killed: a holder that is going away is
+ * waited for. *patience_ms is what is left of the wait.
+ */
+static bool held_by_others(int fd, off_t byte, int *patience_ms)
 {
-    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    return fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+    for (;; *patience_ms -= HOLDER_POLL_MS) {
+        struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+        if (fcntl(fd, F_OFD_GETLK, &range) < 0 || range.l_type == F_UNLCK)
+            return false;
+        if (*patience_ms <= 0)
+            return true;
+        const struct timespec pause = {.tv_nsec = HOLDER_POLL_MS * 1000000L};
+        nanosleep(&pause, NULL);
+    }
 }
 
 static int hold(int fd, off_t byte)
@@ -59,13 +74,14 @@ int image_lock(int fd, const char *name, bool readonly, bool share_rw, struct kv
             return 0;
         }
     }
+    int patience_ms = HOLDER_PATIENCE_MS;
     for (int i = 0; i < PERMISSION_COUNT; i++) {
-        if (used[i] && held_by_others(fd, DENIED_BASE + i))
+        if (used[i] && held_by_others(fd, DENIED_BASE + i, &patience_ms))
             return kv_error_set(err, KV_ERR_BLOCK, EAGAIN,
                                 "'%s': another process uses it and does not let others %s it "
                                 "(share-rw=on on both sides allows that)",
                                 name, i == PERMISSION_WRITE ? "write" : "read");
-        if (denied[i] && held_by_others(fd, USED_BASE + i))
+        if (denied[i] && held_by_others(fd, USED_BASE + i, &patience_ms))
             return kv_error_set(err, KV_ERR_BLOCK, EAGAIN,
                                 "'%s': another process writes to it (share-rw=on allows that)",
                                 name);

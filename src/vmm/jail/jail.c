@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -103,6 +104,17 @@ static int enter_user_namespace(void)
     return rc ? rc : write_text("/proc/self/gid_map", gid_map);
 }
 
+/* The process outside may have died before the signal was asked for; then its end of the pair is
+ * closed already. */
+static void die_with_parent(void)
+{
+    struct pollfd pair = {.fd = jail.parent, .events = POLLRDHUP};
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (poll(&pair, 1, 0) > 0 && (pair.revents & (POLLHUP | POLLRDHUP)))
+        _exit(1);
+}
+
 static int fork_into_pid_namespace(struct kv_error *err)
 {
     static const int passed_on[] = JAIL_SIGNALS;
@@ -127,7 +139,7 @@ static int fork_into_pid_namespace(struct kv_error *err)
     }
     close(pair[0]);
     jail.parent = pair[1];
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    die_with_parent();
     return 0;
 }
 
@@ -280,7 +292,7 @@ int jail_enter(struct kv_error *err)
     /* The change of user made the process undumpable and forgot this; both are wanted so. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (jail.parent >= 0)
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        die_with_parent();
     rc = jail_landlock();
     if (rc < 0)
         return refuse(err, -rc, "Landlock");
