@@ -167,12 +167,9 @@ void machine_synchronize(struct machine *machine)
 static void end_machine(struct machine *machine, bool guest, const char *reason, bool keep)
 {
     machine_emit(machine, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", guest, "reason", reason));
-    if (keep) {
-        machine_stop(machine, RUN_SHUTDOWN, NULL);
-        return;
-    }
     machine_stop(machine, RUN_SHUTDOWN, NULL);
-    loop_stop(&machine->loop);
+    if (!keep)
+        loop_stop(&machine->loop);
 }
 
 static void on_quit(struct machine *machine)
