@@ -84,7 +84,7 @@ struct machine {
     atomic_uint requests; /* enum machine_request bits not handled yet */
     struct loop_work request_work;
     const char *shutdown_reason; /* QMP ShutdownCause of the pending shutdown */
-    int exit_status; /* of the process */
+    int exit_status;             /* of the process */
     pthread_mutex_t events_lock;
     json_t *events; /* emitted and not sent yet; under events_lock */
     struct loop_work events_work;
