@@ -10,7 +10,7 @@
  *   to the agent    R run (flags, rows, columns, counts, strings), I input,
  *                   E end of input, W window size (rows, columns), S signal
  *   from the agent  H ready, O output, e error output, A input consumed (count),
- *                   X exit status
+ *                   B alive (every HEARTBEAT_MS), X exit status
  * At most INPUT_WINDOW bytes of input are under way, so neither side ever waits
  * for the other with its own output full.
  */
@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FRAME_HEADER 5
@@ -37,6 +38,7 @@
 #define INPUT_WINDOW (32u << 10)
 #define OUTPUT_CHUNK (64u << 10)
 #define LISTEN_PORT 7
+#define HEARTBEAT_MS 5000
 
 enum { RUN_TTY = 1, RUN_SYNC = 2 };
 
@@ -51,7 +53,8 @@ struct session {
     int in_eof;       /* close `in` once `input` is empty */
     uint8_t input[INPUT_WINDOW];
     size_t input_len;
-    uint8_t *frame; /* partial frame from conn */
+    int64_t next_beat; /* ms of the monotonic clock */
+    uint8_t *frame;    /* partial frame from conn */
     size_t frame_len;
 };
 
@@ -290,6 +293,18 @@ static int forward_output(struct session *s, int *fd, char type)
     return 0;
 }
 
+/* Says now and then that this host lives: an emulated one may freeze. */
+static void beat(struct session *s)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t ms = now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+    if (ms < s->next_beat)
+        return;
+    s->next_beat = ms + HEARTBEAT_MS;
+    send_frame(s->conn, 'B', "", 0);
+}
+
 static void reap(struct session *s)
 {
     struct signalfd_siginfo info;
@@ -326,8 +341,9 @@ static void serve(int conn)
             {.fd = s.err, .events = POLLIN},
             {.fd = s.input_len ? s.in : -1, .events = POLLOUT},
         };
-        if (poll(fds, 5, -1) < 0 && errno != EINTR)
+        if (poll(fds, 5, HEARTBEAT_MS) < 0 && errno != EINTR)
             die("poll");
+        beat(&s);
         if (fds[0].revents && read_frames(&s)) {
             if (s.child)
                 kill(-s.child, SIGHUP);

@@ -25,7 +25,7 @@ LATE_MODULES = ["virtio_console", "virtio_blk", "crc32c_generic", "ext4", "kvm_a
 # Without five-level paging, which only makes each nested page walk longer.
 CPU = "max,+svm,-la57"
 
-CMDLINE = ("console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init mitigations=off nokaslr audit=0 "
+CMDLINE = ("console=ttyS0 quiet loglevel=4 panic=-1 oops=panic rdinit=/init mitigations=off nokaslr audit=0 "
            "tsc=reliable no_timer_check random.trust_cpu=on 8250.nr_uarts=1 i8042.noaux i8042.nokbd "
            "cryptomgr.notests nowatchdog rcupdate.rcu_expedited=1 net.ifnames=0 raid=noautodetect")
 
@@ -97,6 +97,7 @@ class Machine:
         self.console = os.path.join(folder, f"console{number}")
         self.errors = os.path.join(folder, f"qemu{number}.err")
         self.port = os.path.join(folder, f"port{number}")
+        self.monitor = os.path.join(folder, f"monitor{number}")
         self.connection = None
         self.reported = False  # its end was told to the user
         with open(self.errors, "wb") as errors:
@@ -135,6 +136,8 @@ class Machine:
             "-device", "virtio-serial-pci,max_ports=2",
             "-chardev", f"socket,id=agent,path={self.port},server=on,wait=off",
             "-device", "virtserialport,nr=1,chardev=agent,name=lab",
+            "-chardev", f"socket,id=monitor,path={self.monitor},server=on,wait=off",
+            "-mon", "chardev=monitor,mode=readline",
             "-device", "virtio-rng-pci",
             "-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
         ]
@@ -197,6 +200,27 @@ class Machine:
                 lines += [title + ":"] + ["  " + line for line in tail]
         self.reported = True
         return "\n".join(lines)
+
+    def post_mortem(self):
+        """What a host that is frozen was doing: its console's end, its CPUs' registers."""
+        self.reported = True
+        return "\n".join(["last lines of its console:", *("  " + line for line in self._last_words()),
+                          "its CPUs:", *("  " + line for line in self._registers())])
+
+    def _registers(self):
+        """QEMU tells them, even when nothing in the host runs any more."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as monitor:
+                monitor.settimeout(3)
+                monitor.connect(self.monitor)
+                monitor.sendall(b"info cpus\ninfo registers -a\n")
+                text = b""
+                while text.count(b"XMM15") < self.settings.cpus:
+                    text += monitor.recv(65536)
+        except OSError as e:
+            return [f"QEMU does not answer: {e}"]
+        wanted = ("CPU#", "* CPU", "  CPU", "RIP=", "RAX=", "RSI=", "CS =", "CR0=", "EFER=")
+        return [line for line in text.decode(errors="replace").replace("\r", "").splitlines() if line.startswith(wanted)]
 
     def _last_words(self):
         """From a little before the first sign of trouble, else just the end."""

@@ -12,6 +12,7 @@ import time
 import tty
 
 INPUT_WINDOW = 32 << 10
+SILENCE = 90  # seconds without a word (the agent says one every 5) after which a host counts as frozen
 RUN_TTY = 1
 RUN_SYNC = 2
 
@@ -22,6 +23,10 @@ class Gone(Exception):
 
 class Timeout(Exception):
     """The deadline has passed."""
+
+
+class Frozen(Exception):
+    """The host has said nothing for SILENCE seconds."""
 
 
 def frame(kind, payload=b""):
@@ -89,6 +94,7 @@ class Session:
         self.connection = connection
         self.reader = reader
         self.deadline = deadline
+        self.heard = time.monotonic()  # the last word of the host
         self.use_tty = use_tty
         self.window = INPUT_WINDOW
         self.outgoing = bytearray()
@@ -96,7 +102,7 @@ class Session:
         self.status = None
 
     def run(self, request):
-        """Returns the command's exit status. Raises Gone or Timeout."""
+        """Returns the command's exit status. Raises Gone, Frozen or Timeout."""
         self.outgoing += request
         self.connection.setblocking(False)
         saved = None
@@ -127,7 +133,7 @@ class Session:
         writing = [self.connection] if self.outgoing else []
         try:
             # A short wait, so that a change of the window's size is sent soon.
-            readable, writable, _ = select.select(reading, writing, [], min(left, 1 if self.use_tty else 3600))
+            readable, writable, _ = select.select(reading, writing, [], min(left, 1 if self.use_tty else 5))
         except OSError as e:
             if e.errno == errno.EBADF and self.input_open:  # started without a standard input
                 self._end_input()
@@ -146,6 +152,9 @@ class Session:
         if self.connection in readable:
             for kind, payload in self.reader.read():
                 self._take(kind, payload)
+            self.heard = time.monotonic()
+        elif time.monotonic() - self.heard > SILENCE:
+            raise Frozen()
 
     def _read_input(self):
         try:

@@ -14,6 +14,7 @@ the machine has hardware KVM. So a test starts guests without further ado:
 import itertools
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -26,13 +27,25 @@ PROJECT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
 from kv_guest import Guest  # noqa: E402
+from progress import Progress  # noqa: E402
 
 # Quiet kernels boot faster: each character on a serial port leaves the guest.
 CMDLINE = "console=ttyS0 quiet panic=-1 tsc=reliable"
 ENDING_SECONDS = 5  # how long the kernel may take to clear away what an ended monitor held
 
 
+TEST_SECONDS = 300  # a test that is not done then has failed
+
+
+progress = Progress(os.environ["KVASIR_PROGRESS"]) if "KVASIR_PROGRESS" in os.environ else None
 second_tries = []  # (test, how its first try failed)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests that ended in an earlier emulated host, which broke down later, are not run again."""
+    done = progress.finished() if progress else {}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
+    items[:] = [item for item in items if item.nodeid not in done]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,16 +55,32 @@ def pytest_runtest_protocol(item, nextitem):
     What passes only then is named in the summary, with how it failed first.
     """
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if progress:
+        progress.note_begin(item.nodeid)
+    reports = _try(item, nextitem)
     failed = [report for report in reports if report.failed]
     if failed:
         second_tries.append((item.nodeid, failed[0]))
         item._initrequest()
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        reports = _try(item, nextitem)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
+    if progress:
+        outcomes = {report.outcome for report in reports}
+        progress.note_end(item.nodeid, next(word for word in ("failed", "skipped", "passed") if word in outcomes))
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def _try(item, nextitem):
+    def late(*_):
+        raise TimeoutError(f"the test was not done after {TEST_SECONDS} s")
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(TEST_SECONDS)
+    try:
+        return runtestprotocol(item, nextitem=nextitem, log=False)
+    finally:
+        signal.alarm(0)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest under test: a kvasir-vmm process, its serial port as a stream to search, its control socket."""
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import time
 from kv_qmp import Qmp
 
 MARK = "=status="
-PATIENCE = 120  # seconds; an emulated host on a busy machine is slow, and only failures wait this long
+PATIENCE = 60  # seconds; an emulated host on a busy machine is slow, and only failures wait this long
 
 
 class GuestError(AssertionError):
@@ -140,10 +141,24 @@ class Guest:
         self._reader.join(5)
         self.process.stdout.close()
 
+    def state(self):
+        """Registers of its vCPUs, and what the machine counted within a second, as text."""
+        if not self.running():
+            return "ended"
+        try:
+            qmp = Qmp(self.control, 10)
+            said = [qmp.execute("query-status"), qmp.execute("x-kvasir-metrics")]
+            time.sleep(1)
+            said += [qmp.execute("x-kvasir-metrics"), qmp.execute("x-kvasir-registers")]
+            qmp.close()
+        except (OSError, AssertionError) as e:
+            return f"the control socket does not answer: {e}"
+        return "\n".join(json.dumps(answer) for answer in said)
+
     def transcript(self):
         """For reports of failed tests."""
         serial = self.output[-6000:].decode(errors="replace").replace("\r", "")
-        return (f"command: {' '.join(self.command)}\nended: {self.process.poll()}\n"
+        return (f"state: {self.state()}\ncommand: {' '.join(self.command)}\nended: {self.process.poll()}\n"
                 f"standard error:\n{self.errors()[-3000:]}\nserial port:\n{serial}")
 
     def _told(self, what):
