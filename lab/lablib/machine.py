@@ -215,7 +215,7 @@ class Machine:
                 monitor.connect(self.monitor)
                 monitor.sendall(b"info cpus\ninfo registers -a\n")
                 text = b""
-                while text.count(b"XMM15") < self.settings.cpus:
+                while text.count(b"(qemu) ") < 3:  # a prompt at first, and one after each answer
                     text += monitor.recv(65536)
         except OSError as e:
             return [f"QEMU does not answer: {e}"]
