@@ -150,8 +150,8 @@ static void *start_slowly(void *opaque)
 
 static int begin_slow_start(struct machine *machine, struct kv_error *err)
 {
-    int rc = thread_start(&machine->slow_start.thread, THREAD_WORKER, "start", start_slowly,
-                          machine);
+    int rc =
+        thread_start(&machine->slow_start.thread, THREAD_WORKER, "start", start_slowly, machine);
     machine->slow_start.running = rc == 0;
     if (rc == 0)
         return 0;
