@@ -223,7 +223,8 @@ def through_lab(row):
             return
         guest_tool("kernel")  # the emulated host has no network
         with tempfile.TemporaryDirectory(dir=build, prefix="bench-") as share:
-            done = subprocess.run([f"{TOP}/lab/lab", "--timeout", "1200", "--share", share, "--show", build,
+            # One processor: several that are emulated break down now and then.
+            done = subprocess.run([f"{TOP}/lab/lab", "--cpus", "1", "--timeout", "1200", "--share", share, "--show", build,
                                    f"{HERE}/run", "--only", row.__name__, "--build", build, "--json",
                                    f"{share}/figures"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                   stdin=subprocess.DEVNULL, text=True)
