@@ -72,6 +72,7 @@ struct block_info {
     uint32_t cluster_size;                  /* of the format, bytes; 0: it has none */
     bool readonly;
     bool can_discard, can_write_zeroes;
+    bool growable; /* a protocol: writes beyond the end make it longer, reads there give zeros */
     uint32_t discard_alignment; /* bytes */
     bool volatile_cache;        /* a flush is needed for durability */
     bool needs_repair;          /* marked dirty or corrupt */
@@ -173,7 +174,6 @@ struct block_request {
     uint64_t host_offset; /* of offset in the file that the ring works on */
     uint64_t progress;    /* READ, WRITE: bytes that are done */
     void *fast_token;     /* the format's, see struct block_mapping */
-    bool fast;            /* went to the ring */
     int result;
 };
 

@@ -108,6 +108,8 @@ struct block_driver {
     int (*discard)(struct block_node *node, uint64_t offset, uint64_t len);
     /* Everything written before is durable afterwards, in this node and its file. */
     int (*flush)(struct block_node *node);
+    /* A FORMAT whose flush has more to do than to flush its file. */
+    bool flush_is_deep;
     /* NULL: everything is data at the same offset of the file child. out is zeroed before. */
     int (*status)(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out);
 
@@ -195,6 +197,10 @@ int block_open_child(struct block_node **out, const struct block_node *parent,
 /* A path that an image names, as seen from where the image lies. Allocated; NULL: out of memory. */
 char *block_resolve_path(const char *image, const char *path);
 
+/* file.c: an empty file of this size (made or emptied), or a block device that is at least as
+ * large, taken as it is. -EAGAIN when somebody uses it. */
+int block_create_file(const char *path, uint64_t size, struct kv_error *err);
+
 /* ------------------------------------------------------------ iov helpers (iov.c) */
 
 /* Up to max elements that describe iov from byte offset on, len bytes in all. How many. */
@@ -241,7 +247,8 @@ void block_end_batch(struct block_queue *queue);
 /* queue.c: from a worker; result is in the request. */
 void block_finish_from_worker(struct block_request *request);
 
-/* node.c: carries out a checked request of a queue by the blocking calls. Any thread. */
+/* io.c: carries out what is left (from progress on) of a checked request of a queue by the blocking
+ * calls. Any thread. */
 int block_execute(struct block_node *node, struct block_request *request);
 
 /* threads.c: the workers, shared by all nodes of the process. Each open queue holds a reference;

@@ -30,8 +30,7 @@ static struct {
 
 static void carry_out(struct block_request *request)
 {
-    struct block_node *node = request->queue->node;
-    request->result = node->driver->execute(node, request);
+    request->result = block_execute(request->queue->node, request);
     block_finish_from_worker(request);
 }
 

@@ -39,7 +39,8 @@ enum blk_limit {
 
 struct blk_config {
     char *path;
-    int fd; /* instead of a path; -1: none */
+    char *format; /* name of a block driver; NULL: raw */
+    int fd;       /* instead of a path; -1: none */
     char *id, *serial;
     bool readonly, share_rw;
     int cache;   /* enum block_cache */

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The drivers by name of their variables, for the table in drivers.c. */
+#ifndef KV_BLOCK_DRIVERS_H
+#define KV_BLOCK_DRIVERS_H
+
+#include "block/driver.h"
+
+extern const struct block_driver block_file_driver;
+extern const struct block_driver block_raw_driver;
+
+#endif
