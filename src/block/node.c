@@ -203,9 +203,10 @@ static int open_described(struct block_node **out, const struct block_open_optio
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "A block device must be specified for \"file\": the description needs "
                             "'file' (an object) or 'filename'");
-    below.format = below.description ? NULL : "file";
+    /* Under a format lies a protocol unless the description says otherwise. */
+    const char *filename = string_member(below.description, "filename");
+    below.format = filename ? protocol_of_path(filename)->name : NULL;
     if (below.path) {
-        driver = driver ? driver : NULL;
         rc = open_protocol(&file, protocol_of_path(below.path), &below, err);
     } else {
         rc = block_open(&file, &below, err);
