@@ -6,6 +6,7 @@
 
 const struct block_driver *const block_drivers[] = {
     &block_file_driver,
+    &block_memory_driver,
     &block_raw_driver,
     NULL,
 };

@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/util.h"
+#include "block/memory.h"
 
 #define SECTOR 512u
 #define ALIGN_MAX 4096u
@@ -115,6 +116,10 @@ static int file_resize(struct block_node *node, uint64_t size, struct kv_error *
 
 int block_create_file(const char *path, uint64_t size, struct kv_error *err)
 {
+    if (block_memory_name(path))
+        return block_memory_put(block_memory_name(path), NULL, size) == 0
+                   ? 0
+                   : kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "'%s': out of memory", path);
     cleanup_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return kv_error_errno(err, KV_ERR_BLOCK, errno, "Could not create '%s'", path);

@@ -309,10 +309,12 @@ static bool has_protocol(const char *path)
 char *block_resolve_path(const char *image, const char *path)
 {
     char *result = NULL;
-    const char *slash = strrchr(image, '/');
-    if (path[0] == '/' || has_protocol(path) || !slash || has_protocol(image))
+    const char *end = strrchr(image, '/');
+    if (!end && has_protocol(image))
+        end = strchr(image, ':');
+    if (path[0] == '/' || has_protocol(path) || !end || strncmp(image, "json:", 5) == 0)
         return strdup(path);
-    if (asprintf(&result, "%.*s/%s", (int)(slash - image), image, path) < 0)
+    if (asprintf(&result, "%.*s%s", (int)(end + 1 - image), image, path) < 0)
         return NULL;
     return result;
 }
