@@ -8,5 +8,8 @@
 extern const struct block_driver block_file_driver;
 extern const struct block_driver block_memory_driver;
 extern const struct block_driver block_raw_driver;
+extern const struct block_driver block_vdi_driver;
+extern const struct block_driver block_vhdx_driver;
+extern const struct block_driver block_vpc_driver;
 
 #endif
