@@ -93,6 +93,11 @@ struct pool {
     unsigned count;
 };
 
+#define POOL(create_, destroy_)                                                       \
+    {                                                                                 \
+        .create = (create_), .destroy = (destroy_), .lock = PTHREAD_MUTEX_INITIALIZER \
+    }
+
 static void *pool_get(struct pool *pool)
 {
     void *context = NULL;
@@ -151,8 +156,8 @@ static void destroy_inflate(void *context)
     free(context);
 }
 
-static struct pool deflaters = {create_deflate, destroy_deflate, PTHREAD_MUTEX_INITIALIZER};
-static struct pool inflaters = {create_inflate, destroy_inflate, PTHREAD_MUTEX_INITIALIZER};
+static struct pool deflaters = POOL(create_deflate, destroy_deflate);
+static struct pool inflaters = POOL(create_inflate, destroy_inflate);
 
 static void set_buffers(z_stream *stream, void *dst, size_t dst_len, const void *src,
                         size_t src_len)
@@ -216,8 +221,8 @@ static void destroy_zstd_d(void *context)
     zs.free_d(context);
 }
 
-static struct pool zstd_compressors = {create_zstd_c, destroy_zstd_c, PTHREAD_MUTEX_INITIALIZER};
-static struct pool zstd_decompressors = {create_zstd_d, destroy_zstd_d, PTHREAD_MUTEX_INITIALIZER};
+static struct pool zstd_compressors = POOL(create_zstd_c, destroy_zstd_c);
+static struct pool zstd_decompressors = POOL(create_zstd_d, destroy_zstd_d);
 
 static ssize_t zstd_compress_cluster(void *dst, size_t dst_len, const void *src, size_t src_len)
 {
