@@ -6,13 +6,13 @@
 
 const struct block_driver *const block_drivers[] = {
     &block_file_driver,
+    &block_luks_driver,
     &block_memory_driver,
     &block_raw_driver,
     &block_vdi_driver,
     &block_vhdx_driver,
     &block_vpc_driver,
     NULL,
-    &block_file_driver, &block_luks_driver, &block_memory_driver, &block_raw_driver, NULL,
 };
 
 const struct block_driver *block_driver_find(const char *name)
