@@ -12,6 +12,7 @@ const struct block_driver *const block_drivers[] = {
     &block_raw_driver,
     &block_vdi_driver,
     &block_vhdx_driver,
+    &block_vmdk_driver,
     &block_vpc_driver,
     NULL,
 };

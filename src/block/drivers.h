@@ -12,6 +12,7 @@ extern const struct block_driver block_qcow2_driver;
 extern const struct block_driver block_raw_driver;
 extern const struct block_driver block_vdi_driver;
 extern const struct block_driver block_vhdx_driver;
+extern const struct block_driver block_vmdk_driver;
 extern const struct block_driver block_vpc_driver;
 
 #endif

@@ -34,6 +34,12 @@ static const struct image images[] = {
     {"VHD, fixed", "vpc", "subformat=fixed,force_size=on", NULL},
     {"VHDX, dynamic", "vhdx", "subformat=dynamic", "qemu-img says that all is data"},
     {"VHDX, fixed", "vhdx", "subformat=fixed,block_size=1M", "qemu-img says that all is data"},
+    {"VMDK, sparse", "vmdk", "subformat=monolithicSparse", NULL},
+    {"VMDK, sparse with zeroed grains", "vmdk", "subformat=monolithicSparse,zeroed_grain=on", NULL},
+    {"VMDK, flat", "vmdk", "subformat=monolithicFlat", NULL},
+    {"VMDK, split sparse", "vmdk", "subformat=twoGbMaxExtentSparse", NULL},
+    {"VMDK, split flat", "vmdk", "subformat=twoGbMaxExtentFlat", NULL},
+    {"VMDK, stream optimized", "vmdk", "subformat=streamOptimized", NULL},
     {"VHDX, small blocks", "vhdx", "block_size=1M", "qemu-img says that all is data"},
 };
 
@@ -184,8 +190,9 @@ static void damaged_images_are_refused_or_read_with_errors(void **state)
             struct kv_error err = {0};
             struct block_node *node;
             uint8_t saved, value = (uint8_t)random();
-            off_t at = random() % (round % 2 ? 4096 : 512);
             int fd = open(image_path(image_name(i)), O_RDWR | O_CLOEXEC);
+            off_t end = lseek(fd, 0, SEEK_END);
+            off_t at = random() % MIN(end, round % 2 ? 4096 : 512);
             assert_int_equal(pread(fd, &saved, 1, at), 1);
             assert_int_equal(pwrite(fd, &value, 1, at), 1);
             struct block_open_options options = {
