@@ -157,6 +157,7 @@ struct qcow2_freed {
 };
 
 struct qcow2_crypto;
+struct qcow2_compress;
 
 struct qcow2 {
     struct block_node *node;
@@ -218,6 +219,7 @@ struct qcow2 {
     struct qcow2_freed *settled; /* no longer referenced on disk either */
     struct qcow2_freed *grace;   /* the same, waiting for the requests of an older epoch */
     uint64_t freed_clusters;     /* in freed, settled and grace */
+    uint64_t packing; /* file offset for the next compressed bytes; 0: a new cluster */
 
     struct qcow2_snapshot *snapshots; /* header.nb_snapshots; NULL until they are loaded */
 
@@ -229,6 +231,7 @@ struct qcow2 {
     atomic_bool modified; /* qcow2_prepare_write() is done */
     atomic_bool corrupt;  /* no more writes */
 
+    struct qcow2_compress *compress;
     struct qcow2_crypto *crypto; /* NULL: not encrypted; see luks.h */
     bool has_data_file, data_file_raw;
 };
@@ -486,6 +489,10 @@ int qcow2_l1_grow(struct qcow2 *s, uint64_t entries, struct kv_error *err);
 
 /* ------------------------------------------------ qcow2_compress.c */
 
+/* Loads the library and makes the cache, when the image is opened. */
+int qcow2_compress_init(struct qcow2 *s, struct kv_error *err);
+/* After an init that failed or was not called too. */
+void qcow2_compress_free(struct qcow2 *s);
 /* A whole decompressed cluster into buffer. entry: its L2 entry. Between enter and leave, under no
  * other lock. */
 int qcow2_read_compressed(struct qcow2 *s, uint64_t entry, uint8_t *buffer);

@@ -89,6 +89,7 @@ int qcow2_reload(struct qcow2 *s, struct kv_error *err)
     free_list(&s->grace);
     s->freed_clusters = 0;
     s->free_hint = 0;
+    s->packing = 0;
     s->data_barrier = false;
     s->l1_dirty_any = s->reftable_dirty_any = false;
     s->reftable_entries = (uint64_t)h->reftable_clusters << (s->cluster_bits - 3);
@@ -318,6 +319,8 @@ static int open_checked(struct qcow2 *s, const struct block_open_options *option
     int rc = qcow2_header_read(s, options->check, err);
     if (rc == 0)
         rc = refuse_broken(s, options, err);
+    if (rc == 0 && !s->has_data_file)
+        rc = qcow2_compress_init(s, err);
     if (rc == 0)
         rc = apply_lazy_option(s, options->description, err);
     if (rc == 0)
@@ -341,6 +344,7 @@ static void free_state(struct qcow2 *s)
     if (s->data != s->file)
         block_close(s->data);
     qcow2_header_free(s);
+    qcow2_compress_free(s);
     qcow2_cache_free(&s->l2);
     qcow2_cache_free(&s->refcounts);
     free_list(&s->freed);

@@ -359,6 +359,9 @@ int qcow2_free(struct qcow2 *s, uint64_t offset, uint64_t count, bool discard)
 {
     struct qcow2_freed *last = s->freed;
     s->freed_clusters += count;
+    /* What is going away takes no more compressed bytes. */
+    if (s->packing && range_within(s->packing - 1, 1, offset, count << s->cluster_bits))
+        s->packing = 0;
     if (last && last->discard == discard &&
         last->offset + (last->count << s->cluster_bits) == offset) {
         last->count += count;
