@@ -88,6 +88,7 @@ struct block_measure {
 struct block_driver {
     const char *name;
     bool is_protocol; /* has no file child */
+    bool is_filter;   /* hands on what its file child is, and grows with it */
 
     /* FORMAT: how sure it is that a file which begins so is its own, 0 to 100. name may be NULL. */
     int (*probe)(const uint8_t *head, size_t len, const char *name);
