@@ -165,8 +165,7 @@ static int open_format(struct block_node **out, const struct block_driver *drive
         node_free(node);
         return rc;
     }
-    if (!driver->is_filter)
-        node->info.growable = false;
+    node->info.growable = false;
     *out = node;
     return 0;
 }
