@@ -462,6 +462,7 @@ void blk_get_info(const struct blk *blk, struct blk_info *info)
         .id = blk->id,
         .path = blk->path,
         .serial = blk->serial,
+        .image = blk->node_io,
         .block = *block_get_info(blk->node_io),
         .allocated = block_allocated_size(blk->node_io),
         .cache = blk->cache,

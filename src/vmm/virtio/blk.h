@@ -79,6 +79,7 @@ enum blk_io_status {
 /* For query-block. Strings live as long as the disk. */
 struct blk_info {
     const char *id, *path, *serial; /* path: of the file, or "descriptor N" */
+    const struct block_node *image; /* format, backing chain */
     struct block_info block;
     int64_t allocated; /* bytes on the host, or -errno */
     enum block_cache cache;
