@@ -60,6 +60,7 @@ struct block_open_options {
     bool share_rw;   /* others may write to it at the same time */
     bool unlocked;   /* look at it whoever uses it (qemu-img -U); readonly only */
     bool no_backing; /* do not open the backing chain; unallocated data reads as zeros */
+    bool no_io;      /* to be asked about only: encrypted images open without their key */
     bool check;      /* open although it is marked corrupt or dirty, to check or repair it */
 };
 
@@ -76,6 +77,7 @@ struct block_info {
     uint32_t discard_alignment; /* bytes */
     bool volatile_cache;        /* a flush is needed for durability */
     bool needs_repair;          /* marked dirty or corrupt */
+    bool encrypted;             /* the format encrypts what is in the file */
 };
 
 /* ------------------------------------------------------------------ nodes */

@@ -62,6 +62,22 @@ struct block_snapshot_ops {
     /* *out: an allocated array of *count (free() it). */
     int (*list)(struct block_node *node, struct block_snapshot **out, unsigned *count,
                 struct kv_error *err);
+    /* From now on a readonly node shows content and size of the snapshot; until it is closed. */
+    int (*load)(struct block_node *node, const char *id_or_name, struct kv_error *err);
+};
+
+/* Persistent dirty bitmaps inside an image. */
+struct block_bitmap_ops {
+    /* granularity: bytes, a power of two; 0: the format's choice (the cluster size within 4 KiB
+     * and 64 KiB). */
+    int (*add)(struct block_node *node, const char *name, uint32_t granularity, bool enabled,
+               struct kv_error *err);
+    int (*remove)(struct block_node *node, const char *name, struct kv_error *err);
+    int (*clear)(struct block_node *node, const char *name, struct kv_error *err);
+    int (*enable)(struct block_node *node, const char *name, bool enabled, struct kv_error *err);
+    /* What is dirty in the other one (of the same or another node) becomes dirty in name too. */
+    int (*merge)(struct block_node *node, const char *name, struct block_node *source,
+                 const char *source_name, struct kv_error *err);
 };
 
 struct block_measure {
@@ -72,6 +88,7 @@ struct block_measure {
 struct block_driver {
     const char *name;
     bool is_protocol; /* has no file child */
+    bool is_filter;   /* hands on what its file child is, and grows with it */
 
     /* FORMAT: how sure it is that a file which begins so is its own, 0 to 100. name may be NULL. */
     int (*probe)(const uint8_t *head, size_t len, const char *name);
@@ -153,6 +170,7 @@ struct block_driver {
     int (*check)(struct block_node *node, unsigned fix, struct block_check_result *out,
                  void (*say)(void *opaque, const char *line), void *opaque, struct kv_error *err);
     const struct block_snapshot_ops *snapshots;
+    const struct block_bitmap_ops *bitmaps;
 };
 
 /* drivers.c: the table. NULL: no driver of that name. */

@@ -6,8 +6,15 @@
 
 const struct block_driver *const block_drivers[] = {
     &block_file_driver,
+    &block_luks_driver,
     &block_memory_driver,
+    &block_qcow2_driver,
     &block_raw_driver,
+    &block_record_driver,
+    &block_vdi_driver,
+    &block_vhdx_driver,
+    &block_vmdk_driver,
+    &block_vpc_driver,
     NULL,
 };
 

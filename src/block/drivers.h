@@ -6,7 +6,14 @@
 #include "block/driver.h"
 
 extern const struct block_driver block_file_driver;
+extern const struct block_driver block_luks_driver;
 extern const struct block_driver block_memory_driver;
+extern const struct block_driver block_qcow2_driver;
 extern const struct block_driver block_raw_driver;
+extern const struct block_driver block_record_driver;
+extern const struct block_driver block_vdi_driver;
+extern const struct block_driver block_vhdx_driver;
+extern const struct block_driver block_vmdk_driver;
+extern const struct block_driver block_vpc_driver;
 
 #endif

@@ -165,7 +165,8 @@ static int open_format(struct block_node **out, const struct block_driver *drive
         node_free(node);
         return rc;
     }
-    node->info.growable = false;
+    if (!driver->is_filter)
+        node->info.growable = false;
     *out = node;
     return 0;
 }

@@ -157,6 +157,7 @@ struct qcow2_freed {
 };
 
 struct qcow2_crypto;
+struct qcow2_compress;
 
 struct qcow2 {
     struct block_node *node;
@@ -191,6 +192,7 @@ struct qcow2 {
     uint32_t slice_size;      /* bytes: 4 KiB, or a cluster where that is less */
     bool readonly;
     bool v3;
+    bool lazy; /* refcounts are kept in memory, the image is marked dirty meanwhile */
 
     pthread_rwlock_t gate;
     pthread_mutex_t flush_lock;
@@ -201,20 +203,23 @@ struct qcow2 {
     /* All under lock. */
     struct qcow2_cache l2, refcounts;
     uint64_t *l1;      /* header.l1_size entries, host byte order */
-    uint8_t *l1_dirty; /* one bit for each 512 bytes of the table; l1_dirty_any */
+    uint8_t *l1_dirty; /* one byte for each 512 of the table */
     bool l1_dirty_any;
     uint64_t *reftable; /* host byte order */
     uint64_t reftable_entries;
     uint8_t *reftable_dirty; /* as l1_dirty */
     bool reftable_dirty_any;
-    uint64_t free_hint;   /* no free host cluster below this index */
-    uint64_t fresh_from;  /* the file from here on (bytes) was never written: reads as zeros */
-    struct list inflight; /* struct qcow2_inflight */
-    bool data_barrier;    /* data was written since the last barrier that new L2 entries show */
+    uint64_t free_hint;    /* no free host cluster below this index */
+    uint64_t fresh_from;   /* the file from here on (bytes) was never written: reads as zeros */
+    struct list inflight;  /* struct qcow2_inflight */
+    bool grown;            /* the file was made longer than what is used of it */
+    bool refcount_barrier; /* refcounts were written that are not durable */
+    bool data_barrier;     /* data was written since the last barrier that new L2 entries show */
     struct qcow2_freed *freed;   /* no longer referenced in memory, still on disk */
     struct qcow2_freed *settled; /* no longer referenced on disk either */
     struct qcow2_freed *grace;   /* the same, waiting for the requests of an older epoch */
     uint64_t freed_clusters;     /* in freed, settled and grace */
+    uint64_t packing; /* file offset for the next compressed bytes; 0: a new cluster */
 
     struct qcow2_snapshot *snapshots; /* header.nb_snapshots; NULL until they are loaded */
 
@@ -226,6 +231,7 @@ struct qcow2 {
     atomic_bool modified; /* qcow2_prepare_write() is done */
     atomic_bool corrupt;  /* no more writes */
 
+    struct qcow2_compress *compress;
     struct qcow2_crypto *crypto; /* NULL: not encrypted; see luks.h */
     bool has_data_file, data_file_raw;
 };
@@ -278,6 +284,12 @@ int qcow2_check_table(const struct qcow2 *s, const char *what, uint64_t offset, 
 int qcow2_open(struct block_node *node, const struct block_open_options *options,
                struct kv_error *err);
 void qcow2_close(struct block_node *node);
+/* Writes metadata within the file. */
+static inline int qcow2_file_write(struct qcow2 *s, uint64_t offset, const void *buffer,
+                                   uint64_t len)
+{
+    return block_pwrite(s->file, offset, buffer, len, 0);
+}
 /* Reads bytes of the file; what is beyond its end reads as zeros. */
 int qcow2_file_read(struct block_node *file, uint64_t offset, void *buffer, uint64_t len);
 /* Makes the file at least so long. Under no lock of ours or under lock. */
@@ -321,8 +333,8 @@ int qcow2_flush(struct qcow2 *s);
 /* Where memory is bounded: writes back when much is dirty or freed. Called between the pieces of a
  * request; under no lock but gate. */
 int qcow2_balance(struct qcow2 *s);
-/* Settled clusters whose epoch ended lose their reference. Under lock. */
-void qcow2_reclaim(struct qcow2 *s);
+/* All changed refcount blocks, now. Under lock, which is kept. Not yet durable. */
+int qcow2_refcounts_write(struct qcow2 *s);
 
 /* A request that uses host offsets found under lock is between the two: clusters freed meanwhile
  * are not given to others. Never block. */
@@ -353,6 +365,8 @@ int qcow2_free(struct qcow2 *s, uint64_t offset, uint64_t count, bool discard);
 /* Width-independent access to a refcount block or a part of one. */
 uint64_t qcow2_refcount_load(const void *block, unsigned order, uint64_t index);
 void qcow2_refcount_store(void *block, unsigned order, uint64_t index, uint64_t value);
+/* What a range of the file would hit of header and top-level tables; NULL: nothing. Cheap. */
+const char *qcow2_metadata_at(const struct qcow2 *s, uint64_t offset, uint64_t len);
 /* 0, or -EIO after marking the image corrupt: a data write would hit metadata. Under lock. */
 int qcow2_check_overlap(struct qcow2 *s, uint64_t offset, uint64_t len);
 
@@ -437,6 +451,9 @@ static inline void qcow2_compressed_place(const struct qcow2 *s, uint64_t entry,
 
 /* Guest clusters whose mapping one wants to change: waits until no other does. Under lock, which it
  * drops while waiting. */
+/* How many of count clusters from first on nobody is changing; 0: not even the first. Under lock.
+ */
+uint64_t qcow2_inflight_free(const struct qcow2 *s, uint64_t first, uint64_t count);
 void qcow2_inflight_begin(struct qcow2 *s, struct qcow2_inflight *inflight, uint64_t first,
                           uint64_t count);
 void qcow2_inflight_end(struct qcow2 *s, struct qcow2_inflight *inflight);
@@ -447,12 +464,23 @@ int qcow2_free_entry(struct qcow2 *s, uint64_t entry, bool discard);
 
 int qcow2_preadv(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
                  unsigned count);
+/* What a lookup found, into a part of iov. Not under lock; between enter and leave. */
+int qcow2_read_run(struct qcow2 *s, const struct qcow2_run *run, uint64_t guest,
+                   const struct iovec *iov, unsigned count, uint64_t iov_offset);
 int qcow2_status(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out);
 void qcow2_map(struct block_node *node, const struct block_request *request,
                struct block_mapping *out);
 void qcow2_mapped_done(struct block_node *node, void *token, int result);
 int qcow2_pwritev(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
                   unsigned count, unsigned flags);
+/* Bytes of clusters that are ours, at their place in the data file. */
+int qcow2_data_write(struct qcow2 *s, uint64_t host, const struct iovec *iov, unsigned count,
+                     uint64_t iov_offset, uint64_t len, unsigned flags);
+/* The writing itself: under gate, between enter and leave. *linked: the mapping changed. */
+int qcow2_write_range(struct qcow2 *s, uint64_t offset, uint64_t len, const struct iovec *iov,
+                      unsigned count, unsigned flags, bool *linked);
+/* Whole clusters. fully: they become unallocated, else they read as zeros. Under gate. */
+int qcow2_discard_range(struct qcow2 *s, uint64_t offset, uint64_t end, bool fully);
 int qcow2_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, unsigned flags);
 int qcow2_discard(struct block_node *node, uint64_t offset, uint64_t len);
 int qcow2_resize(struct block_node *node, uint64_t size, struct kv_error *err);
@@ -461,13 +489,15 @@ int qcow2_l1_grow(struct qcow2 *s, uint64_t entries, struct kv_error *err);
 
 /* ------------------------------------------------ qcow2_compress.c */
 
+/* Loads the library and makes the cache, when the image is opened. */
+int qcow2_compress_init(struct qcow2 *s, struct kv_error *err);
+/* After an init that failed or was not called too. */
+void qcow2_compress_free(struct qcow2 *s);
 /* A whole decompressed cluster into buffer. entry: its L2 entry. Between enter and leave, under no
  * other lock. */
 int qcow2_read_compressed(struct qcow2 *s, uint64_t entry, uint8_t *buffer);
 /* BLOCK_COMPRESSED: whole clusters (the last may be short at the end of the image). */
 int qcow2_write_compressed(struct block_node *node, uint64_t offset, uint64_t len,
                            const struct iovec *iov, unsigned count);
-
-extern const struct block_driver block_qcow2_driver;
 
 #endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reading a qcow2 image: requests piece by piece of one kind, what a range
+ * consists of (block status), and the map by which requests on clusters that
+ * are known in the cache go to the kernel directly.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "block/qcow2.h"
+
+static int read_compressed(struct qcow2 *s, uint64_t entry, uint64_t guest, uint64_t len,
+                           const struct iovec *iov, unsigned count, uint64_t iov_offset)
+{
+    cleanup_free uint8_t *buffer = malloc(s->cluster_size);
+    if (!buffer)
+        return -ENOMEM;
+    int rc = qcow2_read_compressed(s, entry, buffer);
+    if (rc == 0)
+        iov_from_buffer(iov, count, iov_offset, buffer + qcow2_in_cluster(s, guest), len);
+    return rc;
+}
+
+/* A shorter file below reads as zeros beyond its end. */
+static int read_below(struct block_node *below, uint64_t offset, uint64_t len,
+                      const struct iovec *iov, unsigned count, uint64_t iov_offset)
+{
+    uint64_t size = !below ? 0 : below->info.growable ? UINT64_MAX : block_size(below);
+    uint64_t there = offset >= size ? 0 : MIN(len, size - offset);
+    if (there < len)
+        iov_from_buffer(iov, count, iov_offset + there, NULL, len - there);
+    return there ? block_pread_slice(below, offset, iov, count, iov_offset, there) : 0;
+}
+
+int qcow2_read_run(struct qcow2 *s, const struct qcow2_run *run, uint64_t guest,
+                   const struct iovec *iov, unsigned count, uint64_t iov_offset)
+{
+    switch (run->kind) {
+    case QCOW2_NORMAL:
+        return read_below(s->data, run->host, run->len, iov, count, iov_offset);
+    case QCOW2_UNALLOCATED:
+        return read_below(s->node->backing, guest, run->len, iov, count, iov_offset);
+    case QCOW2_COMPRESSED_CLUSTER:
+        return read_compressed(s, run->entry, guest, run->len, iov, count, iov_offset);
+    case QCOW2_ZEROS:
+        break;
+    }
+    iov_from_buffer(iov, count, iov_offset, NULL, run->len);
+    return 0;
+}
+
+int qcow2_preadv(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
+                 unsigned count)
+{
+    struct qcow2 *s = qcow2_of(node);
+    int rc = 0;
+    pthread_rwlock_rdlock(&s->gate);
+    unsigned epoch = qcow2_enter(s);
+    for (uint64_t done = 0; rc == 0 && done < len;) {
+        struct qcow2_run run = {0};
+        pthread_mutex_lock(&s->lock);
+        rc = qcow2_lookup(s, offset + done, len - done, &run);
+        pthread_mutex_unlock(&s->lock);
+        if (rc == 0)
+            rc = qcow2_read_run(s, &run, offset + done, iov, count, done);
+        done += run.len;
+    }
+    qcow2_leave(s, epoch);
+    pthread_rwlock_unlock(&s->gate);
+    return rc;
+}
+
+/* ---------------------------------------------------------------- status */
+
+static void tell(const struct qcow2 *s, const struct qcow2_run *run, struct block_extent *out)
+{
+    bool has_backing = s->node->backing;
+    out->len = run->len;
+    out->flags = 0;
+    switch (run->kind) {
+    case QCOW2_UNALLOCATED:
+        out->flags = has_backing ? 0 : BLOCK_STATUS_ZERO;
+        break;
+    case QCOW2_ZEROS:
+        out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_ZERO;
+        break;
+    case QCOW2_COMPRESSED_CLUSTER:
+        out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_DATA | BLOCK_STATUS_COMPRESSED;
+        break;
+    case QCOW2_NORMAL:
+        out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_DATA;
+        break;
+    }
+    if (run->has_host && !s->crypto && run->kind != QCOW2_UNALLOCATED) {
+        out->flags |= BLOCK_STATUS_OFFSET;
+        out->host_offset = run->host;
+        out->file = s->data;
+    }
+}
+
+int qcow2_status(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out)
+{
+    struct qcow2 *s = qcow2_of(node);
+    uint64_t done = 0;
+    int rc = 0;
+    pthread_rwlock_rdlock(&s->gate);
+    pthread_mutex_lock(&s->lock);
+    while (rc == 0 && done < len) {
+        struct qcow2_run run;
+        struct block_extent next = {0};
+        rc = qcow2_lookup(s, offset + done, len - done, &run);
+        if (rc < 0)
+            break;
+        tell(s, &run, &next);
+        if (done == 0)
+            *out = next;
+        else if (next.flags == out->flags && (!(next.flags & BLOCK_STATUS_OFFSET) ||
+                                              next.host_offset == out->host_offset + out->len))
+            out->len += next.len;
+        else
+            break;
+        done += next.len;
+    }
+    pthread_mutex_unlock(&s->lock);
+    pthread_rwlock_unlock(&s->gate);
+    return done ? 0 : rc;
+}
+
+/* ---------------------------------------------------------------- the fast path */
+
+/* Whether all of a request is one run in the cache. Under lock. */
+static bool find_whole(struct qcow2 *s, uint64_t offset, uint64_t len, struct qcow2_run *run)
+{
+    if (!qcow2_lookup_cached(s, offset, len, run))
+        return false;
+    while (run->len < len) {
+        struct qcow2_run next;
+        if (!qcow2_lookup_cached(s, offset + run->len, len - run->len, &next) ||
+            next.kind != run->kind || next.writable != run->writable ||
+            (run->kind == QCOW2_NORMAL && next.host != run->host + run->len))
+            return false;
+        run->len += next.len;
+    }
+    return true;
+}
+
+static void map_locked(struct qcow2 *s, const struct block_request *request,
+                       struct block_mapping *out)
+{
+    struct qcow2_run run;
+    bool write = request->op == BLOCK_WRITE;
+    if (!find_whole(s, request->offset, request->len, &run))
+        return;
+    if (run.kind == QCOW2_NORMAL && (!write || run.writable)) {
+        if (!range_within(run.host, run.len, 0, block_size(s->file)) ||
+            (write && qcow2_metadata_at(s, run.host, run.len)))
+            return;
+        out->kind = BLOCK_MAP_HOST;
+        out->host_offset = run.host;
+    } else if (!write &&
+               (run.kind == QCOW2_ZEROS || (run.kind == QCOW2_UNALLOCATED && !s->node->backing))) {
+        out->kind = BLOCK_MAP_ZERO;
+    }
+}
+
+void qcow2_map(struct block_node *node, const struct block_request *request,
+               struct block_mapping *out)
+{
+    struct qcow2 *s = qcow2_of(node);
+    if (s->data != s->file || s->crypto ||
+        (request->op == BLOCK_WRITE && (!atomic_load(&s->modified) || atomic_load(&s->corrupt))))
+        return;
+    unsigned epoch = qcow2_enter(s);
+    if (!atomic_load(&s->exclusive) && pthread_mutex_trylock(&s->lock) == 0) {
+        map_locked(s, request, out);
+        pthread_mutex_unlock(&s->lock);
+    }
+    if (out->kind == BLOCK_MAP_HOST)
+        out->token = (void *)(uintptr_t)(1 + (epoch & 1));
+    else
+        qcow2_leave(s, epoch);
+}
+
+void qcow2_mapped_done(struct block_node *node, void *token, int result)
+{
+    qcow2_leave(qcow2_of(node), (unsigned)((uintptr_t)token - 1));
+}
