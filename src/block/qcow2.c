@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "block/drivers.h"
-#include "block/qcow2.h"
+#include "block/qcow2_create.h"
 
 static int qcow2_probe(const uint8_t *head, size_t len, const char *name)
 {
@@ -42,12 +42,23 @@ static int qcow2_driver_flush(struct block_node *node)
     return rc;
 }
 
+static const char *qcow2_backing_path(const struct block_node *node)
+{
+    return qcow2_of(node)->backing_path;
+}
+
+static const char *qcow2_backing_format(const struct block_node *node)
+{
+    return qcow2_of(node)->backing_format;
+}
+
 const struct block_driver block_qcow2_driver = {
     .name = "qcow2",
     .probe = qcow2_probe,
     .open = qcow2_open,
     .close = qcow2_close,
     .get_size = qcow2_get_size,
+    .resize = qcow2_resize,
     .allocated_size = qcow2_allocated_size,
     .preadv = qcow2_preadv,
     .pwritev = qcow2_pwritev,
@@ -58,4 +69,14 @@ const struct block_driver block_qcow2_driver = {
     .status = qcow2_status,
     .map = qcow2_map,
     .mapped_done = qcow2_mapped_done,
+    .create_options = qcow2_create_options,
+    .create_config_size = sizeof(struct qcow2_create),
+    .create_defaults = qcow2_create_defaults,
+    .create = qcow2_create,
+    .measure = qcow2_measure,
+    .amend = qcow2_amend,
+    .specific_info = qcow2_specific_info,
+    .backing_path = qcow2_backing_path,
+    .backing_format = qcow2_backing_format,
+    .set_backing = qcow2_set_backing,
 };

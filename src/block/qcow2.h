@@ -479,6 +479,8 @@ int qcow2_data_write(struct qcow2 *s, uint64_t host, const struct iovec *iov, un
 /* The writing itself: under gate, between enter and leave. *linked: the mapping changed. */
 int qcow2_write_range(struct qcow2 *s, uint64_t offset, uint64_t len, const struct iovec *iov,
                       unsigned count, unsigned flags, bool *linked);
+/* Zeros by the mapping where possible, else written. Under gate. */
+int qcow2_zero_range(struct qcow2 *s, uint64_t offset, uint64_t end, bool unmap);
 /* Whole clusters. fully: they become unallocated, else they read as zeros. Under gate. */
 int qcow2_discard_range(struct qcow2 *s, uint64_t offset, uint64_t end, bool fully);
 int qcow2_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, unsigned flags);

@@ -183,10 +183,18 @@ static int zero_range(struct qcow2 *s, uint64_t offset, uint64_t end, enum purpo
     return rc < 0 || to >= end ? rc : zero_part(s, to, end, linked);
 }
 
+int qcow2_zero_range(struct qcow2 *s, uint64_t offset, uint64_t end, bool unmap)
+{
+    bool linked;
+    unsigned epoch = qcow2_enter(s);
+    int rc = zero_range(s, offset, end, unmap ? ZERO_UNMAP : ZERO_KEEP, &linked);
+    qcow2_leave(s, epoch);
+    return rc;
+}
+
 int qcow2_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, unsigned flags)
 {
     struct qcow2 *s = qcow2_of(node);
-    bool linked = true;
     int rc = qcow2_prepare_write(s);
     if (rc == 0)
         rc = qcow2_balance(s);
@@ -195,9 +203,7 @@ int qcow2_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, u
     if (rc < 0)
         return rc;
     pthread_rwlock_rdlock(&s->gate);
-    unsigned epoch = qcow2_enter(s);
-    rc = zero_range(s, offset, offset + len, flags & BLOCK_UNMAP ? ZERO_UNMAP : ZERO_KEEP, &linked);
-    qcow2_leave(s, epoch);
+    rc = qcow2_zero_range(s, offset, offset + len, flags & BLOCK_UNMAP);
     if (rc == 0 && block_is_durable(node, flags & BLOCK_FUA))
         rc = qcow2_flush(s);
     pthread_rwlock_unlock(&s->gate);
