@@ -166,6 +166,8 @@ struct block_driver {
     const char *(*backing_format)(const struct block_node *node); /* as written; NULL: not said */
     int (*set_backing)(struct block_node *node, const char *path, const char *format,
                        struct kv_error *err);
+    /* Nothing is allocated afterwards, everything comes from the backing node. NULL: cannot. */
+    int (*make_empty)(struct block_node *node, struct kv_error *err);
     /* say: a line about each finding, in QEMU's words. */
     int (*check)(struct block_node *node, unsigned fix, struct block_check_result *out,
                  void (*say)(void *opaque, const char *line), void *opaque, struct kv_error *err);
