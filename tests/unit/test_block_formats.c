@@ -31,6 +31,7 @@ static const struct image images[] = {
     {"VDI, dynamic", "vdi", "static=off", NULL},
     {"VDI, static", "vdi", "static=on", NULL},
     {"VHD, dynamic", "vpc", "subformat=dynamic,force_size=on", NULL},
+    {"VHD, sized by its geometry", "vpc", "subformat=dynamic", NULL},
     {"VHD, fixed", "vpc", "subformat=fixed,force_size=on", NULL},
     {"VHDX, dynamic", "vhdx", "subformat=dynamic", "qemu-img says that all is data"},
     {"VHDX, fixed", "vhdx", "subformat=fixed,block_size=1M", "qemu-img says that all is data"},
@@ -166,6 +167,34 @@ static void block_status_says_what_qemu_img_says(void **state)
     }
 }
 
+/* ---------------------------------------------------------------------- info */
+
+static void images_are_described_as_qemu_img_describes_them(void **state)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(images); i++) {
+        char *text = image_output("qemu-img info --output=json -f %s %s", images[i].format,
+                                  image_path(image_name(i)));
+        json_t *info = json_loads(text, 0, NULL);
+        struct block_node *node = open_image(image_name(i), images[i].format);
+        const struct block_info *ours = block_get_info(node);
+        assert_int_equal(ours->size, json_integer_value(json_object_get(info, "virtual-size")));
+        assert_int_equal(ours->cluster_size,
+                         json_integer_value(json_object_get(info, "cluster-size")));
+        assert_int_equal(block_allocated_size(node),
+                         json_integer_value(json_object_get(info, "actual-size")));
+        json_t *theirs = json_object_get(json_object_get(info, "format-specific"), "data");
+        assert_int_equal(theirs != NULL, node->driver->specific_info != NULL);
+        if (theirs) {
+            json_t *specific = node->driver->specific_info(node);
+            assert_true(json_equal(specific, theirs));
+            json_decref(specific);
+        }
+        block_close(node);
+        json_decref(info);
+        free(text);
+    }
+}
+
 /* -------------------------------------------------------------------- refusals */
 
 static void images_are_not_opened_for_writing(void **state)
@@ -256,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(images_read_as_the_disks_they_were_made_of),
         cmocka_unit_test(block_status_says_what_qemu_img_says),
+        cmocka_unit_test(images_are_described_as_qemu_img_describes_them),
         cmocka_unit_test(images_are_not_opened_for_writing),
         cmocka_unit_test(damaged_images_are_refused_or_read_with_errors),
     };
