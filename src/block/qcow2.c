@@ -4,6 +4,7 @@
 
 #include "block/drivers.h"
 #include "block/qcow2_create.h"
+#include "block/qcow2_snapshot.h"
 
 static int qcow2_probe(const uint8_t *head, size_t len, const char *name)
 {
@@ -79,4 +80,5 @@ const struct block_driver block_qcow2_driver = {
     .backing_path = qcow2_backing_path,
     .backing_format = qcow2_backing_format,
     .set_backing = qcow2_set_backing,
+    .snapshots = &qcow2_snapshot_ops,
 };

@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/parse.h"
-#include "block/qcow2.h"
+#include "block/qcow2_snapshot.h"
 
 #define SECTOR 512u
 #define L2_CACHE_MAX MIB(32)
@@ -343,6 +343,7 @@ static void free_state(struct qcow2 *s)
 {
     if (s->data != s->file)
         block_close(s->data);
+    qcow2_snapshots_free(s->snapshots, s->header.nb_snapshots);
     qcow2_header_free(s);
     qcow2_compress_free(s);
     qcow2_cache_free(&s->l2);
