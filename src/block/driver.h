@@ -131,9 +131,10 @@ struct block_driver {
     int (*status)(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out);
 
     /*
-     * Never blocks; on the queue's thread, many at once. READ and WRITE only. A WRITE that is
-     * mapped rewrites allocated bytes in place: metadata stays as it is. The driver keeps what it
-     * mapped from being given to others until mapped_done(). *out is SLOW before.
+     * Never blocks; on the queue's thread, many at once. READ and WRITE only. The driver keeps what
+     * it mapped from being given to others until mapped_done(), on the same thread, says how the
+     * transfer went; metadata that a WRITE changes, it changes then. Any failure: it did not happen
+     * as a whole, and may be carried out anew by a worker. *out is SLOW before.
      */
     void (*map)(struct block_node *node, const struct block_request *request,
                 struct block_mapping *out);
@@ -260,6 +261,10 @@ struct block_queue {
 
 /* queue.c: ends a request. On the queue's loop. */
 void block_complete(struct block_request *request, int result);
+
+/* queue.c: the ring could not do (all of) it: a worker does. Any mapping is given back first. On
+ * the queue's loop. */
+void block_go_slow(struct block_request *request);
 
 /* queue.c: calls the batch function if requests ended since it was last called. */
 void block_end_batch(struct block_queue *queue);

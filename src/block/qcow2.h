@@ -219,7 +219,7 @@ struct qcow2 {
     struct qcow2_freed *settled; /* no longer referenced on disk either */
     struct qcow2_freed *grace;   /* the same, waiting for the requests of an older epoch */
     uint64_t freed_clusters;     /* in freed, settled and grace */
-    uint64_t packing; /* file offset for the next compressed bytes; 0: a new cluster */
+    uint64_t packing;            /* file offset for the next compressed bytes; 0: a new cluster */
 
     struct qcow2_snapshot *snapshots; /* header.nb_snapshots; NULL until they are loaded */
 
@@ -355,6 +355,9 @@ int qcow2_refcount_add(struct qcow2 *s, uint64_t cluster, uint64_t count, int64_
 /* Up to *count clusters in a row with refcount 0, now 1; *count: how many. *fresh: they read as
  * zeros. */
 int qcow2_alloc(struct qcow2 *s, uint64_t *count, uint64_t *offset, bool *fresh);
+/* Exactly count clusters in a row without any I/O; false: not to be had so. fresh_only: they must
+ * read as zeros. */
+bool qcow2_alloc_cached(struct qcow2 *s, uint64_t count, bool fresh_only, uint64_t *offset);
 /* Exactly count clusters in a row, refcount 1. */
 int qcow2_alloc_exact(struct qcow2 *s, uint64_t count, uint64_t *offset);
 /* As many as are free at this place, up to *count; 0 is success. */
@@ -389,6 +392,9 @@ struct qcow2_l2_ref {
 int qcow2_l2_get(struct qcow2 *s, uint64_t guest, bool write, struct qcow2_l2_ref *ref);
 void qcow2_l2_put(struct qcow2 *s, struct qcow2_l2_ref *ref);
 
+/* For writing, out of the cache alone; false: not there, or the table is shared. Never blocks. */
+bool qcow2_l2_peek(struct qcow2 *s, uint64_t guest, struct qcow2_l2_ref *ref);
+
 static inline uint64_t qcow2_l2_entry(const struct qcow2 *s, const struct qcow2_l2_ref *ref,
                                       unsigned i)
 {
@@ -414,6 +420,14 @@ static inline uint64_t qcow2_l2_bitmap(const struct qcow2 *s, const struct qcow2
  * entries. */
 void qcow2_l2_set(struct qcow2 *s, const struct qcow2_l2_ref *ref, unsigned i, uint64_t entry,
                   uint64_t bitmap);
+
+/* Bits of the subclusters that the guest range [from, end) touches in the cluster at start. */
+uint64_t qcow2_subclusters(const struct qcow2 *s, uint64_t start, uint64_t from, uint64_t end);
+/* count guest clusters from number first on get host clusters in a row, of refcount 1. With
+ * subclusters, those of the guest range [from, end) are there afterwards, others stay as they are.
+ * Under lock. */
+void qcow2_link(struct qcow2 *s, const struct qcow2_l2_ref *ref, unsigned count, uint64_t first,
+                uint64_t host, uint64_t from, uint64_t end);
 
 enum qcow2_kind {
     QCOW2_UNALLOCATED, /* the backing file's, else zeros */

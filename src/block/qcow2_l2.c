@@ -139,6 +139,24 @@ void qcow2_l2_set(struct qcow2 *s, const struct qcow2_l2_ref *ref, unsigned i, u
     qcow2_cache_dirty(&s->l2, ref->slice);
 }
 
+uint64_t qcow2_subclusters(const struct qcow2 *s, uint64_t start, uint64_t from, uint64_t end)
+{
+    uint64_t first = from > start ? (from - start) >> s->subcluster_bits : 0;
+    uint64_t last = MIN(end - start, s->cluster_size) - 1;
+    return (BIT((last >> s->subcluster_bits) + 1) - 1) & ~(BIT(first) - 1);
+}
+
+void qcow2_link(struct qcow2 *s, const struct qcow2_l2_ref *ref, unsigned count, uint64_t first,
+                uint64_t host, uint64_t from, uint64_t end)
+{
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t start = (first + i) << s->cluster_bits, bitmap = qcow2_l2_bitmap(s, ref, i);
+        uint64_t bits = qcow2_subclusters(s, start, from, end);
+        qcow2_l2_set(s, ref, i, (host + ((uint64_t)i << s->cluster_bits)) | QCOW2_COPIED,
+                     (bitmap | bits) & ~(bits << 32));
+    }
+}
+
 /* ---------------------------------------------------------------- telling what there is */
 
 static int check_entry(struct qcow2 *s, uint64_t guest, uint64_t entry, uint64_t bitmap)
@@ -244,19 +262,40 @@ int qcow2_lookup(struct qcow2 *s, uint64_t guest, uint64_t len, struct qcow2_run
     return rc;
 }
 
+/* The table's place, if it is known to be sound; 0: there is none. Under lock. */
+static bool find_table(const struct qcow2 *s, uint64_t guest, uint64_t *entry)
+{
+    uint64_t i = qcow2_l1_index(s, guest);
+    if (i >= s->header.l1_size)
+        return false;
+    *entry = s->l1[i];
+    return !(*entry & QCOW2_L1_RESERVED) && !qcow2_in_cluster(s, *entry & QCOW2_OFFSET_MASK);
+}
+
+bool qcow2_l2_peek(struct qcow2 *s, uint64_t guest, struct qcow2_l2_ref *ref)
+{
+    uint64_t entry;
+    *ref = (struct qcow2_l2_ref){0};
+    if (!find_table(s, guest, &entry) || !(entry & QCOW2_COPIED) || !(entry & QCOW2_OFFSET_MASK))
+        return false;
+    uint64_t offset = slice_place(s, entry & QCOW2_OFFSET_MASK, guest, ref);
+    ref->slice = qcow2_cache_peek(s, &s->l2, offset);
+    if (ref->slice)
+        ref->slice->pins++;
+    return ref->slice;
+}
+
 bool qcow2_lookup_cached(struct qcow2 *s, uint64_t guest, uint64_t len, struct qcow2_run *run)
 {
     struct qcow2_l2_ref ref = {0};
-    uint64_t i = qcow2_l1_index(s, guest);
-    if (i >= s->header.l1_size || (s->l1[i] & QCOW2_L1_RESERVED))
+    uint64_t entry;
+    if (!find_table(s, guest, &entry))
         return false;
-    uint64_t table = s->l1[i] & QCOW2_OFFSET_MASK;
+    uint64_t table = entry & QCOW2_OFFSET_MASK;
     if (!table) {
         describe_hole(s, guest, len, run);
         return true;
     }
-    if (qcow2_in_cluster(s, table))
-        return false;
     ref.slice = qcow2_cache_peek(s, &s->l2, slice_place(s, table, guest, &ref));
     return ref.slice && describe(s, &ref, guest, len, run) == 0;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Reading a qcow2 image: requests piece by piece of one kind, what a range
- * consists of (block status), and the map by which requests on clusters that
- * are known in the cache go to the kernel directly.
+ * Reading a qcow2 image: requests piece by piece of one kind, and what a range
+ * consists of (block status).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -125,64 +124,4 @@ int qcow2_status(struct block_node *node, uint64_t offset, uint64_t len, struct 
     pthread_mutex_unlock(&s->lock);
     pthread_rwlock_unlock(&s->gate);
     return done ? 0 : rc;
-}
-
-/* ---------------------------------------------------------------- the fast path */
-
-/* Whether all of a request is one run in the cache. Under lock. */
-static bool find_whole(struct qcow2 *s, uint64_t offset, uint64_t len, struct qcow2_run *run)
-{
-    if (!qcow2_lookup_cached(s, offset, len, run))
-        return false;
-    while (run->len < len) {
-        struct qcow2_run next;
-        if (!qcow2_lookup_cached(s, offset + run->len, len - run->len, &next) ||
-            next.kind != run->kind || next.writable != run->writable ||
-            (run->kind == QCOW2_NORMAL && next.host != run->host + run->len))
-            return false;
-        run->len += next.len;
-    }
-    return true;
-}
-
-static void map_locked(struct qcow2 *s, const struct block_request *request,
-                       struct block_mapping *out)
-{
-    struct qcow2_run run;
-    bool write = request->op == BLOCK_WRITE;
-    if (!find_whole(s, request->offset, request->len, &run))
-        return;
-    if (run.kind == QCOW2_NORMAL && (!write || run.writable)) {
-        if (!range_within(run.host, run.len, 0, block_size(s->file)) ||
-            (write && qcow2_metadata_at(s, run.host, run.len)))
-            return;
-        out->kind = BLOCK_MAP_HOST;
-        out->host_offset = run.host;
-    } else if (!write &&
-               (run.kind == QCOW2_ZEROS || (run.kind == QCOW2_UNALLOCATED && !s->node->backing))) {
-        out->kind = BLOCK_MAP_ZERO;
-    }
-}
-
-void qcow2_map(struct block_node *node, const struct block_request *request,
-               struct block_mapping *out)
-{
-    struct qcow2 *s = qcow2_of(node);
-    if (s->data != s->file || s->crypto ||
-        (request->op == BLOCK_WRITE && (!atomic_load(&s->modified) || atomic_load(&s->corrupt))))
-        return;
-    unsigned epoch = qcow2_enter(s);
-    if (!atomic_load(&s->exclusive) && pthread_mutex_trylock(&s->lock) == 0) {
-        map_locked(s, request, out);
-        pthread_mutex_unlock(&s->lock);
-    }
-    if (out->kind == BLOCK_MAP_HOST)
-        out->token = (void *)(uintptr_t)(1 + (epoch & 1));
-    else
-        qcow2_leave(s, epoch);
-}
-
-void qcow2_mapped_done(struct block_node *node, void *token, int result)
-{
-    qcow2_leave(qcow2_of(node), (unsigned)((uintptr_t)token - 1));
 }

@@ -79,6 +79,17 @@ static int check_refblock(struct qcow2 *s, uint64_t block, uint64_t entry)
     return 0;
 }
 
+/* Where in a refcount block; returns the offset of its slice. */
+static uint64_t slice_place(const struct qcow2 *s, uint64_t cluster, uint64_t refblock,
+                            struct place *out)
+{
+    unsigned bits = s->slice_bits + 3 - s->refcount_order;
+    uint64_t in_block = cluster & (BIT(s->refblock_bits) - 1);
+    out->index = in_block & (BIT(bits) - 1);
+    out->end = BIT(bits);
+    return refblock + ((in_block >> bits) << s->slice_bits);
+}
+
 /* 1: there is no refcount block; all its refcounts are 0. */
 static int find_place(struct qcow2 *s, uint64_t cluster, struct place *out)
 {
@@ -89,13 +100,7 @@ static int find_place(struct qcow2 *s, uint64_t cluster, struct place *out)
     int rc = check_refblock(s, block, entry);
     if (rc < 0)
         return rc;
-    unsigned slice_refs_bits = s->slice_bits + 3 - s->refcount_order;
-    uint64_t in_block = cluster & (BIT(s->refblock_bits) - 1);
-    uint64_t slice = in_block >> slice_refs_bits;
-    rc = qcow2_cache_get(s, &s->refcounts, entry + (slice << s->slice_bits), &out->slice);
-    out->index = in_block & (BIT(slice_refs_bits) - 1);
-    out->end = BIT(slice_refs_bits);
-    return rc;
+    return qcow2_cache_get(s, &s->refcounts, slice_place(s, cluster, entry, out), &out->slice);
 }
 
 static int make_place(struct qcow2 *s, uint64_t cluster, struct place *out)
@@ -292,6 +297,33 @@ int qcow2_alloc(struct qcow2 *s, uint64_t *count, uint64_t *offset, bool *fresh)
     s->free_hint = cluster + *count;
     *offset = cluster << s->cluster_bits;
     return claim(s, cluster, *count, fresh);
+}
+
+bool qcow2_alloc_cached(struct qcow2 *s, uint64_t count, bool fresh_only, uint64_t *offset)
+{
+    struct place place = {0};
+    uint64_t cluster = s->free_hint, block = cluster >> s->refblock_bits, i, n = 0;
+    if (block >= s->reftable_entries || !s->reftable[block])
+        return false;
+    place.slice =
+        qcow2_cache_peek(s, &s->refcounts, slice_place(s, cluster, s->reftable[block], &place));
+    if (!place.slice)
+        return false;
+    for (i = place.index; i < place.end && load_ref(s, &place, i);)
+        i++;
+    while (n < count && i + n < place.end && load_ref(s, &place, i + n) == 0)
+        n++;
+    cluster += i - place.index;
+    uint64_t at = cluster << s->cluster_bits, len = count << s->cluster_bits;
+    if (n < count || at + len > block_size(s->file) || (fresh_only && at < s->fresh_from) ||
+        qcow2_metadata_at(s, at, len) || tables_at(s, at, len))
+        return false;
+    for (n = 0; n < count; n++)
+        store_ref(s, &place, i + n, 1);
+    s->free_hint = cluster + count;
+    s->fresh_from = MAX(s->fresh_from, at + len);
+    *offset = at;
+    return true;
 }
 
 /* Free clusters right at a place, up to *count; now 1. */

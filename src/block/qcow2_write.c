@@ -45,14 +45,6 @@ int qcow2_data_write(struct qcow2 *s, uint64_t host, const struct iovec *iov, un
 
 /* ---------------------------------------------------------------- choosing */
 
-/* Bits of the subclusters that [from, end) touches in the cluster at start. */
-static uint64_t subcluster_bits(const struct qcow2 *s, uint64_t start, uint64_t from, uint64_t end)
-{
-    uint64_t first = from > start ? (from - start) >> s->subcluster_bits : 0;
-    uint64_t last = MIN(end - start, s->cluster_size) - 1;
-    return (BIT((last >> s->subcluster_bits) + 1) - 1) & ~(BIT(first) - 1);
-}
-
 static enum way choose(const struct qcow2 *s, uint64_t entry, uint64_t bitmap, uint64_t wanted)
 {
     bool has_host = (entry & QCOW2_OFFSET_MASK) || (s->has_data_file && (entry & QCOW2_COPIED));
@@ -71,7 +63,7 @@ static enum way choose(const struct qcow2 *s, uint64_t entry, uint64_t bitmap, u
 static enum way way_of(const struct qcow2 *s, const struct piece *p, unsigned i)
 {
     uint64_t start = (p->first + i) << s->cluster_bits;
-    uint64_t wanted = s->extended_l2 ? subcluster_bits(s, start, p->guest, p->guest + p->len) : 0;
+    uint64_t wanted = s->extended_l2 ? qcow2_subclusters(s, start, p->guest, p->guest + p->len) : 0;
     return choose(s, qcow2_l2_entry(s, &p->ref, i), qcow2_l2_bitmap(s, &p->ref, i), wanted);
 }
 
@@ -237,21 +229,14 @@ static int write_with_copies(struct qcow2 *s, const struct piece *p, const struc
 /* The L2 entries point to the new data. Under lock. */
 static void link_piece(struct qcow2 *s, struct piece *p)
 {
-    for (unsigned i = 0; i < p->count; i++) {
-        uint64_t old = qcow2_l2_entry(s, &p->ref, i), bitmap = qcow2_l2_bitmap(s, &p->ref, i);
-        uint64_t start = (p->first + i) << s->cluster_bits;
-        uint64_t host = p->host + ((uint64_t)i << s->cluster_bits);
-        if (p->whole) {
-            bitmap = UINT32_MAX;
-        } else {
-            uint64_t bits = subcluster_bits(s, start, p->copy_from, p->copy_end);
-            bitmap = (bitmap | bits) & ~(bits << 32);
-        }
-        qcow2_l2_set(s, &p->ref, i, host | QCOW2_COPIED, bitmap);
-        /* Without memory to remember it, the old cluster leaks. */
-        if (p->allocated)
-            qcow2_free_entry(s, old, false);
-    }
+    uint64_t start = p->first << s->cluster_bits, end = start + (p->count << s->cluster_bits);
+    /* Without memory to remember it, an old cluster leaks. */
+    for (unsigned i = 0; p->allocated && i < p->count; i++)
+        qcow2_free_entry(s, qcow2_l2_entry(s, &p->ref, i), false);
+    if (p->whole)
+        qcow2_link(s, &p->ref, (unsigned)p->count, p->first, p->host, start, end);
+    else
+        qcow2_link(s, &p->ref, (unsigned)p->count, p->first, p->host, p->copy_from, p->copy_end);
     s->data_barrier = true;
 }
 

@@ -176,12 +176,15 @@ static bool go_fast(struct block_queue *queue, struct block_request *request)
            uring_submit(queue->ring, request);
 }
 
-/* A worker does not keep what a map promised. */
-static void go_slow(struct block_queue *queue, struct block_request *request)
+/* A worker does not keep what a map promised: it maps, and transfers, anew. */
+void block_go_slow(struct block_request *request)
 {
-    if (request->fast_token)
+    const struct block_queue *queue = request->queue;
+    if (request->fast_token) {
         queue->node->driver->mapped_done(queue->node, request->fast_token, -ECANCELED);
-    request->fast_token = NULL;
+        request->fast_token = NULL;
+        request->progress = 0;
+    }
     workers_submit(request);
 }
 
@@ -198,7 +201,7 @@ void block_submit(struct block_queue *queue, struct block_request *request)
     if (rc <= 0)
         block_complete(request, rc);
     else if (!queue->ring || !go_fast(queue, request))
-        go_slow(queue, request);
+        block_go_slow(request);
 }
 
 void block_kick(struct block_queue *queue)

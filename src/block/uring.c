@@ -184,10 +184,10 @@ static void finish(struct block_request *request, int res)
 {
     bool transfer = request->op == BLOCK_READ || request->op == BLOCK_WRITE;
     if (res == -EINTR || res == -EAGAIN) {
-        workers_submit(request);
+        block_go_slow(request);
     } else if (res >= 0 && transfer && (uint64_t)res < request->len) {
         request->progress = (uint64_t)res;
-        workers_submit(request);
+        block_go_slow(request);
     } else {
         block_complete(request, MIN(res, 0));
     }
