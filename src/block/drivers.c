@@ -8,6 +8,7 @@ const struct block_driver *const block_drivers[] = {
     &block_file_driver,
     &block_luks_driver,
     &block_memory_driver,
+    &block_nbd_driver,
     &block_qcow2_driver,
     &block_raw_driver,
     &block_record_driver,

@@ -8,6 +8,7 @@
 extern const struct block_driver block_file_driver;
 extern const struct block_driver block_luks_driver;
 extern const struct block_driver block_memory_driver;
+extern const struct block_driver block_nbd_driver;
 extern const struct block_driver block_qcow2_driver;
 extern const struct block_driver block_raw_driver;
 extern const struct block_driver block_record_driver;
