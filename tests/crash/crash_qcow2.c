@@ -142,13 +142,14 @@ static struct block_node *open_image(const char *description)
     return node;
 }
 
-static void write_some(struct block_node *node, size_t since, uint32_t first, uint32_t count)
+static void write_some(struct block_node *node, size_t since, uint32_t first, uint32_t count,
+                       unsigned flags)
 {
-    cleanup_free uint8_t *bytes = malloc((size_t)count * SECTOR);
+    cleanup_free uint8_t *bytes = calloc(count, SECTOR);
     uint32_t tag = ++next_tag;
     for (uint32_t i = 0; i < count; i++)
         fill(bytes + (size_t)i * SECTOR, first + i, tag);
-    int rc = block_pwrite(node, (uint64_t)first * SECTOR, bytes, (uint64_t)count * SECTOR, 0);
+    int rc = block_pwrite(node, (uint64_t)first * SECTOR, bytes, (uint64_t)count * SECTOR, flags);
     if (rc < 0)
         fail("write", rc, NULL);
     for (uint32_t i = 0; i < count; i++)
@@ -165,6 +166,27 @@ static void clear_some(struct block_node *node, size_t since, uint32_t first, ui
         fail("zero", rc, NULL);
     for (uint32_t i = 0; i < count; i++)
         note_version(since, first + i, 0, !discard);
+}
+
+/* Whole clusters, each stored compressed. */
+static void compress_some(struct block_node *node, size_t since)
+{
+    uint32_t sectors = block_get_info(node)->cluster_size / SECTOR;
+    uint32_t cluster = (uint32_t)below(SECTORS / sectors);
+    uint32_t count = 1 + (uint32_t)below(4);
+    count = MIN(count, (uint32_t)SECTORS / sectors - cluster);
+    for (uint32_t i = 0; i < count; i++)
+        write_some(node, since, (cluster + i) * sectors, sectors, BLOCK_COMPRESSED);
+}
+
+/* The part of the disk that is looked at stays. */
+static void resize(struct block_node *node)
+{
+    struct kv_error err = {0};
+    uint64_t size = DISK + below(percent(50) ? 8 : 16384) * SECTOR;
+    int rc = block_resize(node, size, &err);
+    if (rc < 0)
+        fail("resize", rc, &err);
 }
 
 static void flush_all(struct block_node *node, struct record_log *log)
@@ -192,8 +214,12 @@ static void run_workload(struct record_log *log)
         }
         count = MIN(count, (uint32_t)SECTORS - first);
         unsigned kind = (unsigned)below(100);
-        if (kind < 55) {
-            write_some(node, since, first, count);
+        if (kind < 45) {
+            write_some(node, since, first, count, percent(5) ? BLOCK_FUA : 0);
+        } else if (kind < 51) {
+            compress_some(node, since);
+        } else if (kind < 55) {
+            resize(node);
         } else if (kind < 67) {
             clear_some(node, since, first, count, false);
         } else if (kind < 79) {
