@@ -3,7 +3,7 @@
 #include "img/img.h"
 
 const struct img_command *const img_commands[] = {
-    &img_amend,   &img_bench,  &img_bitmap,   &img_check, &img_commit, &img_compare,
-    &img_convert, &img_create, &img_dd,       &img_info,  &img_map,    &img_measure,
-    &img_rebase,  &img_resize, &img_snapshot, NULL,
+    &img_amend,   &img_bench,  &img_bitmap, &img_check,    &img_commit, &img_compare,
+    &img_convert, &img_create, &img_dd,     &img_info,     &img_map,    &img_measure,
+    &img_nbd,     &img_rebase, &img_resize, &img_snapshot, NULL,
 };

@@ -116,8 +116,8 @@ void img_option_names(char *text, size_t size, const struct img_option *option);
 void img_print_command_help(const struct img_command *command, FILE *to);
 
 extern const struct img_command img_amend, img_bench, img_bitmap, img_check, img_commit,
-    img_compare, img_convert, img_create, img_dd, img_info, img_map, img_measure, img_rebase,
-    img_resize, img_snapshot;
+    img_compare, img_convert, img_create, img_dd, img_info, img_map, img_measure, img_nbd,
+    img_rebase, img_resize, img_snapshot;
 
 /* ---------------------------------------------------------------- messages */
 
@@ -164,7 +164,7 @@ struct img_open {
     bool share_rw; /* this program opens it a second time */
     enum block_cache cache;
     enum block_aio aio;
-    bool discard;
+    bool keep_discarded; /* discards give no space back */
 };
 
 /* Opens with qemu-img's words on failure. NULL after the message. */

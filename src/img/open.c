@@ -92,7 +92,7 @@ struct block_node *img_open_image(const struct img_open *how)
         .readonly = !how->writable,
         .cache = how->cache,
         .aio = how->aio,
-        .discard = how->discard || how->writable,
+        .discard = how->writable && !how->keep_discarded,
         .unlocked = how->share,
         .share_rw = how->share_rw,
         .no_backing = how->no_backing,
@@ -134,6 +134,8 @@ int img_add_objects(const struct img_list *objects)
     for (unsigned i = 0; i < objects->count; i++) {
         const char *text = objects->items[i].value;
         struct kv_error err = {0};
+        if (strncmp(text, "tls-creds-", 10) == 0)
+            continue; /* nbd looks for those itself */
         size_t kind = strcspn(text, ",");
         if (strncmp(text, "qom-type=", 9) == 0) {
             text += 9;
