@@ -88,6 +88,19 @@ static enum piece_kind kind_of(const struct block_convert *convert,
     return PIECE_DATA;
 }
 
+/* Allocated in an image, but a hole of the file under it: zeros need not be read. */
+static void look_below(struct block_extent *extent)
+{
+    const unsigned known = BLOCK_STATUS_DATA | BLOCK_STATUS_OFFSET;
+    struct block_extent below;
+    if ((extent->flags & known) != known || (extent->flags & BLOCK_STATUS_ZERO) ||
+        block_status(extent->file, extent->host_offset, extent->len, &below) < 0 ||
+        !(below.flags & BLOCK_STATUS_ZERO))
+        return;
+    extent->len = MIN(extent->len, below.len);
+    extent->flags |= BLOCK_STATUS_ZERO;
+}
+
 /* What lies at copy->next, into copy->extent. Under lock. */
 static int find_extent(struct copy *copy)
 {
@@ -103,6 +116,7 @@ static int find_extent(struct copy *copy)
     }
     if (rc < 0)
         return rc;
+    look_below(&extent);
     bool as_it_is = (extent.flags & BLOCK_STATUS_OFFSET) && (extent.flags & BLOCK_STATUS_DATA);
     copy->extent = (struct piece){.kind = kind_of(convert, &extent),
                                   .source = source,

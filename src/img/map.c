@@ -33,12 +33,44 @@ struct entry {
 #define SHOWN_FLAGS \
     (BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET)
 
-static int find_entry(struct block_node *node, uint64_t offset, uint64_t len, struct entry *out)
+/* Allocated in the image, but a hole of the file under it: zeros. */
+static void look_below(struct block_extent *extent)
+{
+    const unsigned known = BLOCK_STATUS_DATA | BLOCK_STATUS_OFFSET;
+    struct block_extent below;
+    if ((extent->flags & known) != known || (extent->flags & BLOCK_STATUS_ZERO) ||
+        block_status(extent->file, extent->host_offset, extent->len, &below) < 0)
+        return;
+    extent->len = MIN(extent->len, below.len);
+    extent->flags |= below.flags & BLOCK_STATUS_ZERO;
+}
+
+/* Whether most of what the image says it has is holes of its file: clusters that were allocated
+ * before they were needed. Only then it is worth looking at each. */
+static bool is_preallocated(struct block_node *node)
+{
+    uint64_t size = block_get_info(node)->size, data = 0;
+    int64_t allocated = block_file_child(node) ? block_allocated_size(node) : -1;
+    struct block_extent extent;
+    if (allocated < 0 || !block_get_info(node)->cluster_size)
+        return false;
+    for (uint64_t at = 0; at < size; at += extent.len) {
+        if (block_status(node, at, size - at, &extent) < 0)
+            return false;
+        data += extent.flags & BLOCK_STATUS_DATA ? extent.len : 0;
+    }
+    return (double)data * 0.9 > (double)allocated;
+}
+
+static int find_entry(struct block_node *node, uint64_t offset, uint64_t len, bool deep,
+                      struct entry *out)
 {
     struct block_extent extent;
     int rc = block_status_above(node, NULL, offset, len, &extent);
     if (rc < 0)
         return rc;
+    if (deep)
+        look_below(&extent);
     bool allocated = extent.flags & BLOCK_STATUS_ALLOCATED;
     /* Where nobody has it, the bottom of the chain says so. */
     *out = (struct entry){.start = offset,
@@ -95,13 +127,14 @@ static int map(struct block_node *node, uint64_t start, uint64_t length, bool js
     uint64_t size = block_get_info(node)->size;
     uint64_t end = length < size - MIN(start, size) ? start + length : size;
     struct entry current = {.start = start}, next;
+    bool deep = is_preallocated(node);
     int rc = 0;
     if (json)
         putchar('[');
     else
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
     for (uint64_t at = start; rc == 0 && at < end; at += next.len) {
-        rc = find_entry(node, at, end - at, &next);
+        rc = find_entry(node, at, end - at, deep, &next);
         if (rc < 0) {
             img_error("Failed to read image metadata: %s", strerror(-rc));
             return rc;
