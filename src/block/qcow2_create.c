@@ -66,7 +66,7 @@ static int check_config(const struct qcow2_create *c, struct kv_error *err)
          "Refcount width must be a power of two and may not exceed 64 bits"},
         {!v3 && c->refcount_bits != 16,
          "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
-         "compat=1.1 or greater)"},
+         "version=v3 or greater)"},
         {!v3 && c->lazy_refcounts,
          "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
          "greater)"},

@@ -107,9 +107,12 @@ static int compare(struct comparison *comparison)
     const unsigned shown = BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED;
     uint64_t total = MAX(comparison->sizes[0], comparison->sizes[1]);
     struct block_extent extents[2];
+    uint64_t common = MIN(comparison->sizes[0], comparison->sizes[1]);
     for (uint64_t at = 0, len; at < total; at += len) {
         bool zero[2];
-        len = total - at;
+        len = at < common ? common - at : total - at;
+        if (at == common && !comparison->args->args.quiet)
+            puts("Warning: Image size mismatch!");
         for (unsigned i = 0; i < 2; i++) {
             if (status(comparison, i, at, len, &extents[i]) < 0)
                 return IMG_COMPARE_STATUS_FAILED;
@@ -141,12 +144,10 @@ static int prepare_and_compare(struct comparison *comparison)
     comparison->buffers[1] = b;
     for (unsigned i = 0; i < 2; i++)
         comparison->sizes[i] = block_get_info(comparison->nodes[i])->size;
-    if (comparison->sizes[0] != comparison->sizes[1]) {
+    if (args->strict && comparison->sizes[0] != comparison->sizes[1]) {
         if (!args->args.quiet)
-            puts(args->strict ? "Strict mode: Image size mismatch!"
-                              : "Warning: Image size mismatch!");
-        if (args->strict)
-            return IMG_COMPARE_DIFFERENT;
+            puts("Strict mode: Image size mismatch!");
+        return IMG_COMPARE_DIFFERENT;
     }
     img_progress_begin(&comparison->progress, &args->args);
     int result = compare(comparison);

@@ -57,7 +57,8 @@ static bool is_preallocated(struct block_node *node)
     for (uint64_t at = 0; at < size; at += extent.len) {
         if (block_status(node, at, size - at, &extent) < 0)
             return false;
-        data += extent.flags & BLOCK_STATUS_DATA ? extent.len : 0;
+        if ((extent.flags & BLOCK_STATUS_DATA) && extent.file == block_file_child(node))
+            data += extent.len;
     }
     return (double)data * 0.9 > (double)allocated;
 }
