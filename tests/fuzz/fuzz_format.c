@@ -9,6 +9,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "block/drivers.h"
 #include "block/memory.h"
@@ -181,6 +183,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     char folder[] = "/tmp/kvasir-fuzz-XXXXXX", command[100];
     require(mkdtemp(folder) != NULL);
+    log_set_fd(open("/dev/null", O_WRONLY | O_CLOEXEC));
     for (unsigned i = 0; i < BASES_MAX && bases[i].command; i++) {
         if (make_base(&bases[i], folder))
             bases[base_count++] = bases[i];
