@@ -86,6 +86,9 @@ int block_open(struct block_node **out, const struct block_open_options *options
                struct kv_error *err);
 /* Writes back what is cached. Nothing in flight, queues freed. NULL is fine. */
 void block_close(struct block_node *node);
+/* Puts a filter ("driver": throttle, copy-on-read, blkdebug, ...) over *node, which becomes the
+ * filter. On failure *node is as it was. */
+int block_insert_filter(struct block_node **node, const json_t *description, struct kv_error *err);
 const struct block_info *block_get_info(const struct block_node *node);
 /* For messages and answers: the path or description it was opened from. */
 const char *block_name(const struct block_node *node);

@@ -5,6 +5,9 @@
 #include <string.h>
 
 const struct block_driver *const block_drivers[] = {
+    &block_blkdebug_driver,
+    &block_copy_on_read_driver,
+    &block_detect_zeroes_driver,
     &block_file_driver,
     &block_luks_driver,
     &block_memory_driver,

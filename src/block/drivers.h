@@ -5,6 +5,9 @@
 
 #include "block/driver.h"
 
+extern const struct block_driver block_blkdebug_driver;
+extern const struct block_driver block_copy_on_read_driver;
+extern const struct block_driver block_detect_zeroes_driver;
 extern const struct block_driver block_file_driver;
 extern const struct block_driver block_luks_driver;
 extern const struct block_driver block_memory_driver;

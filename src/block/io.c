@@ -145,11 +145,20 @@ int block_status(struct block_node *node, uint64_t offset, uint64_t len, struct 
     return rc;
 }
 
+/* A filter has no layer of its own. */
+static struct block_node *skip_filters(struct block_node *node, const struct block_node *base)
+{
+    while (node && node != base && node->driver->is_filter)
+        node = node->file;
+    return node;
+}
+
 int block_status_above(struct block_node *node, struct block_node *base, uint64_t offset,
                        uint64_t len, struct block_extent *out)
 {
     unsigned depth = 0;
-    for (; node && node != base; node = node->backing, depth++) {
+    node = skip_filters(node, base);
+    for (; node && node != base; node = skip_filters(node->backing, base), depth++) {
         uint64_t size = block_size(node);
         if (offset >= size) {
             /* A shorter layer reads as zeros beyond its end; the layers under it are not seen. */

@@ -134,16 +134,14 @@ static int find_driver(const struct block_driver **out, const char *name, struct
                         known);
 }
 
-/* A format over a file that is open. Takes the file, also on failure. */
-static int open_format(struct block_node **out, const struct block_driver *driver,
-                       struct block_node *file, const struct block_open_options *options,
-                       struct kv_error *err)
+/* A format or filter over a node that is open and stays the caller's on failure. */
+static int open_over(struct block_node **out, const struct block_driver *driver,
+                     struct block_node *file, const struct block_open_options *options,
+                     struct kv_error *err)
 {
     struct block_node *node = node_new(driver, options);
-    if (!node) {
-        block_close(file);
+    if (!node)
         return out_of_memory(err);
-    }
     node->file = file;
     if (!options->path) {
         char *name = strdup(file->name);
@@ -162,6 +160,7 @@ static int open_format(struct block_node **out, const struct block_driver *drive
     if (rc == 0)
         rc = driver->open(node, options, err);
     if (rc < 0) {
+        node->file = NULL;
         node_free(node);
         return rc;
     }
@@ -171,10 +170,34 @@ static int open_format(struct block_node **out, const struct block_driver *drive
     return 0;
 }
 
+/* Takes the file, also on failure. */
+static int open_format(struct block_node **out, const struct block_driver *driver,
+                       struct block_node *file, const struct block_open_options *options,
+                       struct kv_error *err)
+{
+    int rc = open_over(out, driver, file, options, err);
+    if (rc < 0)
+        block_close(file);
+    return rc;
+}
+
+int block_insert_filter(struct block_node **node, const json_t *description, struct kv_error *err)
+{
+    const struct block_driver *driver = NULL;
+    struct block_open_options options = (*node)->options;
+    const char *name = string_member(description, "driver");
+    int rc = find_driver(&driver, name ? name : "", err);
+    if (rc == 0 && !driver->is_filter)
+        rc = kv_error_set(err, KV_ERR_BLOCK, EINVAL, "'%s' is no filter", name);
+    options.description = description;
+    options.fd = -1;
+    return rc < 0 ? rc : open_over(node, driver, *node, &options, err);
+}
+
 /* --------------------------------------------------------- from a description */
 
-static int open_described(struct block_node **out, const struct block_open_options *options,
-                          struct kv_error *err)
+static int open_described_node(struct block_node **out, const struct block_open_options *options,
+                               struct kv_error *err)
 {
     const json_t *description = options->description;
     struct block_open_options own = *options;
@@ -195,6 +218,9 @@ static int open_described(struct block_node **out, const struct block_open_optio
         return open_protocol(out, driver, &own, err);
     }
     json_t *under = json_object_get(description, "file");
+    bool is_filter = driver && driver->is_filter;
+    if (!under && is_filter)
+        under = json_object_get(description, "image");
     struct block_open_options below = own;
     below.description = json_is_object(under) ? under : NULL;
     below.path = json_is_string(under) ? json_string_value(under)
@@ -206,8 +232,8 @@ static int open_described(struct block_node **out, const struct block_open_optio
                             "'file' (an object) or 'filename'");
     /* Under a format lies a protocol unless the description says otherwise. */
     const char *filename = string_member(below.description, "filename");
-    below.format = filename ? protocol_of_path(filename)->name : NULL;
-    if (below.path) {
+    below.format = filename && !is_filter ? protocol_of_path(filename)->name : NULL;
+    if (below.path && !is_filter) {
         rc = open_protocol(&file, protocol_of_path(below.path), &below, err);
     } else {
         rc = block_open(&file, &below, err);
@@ -216,6 +242,33 @@ static int open_described(struct block_node **out, const struct block_open_optio
         return rc;
     own.path = NULL;
     return open_format(out, driver ? driver : probe(file), file, &own, err);
+}
+
+/* Detecting zeros is a member of any node's description, not a node that somebody describes. */
+static int add_detect_zeroes(struct block_node **node, const json_t *description,
+                             struct kv_error *err)
+{
+    const json_t *mode = json_object_get(description, "detect-zeroes");
+    if (!mode || (json_is_string(mode) && strcmp(json_string_value(mode), "off") == 0))
+        return 0;
+    json_t *filter = json_pack("{s:s, s:O}", "driver", "detect-zeroes", "detect-zeroes", mode);
+    if (!filter)
+        return out_of_memory(err);
+    int rc = block_insert_filter(node, filter, err);
+    json_decref(filter);
+    return rc;
+}
+
+static int open_described(struct block_node **out, const struct block_open_options *options,
+                          struct kv_error *err)
+{
+    int rc = open_described_node(out, options, err);
+    if (rc < 0)
+        return rc;
+    rc = add_detect_zeroes(out, options->description, err);
+    if (rc < 0)
+        block_close(*out);
+    return rc;
 }
 
 /* -------------------------------------------------------------------- border */
