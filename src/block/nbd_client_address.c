@@ -257,6 +257,11 @@ static int take_creds(struct nbd_address *address, const json_t *description, st
     const struct tls_creds *creds = tls_creds_find(id, false, err);
     if (!creds)
         return -err->code;
+    /* libnbd holds certificates against the host it connects to, and no other name. */
+    const char *name = json_string_value(json_object_get(description, "tls-hostname"));
+    if (name && (!address->host || strcmp(name, address->host) != 0))
+        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
+                            "nbd: 'tls-hostname' can only be the host of 'server'");
     address->tls = true;
     address->tls_verify = creds->verify_peer;
     int rc = 0;

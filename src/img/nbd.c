@@ -10,6 +10,7 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "block/nbd_serve.h"
+#include "block/tls_creds.h"
 #include "img/img.h"
 
 struct nbd_args {
@@ -87,38 +88,17 @@ static void close_image(void *opaque)
 
 /* ------------------------------------------------------------- the arguments */
 
-/* A member of an object definition, allocated; NULL: it has none. */
-static char *member(const char *definition, const char *name)
-{
-    size_t len = strlen(name);
-    for (const char *at = definition; at; at = strchr(at, ',')) {
-        at += *at == ',';
-        if (strncmp(at, name, len) == 0 && at[len] == '=')
-            return strndup(at + len + 1, strcspn(at + len + 1, ","));
-    }
-    return NULL;
-}
-
 /* The tls-creds object that --tls-creds names. */
-static int find_credentials(const struct nbd_args *args, struct nbd_serve_options *serve,
-                            char **dir)
+static int find_credentials(const struct nbd_args *args, struct nbd_serve_options *serve)
 {
-    for (unsigned i = 0; i < args->args.objects.count; i++) {
-        const char *text = args->args.objects.items[i].value;
-        bool x509 = strncmp(text, "tls-creds-x509,", 15) == 0;
-        cleanup_free char *id = member(text, "id"), *verify = member(text, "verify-peer");
-        if ((!x509 && strncmp(text, "tls-creds-psk,", 14) != 0) || !id ||
-            strcmp(id, args->tls_creds) != 0)
-            continue;
-        *dir = member(text, "dir");
-        serve->tls = x509 ? NBD_SERVE_X509 : NBD_SERVE_PSK;
-        serve->tls_verify_peer = true;
-        if (verify && parse_bool(verify, &serve->tls_verify_peer) < 0)
-            return img_error("Parameter 'verify-peer' expects 'on' or 'off'");
-        serve->tls_dir = *dir;
-        return *dir ? IMG_OK : img_error("Parameter 'dir' is missing");
-    }
-    return img_error("No TLS credentials with id '%s'", args->tls_creds);
+    struct kv_error err = {0};
+    const struct tls_creds *creds = tls_creds_find(args->tls_creds, true, &err);
+    if (!creds)
+        return img_error("%s", err.message);
+    serve->tls = creds->psk ? NBD_SERVE_PSK : NBD_SERVE_X509;
+    serve->tls_dir = creds->dir;
+    serve->tls_verify_peer = creds->verify_peer;
+    return IMG_OK;
 }
 
 static int parse_modes(const struct nbd_args *args, struct img_open *how)
@@ -189,7 +169,7 @@ static int run(void *opaque, char **operands, unsigned count)
                                         .allocation_depth = args->allocation_depth,
                                         .fork = args->fork,
                                         .pid_file = args->pid_file};
-    cleanup_free char *dir = NULL, *description = NULL;
+    cleanup_free char *description = NULL;
     uint64_t shared = 1;
     if (count != 1)
         return img_usage_error("Invalid number of arguments");
@@ -205,7 +185,7 @@ static int run(void *opaque, char **operands, unsigned count)
     struct served served = {.args = args, .how = img_open_from(&args->args, operands[0])};
     served.how.writable = !options.readonly;
     if (parse_modes(args, &served.how) != IMG_OK ||
-        (args->tls_creds && find_credentials(args, &options, &dir) != IMG_OK) ||
+        (args->tls_creds && find_credentials(args, &options) != IMG_OK) ||
         (args->offset && describe_window(args, &served.how, &description) != IMG_OK))
         return IMG_FAILED;
     return serve(args, &options, &served);

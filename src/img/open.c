@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "block/description.h"
 #include "block/secret.h"
+#include "block/tls_creds.h"
 #include "img/img.h"
 
 int img_parse_cache(const char *what, const char *text, enum block_cache *out)
@@ -134,18 +135,17 @@ int img_add_objects(const struct img_list *objects)
     for (unsigned i = 0; i < objects->count; i++) {
         const char *text = objects->items[i].value;
         struct kv_error err = {0};
-        if (strncmp(text, "tls-creds-", 10) == 0)
-            continue; /* nbd looks for those itself */
         size_t kind = strcspn(text, ",");
         if (strncmp(text, "qom-type=", 9) == 0) {
             text += 9;
             kind -= 9;
         }
-        if (kind != strlen("secret") || strncmp(text, "secret", kind) != 0) {
+        bool is_tls = strncmp(text, "tls-creds-", 10) == 0;
+        if (!is_tls && (kind != strlen("secret") || strncmp(text, "secret", kind) != 0)) {
             img_error("Parameter 'qom-type' does not accept value '%.*s'", (int)kind, text);
             return -EINVAL;
         }
-        int rc = secret_add_text(text, &err);
+        int rc = is_tls ? tls_creds_add_text(text, &err) : secret_add_text(text, &err);
         if (rc < 0) {
             img_error("%s", err.message);
             return rc;
