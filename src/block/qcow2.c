@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "block/drivers.h"
+#include "block/qcow2_check.h"
 #include "block/qcow2_create.h"
 #include "block/qcow2_snapshot.h"
 
@@ -80,5 +81,6 @@ const struct block_driver block_qcow2_driver = {
     .backing_path = qcow2_backing_path,
     .backing_format = qcow2_backing_format,
     .set_backing = qcow2_set_backing,
+    .check = qcow2_check,
     .snapshots = &qcow2_snapshot_ops,
 };

@@ -68,10 +68,9 @@ static int grow(struct qcow2_refmap *map, uint64_t count)
 static int place_on_disk(const struct qcow2_refmap *map, uint64_t index, uint64_t *place)
 {
     const struct qcow2 *s = map->s;
-    *place = map->backed && index < s->reftable_entries ? s->reftable[index] : 0;
-    return (*place & ~QCOW2_REFTABLE_MASK) || qcow2_in_cluster(s, *place) || *place > INT64_MAX
-               ? -EIO
-               : 0;
+    *place =
+        map->backed && index < s->reftable_entries ? s->reftable[index] & QCOW2_REFTABLE_MASK : 0;
+    return qcow2_in_cluster(s, *place) || *place > INT64_MAX ? -EIO : 0;
 }
 
 /* *out NULL: there is none, all its refcounts are 0 (not with create). */
