@@ -242,6 +242,8 @@ bool buffer_is_zero(const void *buffer, size_t len);
 
 /* ----------------------------------------------------------------- queues */
 
+#define BLOCK_QUEUE_DIRECTIONS 2 /* reads, all else */
+
 struct block_queue {
     struct block_node *node;
     struct loop *loop;
@@ -257,7 +259,14 @@ struct block_queue {
     pthread_cond_t cond; /* something came into done */
     struct list done;    /* requests that workers finished; under lock */
     struct loop_work done_work;
+
+    struct block_node *throttle; /* the filter whose limits hold for the queue; NULL: none */
+    struct list throttled[BLOCK_QUEUE_DIRECTIONS]; /* requests that wait for them */
+    struct loop_timer throttle_timers[BLOCK_QUEUE_DIRECTIONS];
 };
+
+/* queue.c: sends a checked request on its way. On the queue's loop. */
+void block_start(struct block_request *request);
 
 /* queue.c: ends a request. On the queue's loop. */
 void block_complete(struct block_request *request, int result);

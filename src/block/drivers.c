@@ -15,6 +15,7 @@ const struct block_driver *const block_drivers[] = {
     &block_qcow2_driver,
     &block_raw_driver,
     &block_record_driver,
+    &block_throttle_driver,
     &block_vdi_driver,
     &block_vhdx_driver,
     &block_vmdk_driver,

@@ -15,6 +15,7 @@ extern const struct block_driver block_nbd_driver;
 extern const struct block_driver block_qcow2_driver;
 extern const struct block_driver block_raw_driver;
 extern const struct block_driver block_record_driver;
+extern const struct block_driver block_throttle_driver;
 extern const struct block_driver block_vdi_driver;
 extern const struct block_driver block_vhdx_driver;
 extern const struct block_driver block_vmdk_driver;

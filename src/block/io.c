@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "block/driver.h"
+#include "block/queue_throttle.h"
 
 #define ZERO_BATCH 16
 
@@ -179,7 +180,7 @@ int block_status_above(struct block_node *node, struct block_node *base, uint64_
     return 0;
 }
 
-int block_execute(struct block_node *node, struct block_request *request)
+static int execute(struct block_node *node, struct block_request *request)
 {
     uint64_t offset = request->offset + request->progress, len = request->len - request->progress;
     unsigned fua = request->fua ? BLOCK_FUA : 0;
@@ -198,4 +199,12 @@ int block_execute(struct block_node *node, struct block_request *request)
         break;
     }
     return block_flush(node);
+}
+
+int block_execute(struct block_node *node, struct block_request *request)
+{
+    queue_throttle_enter(request);
+    int rc = execute(node, request);
+    queue_throttle_leave();
+    return rc;
 }

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "block/driver.h"
+#include "block/queue_throttle.h"
 
 void block_end_batch(struct block_queue *queue)
 {
@@ -80,6 +81,7 @@ int block_queue_create(struct block_queue **out, struct block_node *node, struct
     pthread_cond_init(&queue->cond, NULL);
     list_init(&queue->done);
     queue->done_work = (struct loop_work){.fn = done_arrived, .opaque = queue};
+    queue_throttle_init(queue);
 
     workers_get();
     queue->leaf = mapped_leaf(node);
@@ -112,6 +114,7 @@ void block_queue_free(struct block_queue *queue)
         return;
     /* block_drain() may have taken the requests that this work was posted for. */
     loop_unpost(queue->loop, &queue->done_work);
+    queue_throttle_destroy(queue);
     uring_free(queue->ring);
     workers_put();
     pthread_cond_destroy(&queue->cond);
@@ -188,6 +191,12 @@ void block_go_slow(struct block_request *request)
     workers_submit(request);
 }
 
+void block_start(struct block_request *request)
+{
+    if (!request->queue->ring || !go_fast(request->queue, request))
+        block_go_slow(request);
+}
+
 void block_submit(struct block_queue *queue, struct block_request *request)
 {
     const struct block_node *node = queue->node;
@@ -200,8 +209,8 @@ void block_submit(struct block_queue *queue, struct block_request *request)
     int rc = check(node, request);
     if (rc <= 0)
         block_complete(request, rc);
-    else if (!queue->ring || !go_fast(queue, request))
-        block_go_slow(request);
+    else if (queue_throttle_admit(queue, request))
+        block_start(request);
 }
 
 void block_kick(struct block_queue *queue)
@@ -219,6 +228,7 @@ unsigned block_inflight(const struct block_queue *queue)
 void block_drain(struct block_queue *queue)
 {
     while (queue->inflight) {
+        queue_throttle_release(queue);
         bool any = take_done(queue);
         if (queue->ring && queue->inflight)
             any |= uring_wait(queue->ring);
