@@ -336,10 +336,12 @@ static int write_header(struct qcow2 *s, const struct qcow2_header *h)
     return rc < 0 ? rc : block_flush(s->file);
 }
 
+/* Down to the last block that there is. */
 static void trim_count(struct qcow2_refmap *map)
 {
+    const struct qcow2 *s = map->s;
     while (map->count && !map->blocks[map->count - 1] &&
-           (!map->backed || map->count > map->s->reftable_entries))
+           (!map->backed || map->count > s->reftable_entries || !s->reftable[map->count - 1]))
         map->count--;
 }
 
