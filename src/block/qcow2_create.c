@@ -68,7 +68,7 @@ static int check_config(const struct qcow2_create *c, struct kv_error *err)
          "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
          "version=v3 or greater)"},
         {!v3 && c->lazy_refcounts,
-         "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
+         "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or "
          "greater)"},
         {!v3 && c->extended_l2,
          "Extended L2 entries are only supported with compatibility level 1.1 and above (use "
