@@ -47,7 +47,8 @@ struct copy {
     bool can_clone;
 
     pthread_mutex_t lock;
-    pthread_cond_t turn;   /* now_serving changed, or it failed */
+    /* For the worker with a ticket, by its remainder: it is served now, or the copy failed. */
+    pthread_cond_t turns[CONVERT_MAX_WORKERS];
     unsigned source;       /* index of the source that pieces are taken from */
     uint64_t source_start; /* its place in the target */
     uint64_t next;         /* bytes in the target taken so far */
@@ -72,7 +73,8 @@ static void fail(struct copy *copy, int rc, uint64_t offset, bool writing)
         copy->convert->failed_offset = offset;
         copy->convert->failed_writing = writing;
     }
-    pthread_cond_broadcast(&copy->turn);
+    for (unsigned i = 0; i < CONVERT_MAX_WORKERS; i++)
+        pthread_cond_broadcast(&copy->turns[i]);
     pthread_mutex_unlock(&copy->lock);
 }
 
@@ -196,7 +198,7 @@ static bool wait_turn(struct copy *copy, const struct piece *piece)
     bool ordered = !copy->convert->out_of_order && !copy->convert->compress;
     pthread_mutex_lock(&copy->lock);
     while (ordered && copy->failure == 0 && copy->now_serving != piece->ticket)
-        pthread_cond_wait(&copy->turn, &copy->lock);
+        pthread_cond_wait(&copy->turns[piece->ticket % CONVERT_MAX_WORKERS], &copy->lock);
     bool go = copy->failure == 0;
     pthread_mutex_unlock(&copy->lock);
     return go;
@@ -210,7 +212,7 @@ static void end_turn(struct copy *copy, const struct piece *piece)
     copy->done += piece->len;
     if (convert->progress)
         convert->progress(convert->opaque, copy->done, copy->total);
-    pthread_cond_broadcast(&copy->turn);
+    pthread_cond_broadcast(&copy->turns[copy->now_serving % CONVERT_MAX_WORKERS]);
     pthread_mutex_unlock(&copy->lock);
 }
 
@@ -432,9 +434,11 @@ int block_convert(struct block_convert *convert)
     copy.whole_clusters = convert->compress || !convert->keep_unallocated;
     ratelimit_init(&copy.limit, convert->rate, 0);
     pthread_mutex_init(&copy.lock, NULL);
-    pthread_cond_init(&copy.turn, NULL);
+    for (unsigned i = 0; i < CONVERT_MAX_WORKERS; i++)
+        pthread_cond_init(&copy.turns[i], NULL);
     run_workers(&copy);
-    pthread_cond_destroy(&copy.turn);
+    for (unsigned i = 0; i < CONVERT_MAX_WORKERS; i++)
+        pthread_cond_destroy(&copy.turns[i]);
     pthread_mutex_destroy(&copy.lock);
     return copy.failure;
 }

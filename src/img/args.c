@@ -159,9 +159,9 @@ void img_print_command_help(const struct img_command *command, FILE *to)
     char names[64];
     fprintf(to, "usage: %s %s [OPTION]... %s\n\n%s\n\n", img_program, command->name,
             command->operands, command->help);
-    fprintf(to, "  %-28s %s\n", "-h, --help", "print this and exit");
+    fprintf(to, "  %-30s  %s\n", "-h, --help", "print this and exit");
     for (const struct img_option *option = command->options; option->help; option++) {
         img_option_names(names, sizeof(names), option);
-        fprintf(to, "  %-28s %s\n", names, option->help);
+        fprintf(to, "  %-30s  %s\n", names, option->help);
     }
 }
