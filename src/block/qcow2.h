@@ -378,6 +378,9 @@ int qcow2_check_overlap(struct qcow2 *s, uint64_t offset, uint64_t len);
 /* The refcount block for a block index exists afterwards; grows the table where needed. Under
  * lock. */
 int qcow2_refblock_create(struct qcow2 *s, uint64_t index);
+/* count clusters in a row, more than the refcounts of a block: its blocks lie in front of them and
+ * not in between. */
+int qcow2_alloc_with_blocks(struct qcow2 *s, uint64_t count, uint64_t *offset);
 
 /* ------------------------------------------------------- qcow2_l2.c */
 

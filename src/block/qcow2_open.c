@@ -209,7 +209,8 @@ static int open_backing(struct qcow2 *s, const struct block_open_options *option
         return 0;
     int rc = block_open_child(&s->node->backing, s->node, given, s->backing_path,
                               given ? NULL : s->backing_format, true, err);
-    return rc < 0 ? kv_error_prefix(err, "Could not open backing file") : 0;
+    /* A long chain says it once. */
+    return rc == -ELOOP ? rc : rc < 0 ? kv_error_prefix(err, "Could not open backing file") : 0;
 }
 
 /* ---------------------------------------------------------------- states of the image */

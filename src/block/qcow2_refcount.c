@@ -365,6 +365,8 @@ int qcow2_alloc_at(struct qcow2 *s, uint64_t offset, uint64_t *count, bool *fres
 int qcow2_alloc_exact(struct qcow2 *s, uint64_t count, uint64_t *offset)
 {
     uint64_t from = s->free_hint;
+    if (count >= BIT(s->refblock_bits))
+        return qcow2_alloc_with_blocks(s, count, offset);
     for (;;) {
         uint64_t got = count, more;
         int rc = take_from(s, &from, &got);

@@ -159,3 +159,38 @@ int qcow2_refblock_create(struct qcow2 *s, uint64_t block)
     s->reftable_dirty_any = true;
     return qcow2_refcount_set(s, cluster, 1);
 }
+
+/* The first block index behind all that have a block. */
+static uint64_t first_unused(const struct qcow2 *s)
+{
+    uint64_t n = s->reftable_entries;
+    while (n && !s->reftable[n - 1])
+        n--;
+    return n;
+}
+
+int qcow2_alloc_with_blocks(struct qcow2 *s, uint64_t count, uint64_t *offset)
+{
+    uint64_t blocks = 1, per_block = BIT(s->refblock_bits), first;
+    while (((blocks + count + per_block - 1) >> s->refblock_bits) > blocks)
+        blocks = (blocks + count + per_block - 1) >> s->refblock_bits;
+    while ((first = first_unused(s)) + blocks > s->reftable_entries) {
+        int rc = grow_table(s, first + blocks);
+        if (rc < 0)
+            return rc;
+    }
+    uint64_t cluster = first << s->refblock_bits, start = cluster << s->cluster_bits;
+    if (cluster + blocks + count > QCOW2_MAX_HOST_OFFSET >> s->cluster_bits)
+        return -EFBIG;
+    int rc = make_zeros(s, start, (blocks + count) << s->cluster_bits);
+    if (rc < 0)
+        return rc;
+    qcow2_cache_forget(s, &s->refcounts, start, blocks << s->cluster_bits);
+    for (uint64_t i = 0; i < blocks; i++) {
+        s->reftable[first + i] = start + (i << s->cluster_bits);
+        s->reftable_dirty[(first + i) / 64] = 1;
+        s->reftable_dirty_any = true;
+    }
+    *offset = start + (blocks << s->cluster_bits);
+    return qcow2_refcount_add(s, cluster, blocks + count, 1);
+}
