@@ -42,6 +42,9 @@ static void free_block(struct qcow2_refblock *block)
 
 void qcow2_refmap_free(struct qcow2_refmap *map)
 {
+    /* Also of a change that failed: what it wrote behind the image's end is no longer zero. */
+    if (map->s && map->s->fresh_from != UINT64_MAX)
+        map->s->fresh_from = MAX(map->s->fresh_from, map->end);
     for (uint64_t i = 0; i < map->count && map->blocks; i++)
         free_block(map->blocks[i]);
     free(map->blocks);

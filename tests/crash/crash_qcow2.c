@@ -189,6 +189,74 @@ static void resize(struct block_node *node)
         fail("resize", rc, &err);
 }
 
+/* -------------------------------------------------------------- snapshots */
+
+#define SNAPSHOTS 3
+
+static struct {
+    bool taken;
+    uint32_t tags[SECTORS];
+} snapshots[SNAPSHOTS];
+
+static void take_snapshot(struct block_node *node, unsigned which)
+{
+    struct kv_error err = {0};
+    struct block_snapshot snapshot = {.icount = UINT64_MAX};
+    static uint8_t disk[DISK];
+    snprintf(snapshot.name, sizeof(snapshot.name), "s%u", which);
+    int rc = node->driver->snapshots->create(node, &snapshot, &err);
+    if (rc == -ERANGE)
+        return; /* refcounts of few bits count few snapshots */
+    if (rc == 0)
+        rc = block_pread(node, 0, disk, DISK);
+    if (rc < 0)
+        fail("snapshot", rc, &err);
+    snapshots[which].taken = true;
+    for (uint32_t s = 0; s < SECTORS; s++)
+        memcpy(&snapshots[which].tags[s], disk + (size_t)s * SECTOR, sizeof(uint32_t));
+}
+
+static void remove_snapshot(struct block_node *node, unsigned which)
+{
+    char name[8];
+    struct kv_error err = {0};
+    snprintf(name, sizeof(name), "s%u", which);
+    int rc = node->driver->snapshots->remove(node, name, &err);
+    if (rc < 0)
+        fail("removal of a snapshot", rc, &err);
+    snapshots[which].taken = false;
+}
+
+static void apply_snapshot(struct block_node *node, size_t since, unsigned which)
+{
+    char name[8];
+    struct kv_error err = {0};
+    snprintf(name, sizeof(name), "s%u", which);
+    int rc = node->driver->snapshots->apply(node, name, &err);
+    if (rc == -ERANGE)
+        return;
+    if (rc < 0)
+        fail("going back to a snapshot", rc, &err);
+    for (uint32_t s = 0; s < SECTORS; s++)
+        note_version(since, s, snapshots[which].tags[s], true);
+}
+
+static bool any_snapshot(void)
+{
+    return snapshots[0].taken || snapshots[1].taken || snapshots[2].taken;
+}
+
+static void use_snapshot(struct block_node *node, size_t since)
+{
+    unsigned which = (unsigned)below(SNAPSHOTS);
+    if (!snapshots[which].taken)
+        take_snapshot(node, which);
+    else if (percent(50))
+        remove_snapshot(node, which);
+    else
+        apply_snapshot(node, since, which);
+}
+
 static void flush_all(struct block_node *node, struct record_log *log)
 {
     size_t begin = version_count;
@@ -218,8 +286,11 @@ static void run_workload(struct record_log *log)
             write_some(node, since, first, count, percent(5) ? BLOCK_FUA : 0);
         } else if (kind < 51) {
             compress_some(node, since);
-        } else if (kind < 55) {
-            resize(node);
+        } else if (kind < 53) {
+            if (!any_snapshot())
+                resize(node);
+        } else if (kind < 58) {
+            use_snapshot(node, since);
         } else if (kind < 67) {
             clear_some(node, since, first, count, false);
         } else if (kind < 79) {
@@ -409,8 +480,13 @@ static uint64_t run_one(uint64_t wanted)
         .lazy = percent(25),
     };
     shape.extended = shape.cluster_bits >= 14 && percent(50);
+    if (verbose)
+        fprintf(stderr, "clusters of 2^%u bytes, refcounts of %u bits%s%s\n", shape.cluster_bits,
+                shape.refcount_bits, shape.lazy ? ", lazy" : "",
+                shape.extended ? ", extended L2" : "");
     struct record_log *log = record_log_create("crash");
     version_count = flush_count = next_tag = 0;
+    memset(snapshots, 0, sizeof(snapshots));
     block_memory_put("live", NULL, 0);
     create_image(&shape);
     copy_live(&base);
