@@ -41,8 +41,6 @@ static int move_l1(struct qcow2 *s, uint64_t entries, uint64_t clusters, uint64_
     memcpy(table, s->l1, (size_t)h->l1_size * 8);
     int rc = write_l1(s, offset, table, h->l1_size, clusters);
     if (rc == 0)
-        rc = qcow2_refcounts_write(s);
-    if (rc == 0)
         rc = block_flush(s->file);
     if (rc < 0)
         return FAIL(s, err, -rc, "'%s': writing the L1 table", s->node->name);
@@ -81,8 +79,16 @@ int qcow2_l1_grow(struct qcow2 *s, uint64_t entries, struct kv_error *err)
         return FAIL(s, err, -rc, "'%s': writing back", s->node->name);
     pthread_mutex_lock(&s->lock);
     rc = qcow2_alloc_exact(s, clusters, &offset);
+    pthread_mutex_unlock(&s->lock);
     if (rc < 0)
-        FAIL(s, err, -rc, "'%s': space for the L1 table", s->node->name);
+        return FAIL(s, err, -rc, "'%s': space for the L1 table", s->node->name);
+    /* Refcounts of the new table, and the refcount table where it knows new blocks. */
+    int counted = qcow2_flush(s);
+    pthread_mutex_lock(&s->lock);
+    if (counted < 0)
+        rc = FAIL(s, err, -counted, "'%s': writing refcounts", s->node->name);
+    if (rc < 0)
+        qcow2_refcount_add(s, offset >> s->cluster_bits, clusters, -1);
     else if ((rc = move_l1(s, entries, clusters, offset, err)) < 0)
         qcow2_refcount_add(s, offset >> s->cluster_bits, clusters, -1);
     pthread_mutex_unlock(&s->lock);
