@@ -81,6 +81,7 @@ const struct block_driver block_qcow2_driver = {
     .backing_path = qcow2_backing_path,
     .backing_format = qcow2_backing_format,
     .set_backing = qcow2_set_backing,
+    .make_empty = qcow2_make_empty,
     .check = qcow2_check,
     .snapshots = &qcow2_snapshot_ops,
 };

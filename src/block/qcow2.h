@@ -502,6 +502,7 @@ int qcow2_zero_range(struct qcow2 *s, uint64_t offset, uint64_t end, bool unmap)
 int qcow2_discard_range(struct qcow2 *s, uint64_t offset, uint64_t end, bool fully);
 int qcow2_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, unsigned flags);
 int qcow2_discard(struct block_node *node, uint64_t offset, uint64_t len);
+int qcow2_make_empty(struct block_node *node, struct kv_error *err);
 int qcow2_resize(struct block_node *node, uint64_t size, struct kv_error *err);
 /* The L1 table has room for entries afterwards; durable. Under gate (write), not lock. */
 int qcow2_l1_grow(struct qcow2 *s, uint64_t entries, struct kv_error *err);

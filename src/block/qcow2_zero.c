@@ -11,6 +11,7 @@
 #include "block/qcow2.h"
 
 #define ALL_ZERO (UINT64_C(0xffffffff) << 32)
+#define EMPTY_PIECE GIB(1) /* bytes between two looks at how much metadata is dirty */
 
 enum purpose { ZERO_KEEP, ZERO_UNMAP, DISCARD, DISCARD_FULLY };
 
@@ -244,4 +245,24 @@ int qcow2_discard(struct block_node *node, uint64_t offset, uint64_t len)
         rc = qcow2_flush(s);
     pthread_rwlock_unlock(&s->gate);
     return rc;
+}
+
+int qcow2_make_empty(struct block_node *node, struct kv_error *err)
+{
+    struct qcow2 *s = qcow2_of(node);
+    uint64_t end = ALIGN_UP(block_size(node), s->cluster_size);
+    int rc = s->has_data_file ? -ENOTSUP : qcow2_prepare_write(s);
+    for (uint64_t at = 0; rc == 0 && at < end; at += MIN(EMPTY_PIECE, end - at)) {
+        rc = qcow2_balance(s);
+        if (rc < 0)
+            break;
+        pthread_rwlock_rdlock(&s->gate);
+        rc = qcow2_discard_range(s, at, at + MIN(EMPTY_PIECE, end - at), true);
+        pthread_rwlock_unlock(&s->gate);
+    }
+    if (rc == 0)
+        rc = block_flush(node);
+    if (rc < 0)
+        return kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s' cannot be emptied", node->name);
+    return 0;
 }

@@ -18,7 +18,7 @@ struct snapshot_args {
 };
 
 static const struct img_option snapshot_options[] = {
-    IMG_OPTION('l', NULL, IMG_FLAG, snapshot_args, list, NULL, "list the snapshots (default)"),
+    IMG_OPTION('l', NULL, IMG_FLAG, snapshot_args, list, NULL, "list the snapshots"),
     IMG_OPTION('a', NULL, IMG_LIST, snapshot_args, actions, "SNAPSHOT",
                "set the image back to a snapshot"),
     IMG_OPTION('c', NULL, IMG_LIST, snapshot_args, actions, "SNAPSHOT", "make a snapshot"),
@@ -191,7 +191,7 @@ static int run(void *opaque, char **operands, unsigned count)
     if (!node)
         return IMG_FAILED;
     if (!action)
-        return img_print_snapshots(node) < 0 ? IMG_FAILED : IMG_OK;
+        return args->list && img_print_snapshots(node) < 0 ? IMG_FAILED : IMG_OK;
     switch (action->option->letter) {
     case 'c':
         return create(node, action->value);
