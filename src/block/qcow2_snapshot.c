@@ -541,9 +541,56 @@ static int list(struct block_node *node, struct block_snapshot **out, unsigned *
     return rc;
 }
 
+/* ------------------------------------------------------------- load */
+
+/* The snapshot's L1 table and size in place of the disk's, in memory only. Under gate (write). */
+static int show(struct qcow2 *s, const struct qcow2_snapshot *sn)
+{
+    cleanup_free uint64_t *from = NULL;
+    uint64_t entries = MAX(qcow2_l1_entries(s, sn->disk_size), (uint64_t)sn->l1_size);
+    if (sn->disk_size > INT64_MAX - s->cluster_size || entries > QCOW2_MAX_L1_BYTES / 8)
+        return -EFBIG;
+    uint64_t *l1 = calloc(MAX(entries, (uint64_t)1), 8);
+    int rc = l1 ? read_l1(s, sn->l1_offset, sn->l1_size, &from) : -ENOMEM;
+    if (rc < 0) {
+        free(l1);
+        return rc;
+    }
+    memcpy(l1, from, (size_t)sn->l1_size * 8);
+    pthread_mutex_lock(&s->lock);
+    free(s->l1);
+    s->l1 = l1;
+    s->header.l1_size = (uint32_t)entries;
+    s->header.size = sn->disk_size;
+    pthread_mutex_unlock(&s->lock);
+    block_set_size(s->node, ALIGN_UP(sn->disk_size, (uint64_t)512));
+    return 0;
+}
+
+static int load(struct block_node *node, const char *id_or_name, struct kv_error *err)
+{
+    struct qcow2 *s = qcow2_of(node);
+    if (!s->readonly)
+        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                            "'%s': a snapshot is shown of images that are open for reading only",
+                            node->name);
+    qcow2_exclusive_begin(s);
+    int rc = qcow2_snapshots_load(s, err);
+    int index = rc < 0 ? rc : find(s, id_or_name, err);
+    rc = index < 0 ? index : check_snapshot_l1(s, &s->snapshots[index], err);
+    if (rc == 0) {
+        rc = show(s, &s->snapshots[index]);
+        if (rc < 0)
+            say(s, rc, "the snapshot cannot be shown", err);
+    }
+    qcow2_exclusive_end(s);
+    return rc;
+}
+
 const struct block_snapshot_ops qcow2_snapshot_ops = {
     .create = create,
     .apply = apply,
     .remove = remove_snapshot,
     .list = list,
+    .load = load,
 };
