@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 
-/* Extents that one status call puts together; images with tiny ones are answered in pieces. */
+/* Extents that are put together in one step; images with tiny ones are answered in pieces. */
 #define MERGE_MAX 1024u
 
 void import_init(struct import *import, const struct import_ops *ops)
@@ -218,6 +218,32 @@ static int find(struct block_node *node, uint64_t offset, uint64_t len, struct i
     return out->len ? 0 : -EIO;
 }
 
+static bool continues(const struct import_extent *a, uint64_t a_len, const struct import_extent *b)
+{
+    return a->kind == b->kind &&
+           (a->kind != IMPORT_DATA ||
+            (a->file == b->file && a->whole_file == b->whole_file && a->host + a_len == b->host));
+}
+
+/* As find(), with the extents that follow without a break. */
+static int find_run(struct block_node *node, uint64_t offset, uint64_t len, bool for_status,
+                    struct import_extent *out)
+{
+    struct import_extent next;
+    int rc = find(node, offset, len, out);
+    /* Packed pieces are unpacked one by one. */
+    if (rc < 0 || (out->kind == IMPORT_PACKED && !for_status))
+        return rc;
+    uint64_t total = out->len;
+    for (unsigned i = 0; i < MERGE_MAX && total < len; i++) {
+        if (find(node, offset + total, len - total, &next) < 0 || !continues(out, total, &next))
+            break;
+        total += next.len;
+    }
+    out->len = total;
+    return 0;
+}
+
 /* Beyond the end of a smaller parent there are zeros. */
 static int read_parent(struct block_node *node, uint64_t offset, const struct iovec *iov,
                        unsigned count, uint64_t iov_offset, uint64_t len)
@@ -235,7 +261,7 @@ int import_preadv(struct block_node *node, uint64_t offset, uint64_t len, const 
     const struct import *import = node->state;
     for (uint64_t done = 0; done < len;) {
         struct import_extent extent;
-        int rc = find(node, offset + done, len - done, &extent);
+        int rc = find_run(node, offset + done, len - done, false, &extent);
         if (rc < 0)
             return rc;
         switch (extent.kind) {
@@ -257,13 +283,6 @@ int import_preadv(struct block_node *node, uint64_t offset, uint64_t len, const 
         done += extent.len;
     }
     return 0;
-}
-
-static bool continues(const struct import_extent *a, uint64_t a_len, const struct import_extent *b)
-{
-    if (a->kind != b->kind || a->whole_file || b->whole_file)
-        return false;
-    return a->kind != IMPORT_DATA || (a->file == b->file && a->host + a_len == b->host);
 }
 
 /* A file laid out like the disk: zeros where the file has holes. */
@@ -291,16 +310,11 @@ int import_status(struct block_node *node, uint64_t offset, uint64_t len, struct
         [IMPORT_PACKED] = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_COMPRESSED,
     };
     const struct import *import = node->state;
-    struct import_extent first, next;
-    int rc = find(node, offset, len, &first);
+    struct import_extent first;
+    int rc = find_run(node, offset, len, true, &first);
     if (rc < 0)
         return rc;
     uint64_t total = first.len;
-    for (unsigned i = 0; i < MERGE_MAX && total < len; i++) {
-        if (find(node, offset + total, len - total, &next) < 0 || !continues(&first, total, &next))
-            break;
-        total += next.len;
-    }
     out->len = total;
     out->flags = flags[first.kind];
     if (first.kind != IMPORT_DATA)

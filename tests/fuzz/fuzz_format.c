@@ -254,6 +254,15 @@ static void patch_image(struct input *in, const struct base *base)
     block_close(node);
 }
 
+enum {
+    FIX_CHECKSUMS = 1,
+    WRITABLE = 2,
+    PROBE = 4,
+    OTHER_FORMAT = 8,
+    TO_CHECK = 16,
+    REVIVE_LOG = 32,
+};
+
 static void fix_vhd(struct block_node *node, uint64_t offset, size_t len, unsigned at)
 {
     uint8_t bytes[1024];
@@ -275,7 +284,21 @@ static void fix_vhdx(struct block_node *node, uint64_t offset, size_t len)
     require(block_pwrite(node, offset + 4, &crc, 4, 0) == 0);
 }
 
-static void fix_checksums(const struct base *base)
+/* QEMU leaves the entries of its last log in the file. With their GUID in the headers that log is
+ * to be replayed. */
+static void revive_log(struct block_node *node)
+{
+    uint8_t entry[64];
+    require(block_pread(node, MIB(1), entry, sizeof(entry)) == 0);
+    uint64_t len = load_le(entry + 8, 4);
+    if (memcmp(entry, "loge", 4) != 0 || len < 64 || len > KIB(64))
+        return;
+    fix_vhdx(node, MIB(1), len);
+    for (unsigned i = 1; i <= 2; i++)
+        require(block_pwrite(node, i * KIB(64) + 48, entry + 32, 16, 0) == 0);
+}
+
+static void fix_checksums(const struct base *base, bool log)
 {
     struct block_node *node = open_memory(base->files[0].name);
     uint64_t size = block_get_info(node)->size;
@@ -288,6 +311,8 @@ static void fix_checksums(const struct base *base)
         }
     }
     if (strcmp(base->format, "vhdx") == 0) {
+        if (log)
+            revive_log(node);
         fix_vhdx(node, KIB(64), KIB(4));
         fix_vhdx(node, KIB(128), KIB(4));
         fix_vhdx(node, KIB(192), KIB(64));
@@ -401,8 +426,6 @@ static void work(struct block_node *node, struct input *in)
     }
 }
 
-enum { FIX_CHECKSUMS = 1, WRITABLE = 2, PROBE = 4, OTHER_FORMAT = 8, TO_CHECK = 16 };
-
 static void open_and_use(const char *name, const char *format, unsigned flags, struct input *in)
 {
     char path[100];
@@ -446,7 +469,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         put_files(base);
         patch_image(&in, base);
         if (flags & FIX_CHECKSUMS)
-            fix_checksums(base);
+            fix_checksums(base, flags & REVIVE_LOG);
         open_and_use("image",
                      flags & OTHER_FORMAT ? block_drivers[other % formats]->name : base->format,
                      flags, &in);
