@@ -40,6 +40,14 @@ static void vmdk_close(struct block_node *node)
 
 /* ------------------------------------------------------------------- the descriptor */
 
+static int refuse_part(const struct block_node *node, struct kv_error *err)
+{
+    return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                        "'%s' is one of the files of a VMDK image; the small file that describes "
+                        "them all is what has to be opened",
+                        node->name);
+}
+
 static int read_descriptor(struct block_node *node, uint64_t offset, uint64_t len,
                            struct vmdk_descriptor *out, struct kv_error *err)
 {
@@ -51,6 +59,8 @@ static int read_descriptor(struct block_node *node, uint64_t offset, uint64_t le
     if (!text)
         return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "'%s': out of memory", node->name);
     int rc = import_read_header(node, node->file, offset, text, len, "the VMDK descriptor", err);
+    if (rc == 0 && text[0] == '\0')
+        rc = refuse_part(node, err);
     return rc < 0 ? rc : vmdk_parse_descriptor(node->name, text, out, err);
 }
 
@@ -66,10 +76,7 @@ static int open_sparse(struct block_node *node, struct vmdk *vmdk, struct vmdk_d
         return rc;
     uint64_t at = load_le(header + AT_DESCRIPTOR, 8), len = load_le(header + AT_DESCRIPTOR_SIZE, 8);
     if (memcmp(header, VMDK_MAGIC, 4) != 0 || at == 0 || len == 0)
-        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
-                            "'%s' is one of the files of a VMDK image; the small file that "
-                            "describes them all is what has to be opened",
-                            node->name);
+        return refuse_part(node, err);
     uint64_t end = IMPORT_SIZE_MAX / IMPORT_SECTOR;
     if (at > end || len > end)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
@@ -173,17 +180,18 @@ static int64_t vmdk_allocated_size(const struct block_node *node)
     return sum;
 }
 
+/* Members stand in the order in which qemu-img prints them. */
 static json_t *extent_info(const struct block_node *node, const struct vmdk_extent *extent)
 {
     json_t *info = json_object();
     const char *name = extent->child ? extent->child->name : extent->file ? node->file->name : "";
-    json_object_set_new(info, "filename", json_string(name));
-    json_object_set_new(info, "format", json_string(extent->type));
-    json_object_set_new(info, "virtual-size", json_integer((json_int_t)extent->len));
     if (extent->compressed)
         json_object_set_new(info, "compressed", json_true());
+    json_object_set_new(info, "virtual-size", json_integer((json_int_t)extent->len));
+    json_object_set_new(info, "filename", json_string(name));
     if (extent->grain_size)
         json_object_set_new(info, "cluster-size", json_integer((json_int_t)extent->grain_size));
+    json_object_set_new(info, "format", json_string(extent->type));
     return info;
 }
 
@@ -191,9 +199,9 @@ static json_t *vmdk_specific_info(struct block_node *node)
 {
     const struct vmdk *vmdk = node->state;
     json_t *info = json_object(), *extents = json_array();
-    json_object_set_new(info, "create-type", json_string(vmdk->create_type));
     json_object_set_new(info, "cid", json_integer(vmdk->cid));
     json_object_set_new(info, "parent-cid", json_integer(vmdk->parent_cid));
+    json_object_set_new(info, "create-type", json_string(vmdk->create_type));
     for (size_t i = 0; i < vmdk->count; i++)
         json_array_append_new(extents, extent_info(node, &vmdk->extents[i]));
     json_object_set_new(info, "extents", extents);

@@ -52,7 +52,8 @@ static bool is_preallocated(struct block_node *node)
     uint64_t size = block_get_info(node)->size, data = 0;
     int64_t allocated = block_file_child(node) ? block_allocated_size(node) : -1;
     struct block_extent extent;
-    if (allocated < 0 || !block_get_info(node)->cluster_size)
+    /* Other formats say themselves where they are laid out like their file. */
+    if (allocated < 0 || strcmp(block_format(node), "qcow2") != 0)
         return false;
     for (uint64_t at = 0; at < size; at += extent.len) {
         if (block_status(node, at, size - at, &extent) < 0)

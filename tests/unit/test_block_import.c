@@ -402,6 +402,10 @@ static void a_split_disk_is_one_disk(void **state)
     assert_status(node, GIB(2) - MIB(1), MIB(1) - KIB(128), 0);
     assert_status(node, GIB(2), KIB(128), HERE);
     block_close(node);
+
+    struct kv_error err;
+    assert_int_equal(try_open(&node, image_path("split-s001.vmdk"), NULL, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "describes them all"));
 }
 
 static void put_descriptor(const char *extents)
