@@ -80,6 +80,14 @@ struct block_bitmap_ops {
                  const char *source_name, struct kv_error *err);
 };
 
+/* What a bitmap holds. */
+struct block_bitmap_bits {
+    uint8_t *bits; /* bit n % 8 of byte n / 8; for free() */
+    uint64_t count;
+    uint64_t granularity; /* bytes of the disk that a bit stands for */
+    bool enabled;         /* writes are recorded in it */
+};
+
 struct block_measure {
     uint64_t required, fully_allocated; /* bytes of a new image */
     uint64_t bitmaps;                   /* bytes; UINT64_MAX: not applicable */
@@ -174,6 +182,9 @@ struct block_driver {
                  void (*say)(void *opaque, const char *line), void *opaque, struct kv_error *err);
     const struct block_snapshot_ops *snapshots;
     const struct block_bitmap_ops *bitmaps;
+    /* -ENOENT: no bitmap of this name. */
+    int (*bitmap_read)(struct block_node *node, const char *name, struct block_bitmap_bits *out,
+                       struct kv_error *err);
 };
 
 /* drivers.c: the table. NULL: no driver of that name. */

@@ -65,6 +65,12 @@ struct nbd_bitmap {
 };
 #define NBD_BITMAPS_MAX 60
 
+/* nbd_bitmap.c: a persistent bitmap of the image or of one it stands on. name is borrowed; closed
+ * after the export is gone. Closing an empty one is fine. */
+int nbd_bitmap_open(struct nbd_bitmap *out, struct block_node *node, const char *name,
+                    struct kv_error *err);
+void nbd_bitmap_close(struct nbd_bitmap *bitmap);
+
 struct nbd_export_options {
     const char *name;                 /* "": the default export */
     const char *description;          /* NULL: none */

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "block/drivers.h"
+#include "block/qcow2_bitmap.h"
 #include "block/qcow2_check.h"
 #include "block/qcow2_create.h"
 #include "block/qcow2_snapshot.h"
@@ -84,4 +85,5 @@ const struct block_driver block_qcow2_driver = {
     .make_empty = qcow2_make_empty,
     .check = qcow2_check,
     .snapshots = &qcow2_snapshot_ops,
+    .bitmap_read = qcow2_bitmap_read,
 };

@@ -38,4 +38,8 @@ void qcow2_bitmaps_free(struct qcow2_bitmap_list *list);
 int qcow2_bitmap_read_table(struct qcow2 *s, const struct qcow2_bitmap *bitmap, uint64_t **table);
 bool qcow2_bitmap_entry_valid(const struct qcow2 *s, uint64_t entry);
 
+/* qcow2_bitmap_read.c: of the driver's table. Takes the gate. */
+int qcow2_bitmap_read(struct block_node *node, const char *name, struct block_bitmap_bits *out,
+                      struct kv_error *err);
+
 #endif

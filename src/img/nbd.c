@@ -16,7 +16,7 @@
 struct nbd_args {
     struct img_args args;
     const char *port, *bind, *socket, *shared, *export_name, *description, *offset, *pid_file;
-    const char *snapshot, *cache, *aio, *discard, *tls_creds;
+    const char *snapshot, *bitmap, *cache, *aio, *discard, *tls_creds;
     bool persistent, verbose, readonly, allocation_depth, fork, nocache;
 };
 
@@ -37,6 +37,8 @@ static const struct img_option nbd_options[] = {
                "serve a raw image from there on"),
     IMG_OPTION('A', "allocation-depth", IMG_FLAG, nbd_args, allocation_depth, NULL,
                "tell which image of the chain holds what"),
+    IMG_OPTION('B', "bitmap", IMG_TEXT, nbd_args, bitmap, "NAME",
+               "tell which ranges are dirty in this persistent bitmap"),
     IMG_OPTION('f', "format", IMG_TEXT, nbd_args, args.format, "FMT",
                "format of the image (default: found by its content)"),
     IMG_OPTION('r', "read-only", IMG_FLAG, nbd_args, readonly, NULL, "clients cannot write"),
@@ -62,6 +64,7 @@ struct served {
     const struct nbd_args *args;
     struct img_open how;
     struct block_node *node;
+    struct nbd_bitmap bitmap;
 };
 
 static int open_image(void *opaque, struct nbd_export_options *export, struct kv_error *err)
@@ -74,6 +77,15 @@ static int open_image(void *opaque, struct nbd_export_options *export, struct kv
         /* What was wrong is said already. */
         return kv_error_set(err, KV_ERR_BLOCK, ECANCELED, "nothing is served");
     }
+    if (served->args->bitmap) {
+        int rc = nbd_bitmap_open(&served->bitmap, served->node, served->args->bitmap, err);
+        if (rc < 0) {
+            block_close(served->node);
+            return rc;
+        }
+        export->bitmaps = &served->bitmap;
+        export->bitmap_count = 1;
+    }
     export->node = served->node;
     export->readonly = !served->how.writable;
     return 0;
@@ -82,6 +94,7 @@ static int open_image(void *opaque, struct nbd_export_options *export, struct kv
 static void close_image(void *opaque)
 {
     struct served *served = opaque;
+    nbd_bitmap_close(&served->bitmap);
     block_close(served->node);
     served->node = NULL;
 }

@@ -137,6 +137,25 @@ def test_maps_are_those_of_qemu_nbd(servers, tmp_path):
         assert maps[0] == maps[1], context
 
 
+def test_a_dirty_bitmap_is_told_as_qemu_nbd_tells_it(servers, tmp_path):
+    image = f"{tmp_path}/disk.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", image, "64M")
+    run("qemu-img", "bitmap", "--add", "-g", "4096", image, "changes")
+    run("qemu-io", "-f", "qcow2", "-c", "write 8k 4k", "-c", "write 1M 3M", "-c", "write 40M 100k", image)
+    run("qemu-img", "bitmap", "--add", image, "empty")
+    run(OURS, "nbd", "--fork", "-k", f"{tmp_path}/none", "-f", "qcow2", "-r", "-B", "missing", image, status=1)
+    run(OURS, "nbd", "--fork", "-k", f"{tmp_path}/none", "-f", "qcow2", "-B", "changes", image, status=1)
+    for name in ("changes", "empty"):
+        maps = []
+        for start in (servers.qemu, servers.ours):
+            socket = start("-f", "qcow2", "-r", "-t", "-e", "4", "-B", name, image)
+            maps.append(json.loads(run("nbdinfo", f"--map=qemu:dirty-bitmap:{name}", "--json", uri(socket))))
+        assert maps[0] == maps[1] and len(maps[0]) == (7 if name == "changes" else 1)
+    ours = json.loads(run(OURS, "map", "--output=json", "--image-opts",
+                          f"driver=nbd,path={socket},x-dirty-bitmap=qemu:dirty-bitmap:empty"))
+    assert [extent["data"] for extent in ours] == [True]
+
+
 def test_nbdcopy_copies_in_and_out(servers, tmp_path):
     data = pattern(33 * MIB)
     write_sparse(tmp_path / "disk", bytes(len(data)))
