@@ -6,23 +6,20 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "block/crypto_io.h"
 #include "block/drivers.h"
 #include "block/luks.h"
 
 #define SECTOR CRYPTO_SECTOR
-#define CHUNK MIB(1) /* bytes en- or decrypted at a time */
 
 struct luks_state {
     struct luks luks;
-    struct crypto_cipher *cipher; /* NULL: opened without its key, to be looked at */
-    uint64_t payload;             /* bytes */
-    /* Read: writes of whole sectors; write: those that keep a part of what is there. */
-    pthread_rwlock_t parts;
+    struct crypto_io io;
+    uint64_t payload; /* bytes */
 };
 
 static int luks_probe(const uint8_t *head, size_t len, const char *name)
@@ -48,14 +45,13 @@ static int open_state(struct block_node *node, const struct block_open_options *
     if (options->no_io && !secret)
         return 0;
     r = luks_unlock_by_secret(&state->luks, node->file, 0, json_string_value(secret), err);
-    return r < 0 ? r : luks_cipher(&state->luks, &state->cipher, err);
+    return r < 0 ? r : luks_cipher(&state->luks, &state->io.cipher, err);
 }
 
 static void free_state(struct luks_state *state)
 {
     luks_wipe(&state->luks);
-    crypto_cipher_free(state->cipher);
-    pthread_rwlock_destroy(&state->parts);
+    crypto_io_free(&state->io);
     free(state);
 }
 
@@ -65,7 +61,7 @@ static int luks_open(struct block_node *node, const struct block_open_options *o
     struct luks_state *state = calloc(1, sizeof(*state));
     if (!state)
         return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "'%s': out of memory", node->name);
-    pthread_rwlock_init(&state->parts, NULL);
+    crypto_io_init(&state->io);
     node->info = node->file->info;
     int r = open_state(node, options, state, err);
     if (r < 0) {
@@ -103,92 +99,21 @@ static int luks_resize(struct block_node *node, uint64_t size, struct kv_error *
 
 /* ----------------------------------------------------------- reading, writing */
 
-/* Whole sectors of the payload, decrypted. */
-static int read_sectors(struct block_node *node, uint64_t offset, uint8_t *data, uint64_t len)
-{
-    const struct luks_state *state = node->state;
-    int r = block_pread(node->file, state->payload + offset, data, len);
-    return r < 0 ? r : crypto_decrypt(state->cipher, offset / SECTOR, data, len);
-}
-
 static int luks_preadv(struct block_node *node, uint64_t offset, uint64_t len,
                        const struct iovec *iov, unsigned count)
 {
-    const struct luks_state *state = node->state;
-    if (!state->cipher)
-        return -EACCES;
-    uint8_t *data;
-    uint64_t room = MIN(ALIGN_UP(len, SECTOR) + SECTOR, CHUNK);
-    if (posix_memalign((void **)&data, 4096, room))
-        return -ENOMEM;
-    int r = 0;
-    for (uint64_t done = 0; done < len && r == 0;) {
-        uint64_t start = ALIGN_DOWN(offset + done, SECTOR), skip = offset + done - start;
-        uint64_t part = MIN(len - done, room - skip);
-        r = read_sectors(node, start, data, ALIGN_UP(skip + part, SECTOR));
-        if (r == 0)
-            iov_from_buffer(iov, count, done, data + skip, part);
-        done += part;
-    }
-    free(data);
-    return r;
-}
-
-/* What surrounds the bytes in the first and last of the sectors at start. */
-static int read_edges(struct block_node *node, uint64_t start, uint64_t skip, uint64_t part,
-                      uint8_t *data)
-{
-    uint64_t end = skip + part, last = ALIGN_DOWN(end, SECTOR);
-    int r = 0;
-    if (skip || end < SECTOR)
-        r = read_sectors(node, start, data, SECTOR);
-    if (r == 0 && last < end && last > 0)
-        r = read_sectors(node, start + last, data + last, SECTOR);
-    return r;
-}
-
-static int write_chunk(struct block_node *node, uint64_t offset, const struct iovec *iov,
-                       unsigned count, uint64_t done, uint64_t part, uint8_t *data, unsigned flags)
-{
     struct luks_state *state = node->state;
-    uint64_t start = ALIGN_DOWN(offset, SECTOR), skip = offset - start;
-    uint64_t len = ALIGN_UP(skip + part, SECTOR);
-    bool whole = skip == 0 && part == len;
-    if (whole)
-        pthread_rwlock_rdlock(&state->parts);
-    else
-        pthread_rwlock_wrlock(&state->parts);
-    int r = whole ? 0 : read_edges(node, start, skip, part, data);
-    if (r == 0) {
-        iov_to_buffer(iov, count, done, data + skip, part);
-        r = crypto_encrypt(state->cipher, start / SECTOR, data, len);
-    }
-    if (r == 0)
-        r = block_pwrite(node->file, state->payload + start, data, len, flags);
-    pthread_rwlock_unlock(&state->parts);
-    return r;
+    return crypto_io_read(&state->io, node->file, state->payload, offset, len, iov, count, 0);
 }
 
 static int luks_pwritev(struct block_node *node, uint64_t offset, uint64_t len,
                         const struct iovec *iov, unsigned count, unsigned flags)
 {
-    const struct luks_state *state = node->state;
-    if (!state->cipher)
-        return -EACCES;
+    struct luks_state *state = node->state;
     if (flags & BLOCK_COMPRESSED)
         return -ENOTSUP;
-    uint8_t *data;
-    uint64_t room = MIN(ALIGN_UP(len, SECTOR) + SECTOR, CHUNK);
-    if (posix_memalign((void **)&data, 4096, room))
-        return -ENOMEM;
-    int r = 0;
-    for (uint64_t done = 0; done < len && r == 0;) {
-        uint64_t part = MIN(len - done, room - (offset + done) % SECTOR);
-        r = write_chunk(node, offset + done, iov, count, done, part, data, flags);
-        done += part;
-    }
-    free(data);
-    return r;
+    return crypto_io_write(&state->io, node->file, state->payload, offset, len, iov, count, 0,
+                           flags);
 }
 
 static int luks_flush(struct block_node *node)

@@ -26,6 +26,8 @@ json_t *qcow2_specific_info(struct block_node *node)
             json_object_set_new(info, "data-file", json_string(s->data_path));
         json_object_set_new(info, "data-file-raw", json_boolean(s->data_file_raw));
     }
+    if (s->crypto)
+        json_object_set_new(info, "encrypt", qcow2_crypto_info(s));
     if (s->v3) {
         json_object_set_new(info, "corrupt",
                             json_boolean(h->incompatible & QCOW2_INCOMPAT_CORRUPT));
@@ -149,9 +151,32 @@ static int check_changes(struct qcow2 *s, const json_t *changes, struct kv_error
     return wanted_version(s, json_string_value(json_object_get(changes, "compat")), err);
 }
 
+/* Options of key slots are alone. */
+static int amend_keys(struct qcow2 *s, const json_t *changes, struct kv_error *err)
+{
+    static const char prefix[] = "encrypt.";
+    const char *name;
+    json_t *value, *plain = json_object();
+    int rc = 0;
+    json_object_foreach ((json_t *)changes, name, value) {
+        if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+            rc = kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                              "'%s': '%s' cannot be changed together with key slots", s->node->name,
+                              name);
+        else
+            json_object_set(plain, name + sizeof(prefix) - 1, value);
+    }
+    if (rc == 0)
+        rc = qcow2_crypto_amend(s, plain, err);
+    json_decref(plain);
+    return rc;
+}
+
 int qcow2_amend(struct block_node *node, const json_t *changes, struct kv_error *err)
 {
     struct qcow2 *s = qcow2_of(node);
+    if (json_object_get(changes, "encrypt.state"))
+        return amend_keys(s, changes, err);
     const json_t *lazy = json_object_get(changes, "lazy_refcounts"),
                  *size = json_object_get(changes, "size"),
                  *path = json_object_get(changes, "backing_file"),

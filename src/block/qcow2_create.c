@@ -15,6 +15,7 @@
 static const char *const compat_names[] = {"0.10", "1.1", "v2", "v3", NULL};
 static const char *const preallocation_names[] = {"off", "metadata", "falloc", "full", NULL};
 static const char *const compression_names[] = {"zlib", "zstd", NULL};
+static const char *const crypt_names[] = {"none", "aes", "luks", NULL}; /* QCOW2_CRYPT_* */
 
 const struct option_spec qcow2_create_options[] = {
     OPTION(SIZE, struct qcow2_create, size, .help = "Virtual disk size"),
@@ -28,6 +29,11 @@ const struct option_spec qcow2_create_options[] = {
     OPTION(STRING, struct qcow2_create, data_file, .help = "File name of an external data file"),
     OPTION(BOOL, struct qcow2_create, data_file_raw,
            .help = "The external data file must stay valid as a raw image"),
+    LUKS_OPTIONS("encrypt.", struct qcow2_create, luks),
+    OPTION_NAMED("encrypt.format", ENUM, struct qcow2_create, encrypt_format, .values = crypt_names,
+                 .help = "Encrypt the image, format choices: 'luks'"),
+    OPTION(BOOL, struct qcow2_create, encryption,
+           .help = "Not supported: the old AES encryption; see encrypt.format"),
     OPTION(BOOL, struct qcow2_create, extended_l2, .help = "Extended L2 tables"),
     OPTION(BOOL, struct qcow2_create, lazy_refcounts, .help = "Postpone refcount updates"),
     OPTION(ENUM, struct qcow2_create, preallocation, .values = preallocation_names,
@@ -43,6 +49,7 @@ void qcow2_create_defaults(void *opaque)
     config->compat = 1;
     config->cluster_size = KIB(64);
     config->refcount_bits = 16;
+    luks_config_defaults(&config->luks);
 }
 
 /* ---------------------------------------------------------------- checking */
@@ -87,6 +94,17 @@ static int check_config(const struct qcow2_create *c, struct kv_error *err)
         {c->backing_file && c->preallocation != QCOW2_PREALLOC_OFF && !c->extended_l2,
          "Backing file and preallocation can only be used at the same time if extended_l2 is "
          "enabled"},
+        {c->encryption || c->encrypt_format == QCOW2_CRYPT_AES,
+         "The old AES encryption of qcow2 is not supported; use encrypt.format=luks"},
+        {c->encrypt_format == QCOW2_CRYPT_LUKS && !c->luks.key_secret,
+         "Parameter 'encrypt.key-secret' is required for cipher"},
+        {c->encrypt_format == QCOW2_CRYPT_NONE && c->luks.key_secret,
+         "Parameter 'encrypt.format' is required for encrypt.key-secret"},
+        {c->encrypt_format && c->preallocation != QCOW2_PREALLOC_OFF,
+         "Preallocation of encrypted images is not supported: their zeros would have to be "
+         "written; convert a raw image of zeros instead"},
+        {c->encrypt_format && c->data_file_raw,
+         "The data file of an encrypted image is no valid raw image"},
         {c->backing_fmt && !c->backing_file, "Backing format cannot be used without backing file"},
         {c->backing_file && strlen(c->backing_file) > QCOW2_MAX_BACKING_NAME,
          "The name of the backing file has more than 1023 bytes"},
@@ -222,6 +240,27 @@ static int create_data_file(const char *path, const struct qcow2_create *c, stru
     return block_create_file(resolved, ALIGN_UP(c->size, UINT64_C(512)), err);
 }
 
+/* The new image in use. */
+static int open_new(const char *path, struct block_node **node, struct kv_error *err)
+{
+    const struct block_open_options options = {
+        .path = path, .fd = -1, .format = "qcow2", .no_backing = true};
+    return block_open(node, &options, err);
+}
+
+static int encrypt(const char *path, const struct qcow2_create *c, struct kv_error *err)
+{
+    struct block_node *node;
+    if (c->encrypt_format == QCOW2_CRYPT_NONE)
+        return 0;
+    int rc = open_new(path, &node, err);
+    if (rc < 0)
+        return rc;
+    rc = qcow2_crypto_create(qcow2_of(node), &c->luks, err);
+    block_close(node);
+    return rc;
+}
+
 static int preallocate(const char *path, const struct qcow2_create *c, struct kv_error *err)
 {
     /* A raw data file shows what the mapping says only if everything is mapped. */
@@ -230,9 +269,7 @@ static int preallocate(const char *path, const struct qcow2_create *c, struct kv
     if (mode == QCOW2_PREALLOC_OFF || c->size == 0)
         return 0;
     struct block_node *node;
-    const struct block_open_options options = {
-        .path = path, .fd = -1, .format = "qcow2", .no_backing = true};
-    int rc = block_open(&node, &options, err);
+    int rc = open_new(path, &node, err);
     if (rc < 0)
         return rc;
     rc = qcow2_preallocate(qcow2_of(node), 0, c->size, mode, err);
@@ -261,6 +298,8 @@ int qcow2_create(const char *path, const void *opaque, struct kv_error *err)
         return rc;
     rc = write_image(file->file, &config, &layout, err);
     block_close(file);
+    if (rc == 0)
+        rc = encrypt(path, &config, err);
     return rc < 0 ? rc : preallocate(path, &config, err);
 }
 
@@ -328,7 +367,12 @@ int qcow2_measure(const void *opaque, struct block_node *source, struct block_me
         rc = data_bytes(&config, source, &data);
     if (rc < 0)
         return kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s': block status", source->name);
-    uint64_t full = full_bytes(&config, size);
+    uint64_t full = full_bytes(&config, size), header = 0;
+    if (config.encrypt_format == QCOW2_CRYPT_LUKS)
+        rc = luks_header_size(&config.luks, &header, err);
+    if (rc < 0)
+        return rc;
+    full += ALIGN_UP(header, config.cluster_size);
     *out = (struct block_measure){full - size + data, full, UINT64_MAX};
     return 0;
 }

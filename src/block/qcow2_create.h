@@ -3,7 +3,7 @@
 #ifndef KV_BLOCK_QCOW2_CREATE_H
 #define KV_BLOCK_QCOW2_CREATE_H
 
-#include "block/qcow2.h"
+#include "block/qcow2_crypto.h"
 
 enum qcow2_preallocation {
     QCOW2_PREALLOC_OFF,
@@ -24,6 +24,9 @@ struct qcow2_create {
     char *data_file;
     bool data_file_raw;
     int compression_type; /* QCOW2_COMPRESSION_* */
+    bool encryption;      /* QEMU's old name for encrypt_format AES */
+    int encrypt_format;   /* QCOW2_CRYPT_* */
+    struct luks_config luks;
 };
 
 extern const struct option_spec qcow2_create_options[];

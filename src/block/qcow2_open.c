@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "block/qcow2_crypto.h"
 #include "block/qcow2_snapshot.h"
 
 #define SECTOR 512u
@@ -300,7 +301,8 @@ static void fill_info(struct qcow2 *s, const struct block_open_options *options)
     const struct block_info *file = &s->data->info;
     bool repair = info->needs_repair;
     *info = (struct block_info){
-        .request_alignment = file->request_alignment,
+        .request_alignment =
+            s->crypto ? MAX(file->request_alignment, SECTOR) : file->request_alignment,
         .logical_block = SECTOR,
         .physical_block = file->physical_block,
         .cluster_size = (uint32_t)s->cluster_size,
@@ -310,6 +312,7 @@ static void fill_info(struct qcow2 *s, const struct block_open_options *options)
         .discard_alignment = UINT32_C(1) << s->subcluster_bits,
         .volatile_cache = file->volatile_cache,
         .needs_repair = repair,
+        .encrypted = s->crypto,
     };
     block_set_size(s->node, ALIGN_UP(s->header.size, (uint64_t)SECTOR));
 }
@@ -328,9 +331,8 @@ static int open_checked(struct qcow2 *s, const struct block_open_options *option
         rc = init_caches(s, options->description, err);
     if (rc == 0)
         rc = qcow2_reload(s, err);
-    if (rc == 0 && s->header.crypt_method != QCOW2_CRYPT_NONE)
-        rc = kv_error_set(err, KV_ERR_BLOCK, ENOTSUP, "'%s': encrypted images are not supported",
-                          s->node->name);
+    if (rc == 0)
+        rc = qcow2_crypto_open(s, options, err);
     if (rc == 0)
         rc = open_data_file(s, options, err);
     if (rc < 0)
@@ -347,6 +349,7 @@ static void free_state(struct qcow2 *s)
     qcow2_snapshots_free(s->snapshots, s->header.nb_snapshots);
     qcow2_header_free(s);
     qcow2_compress_free(s);
+    qcow2_crypto_free(s);
     qcow2_cache_free(&s->l2);
     qcow2_cache_free(&s->refcounts);
     free_list(&s->freed);

@@ -67,6 +67,10 @@ static int preallocate_some(struct qcow2 *s, uint64_t *guest, uint64_t end, int 
 int qcow2_preallocate(struct qcow2 *s, uint64_t offset, uint64_t end, int preallocation,
                       struct kv_error *err)
 {
+    if (s->crypto)
+        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
+                            "'%s': clusters of encrypted images are not preallocated",
+                            s->node->name);
     int rc = qcow2_prepare_write(s);
     for (uint64_t at = ALIGN_DOWN(offset, s->cluster_size); rc == 0 && at < end;) {
         pthread_mutex_lock(&s->lock);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "block/qcow2.h"
+#include "block/qcow2_crypto.h"
 
 static int read_compressed(struct qcow2 *s, uint64_t entry, uint64_t guest, uint64_t len,
                            const struct iovec *iov, unsigned count, uint64_t iov_offset)
@@ -37,6 +37,8 @@ int qcow2_read_run(struct qcow2 *s, const struct qcow2_run *run, uint64_t guest,
 {
     switch (run->kind) {
     case QCOW2_NORMAL:
+        if (s->crypto)
+            return qcow2_crypto_read(s, run->host, run->len, iov, count, iov_offset);
         return read_below(s->data, run->host, run->len, iov, count, iov_offset);
     case QCOW2_UNALLOCATED:
         return read_below(s->node->backing, guest, run->len, iov, count, iov_offset);

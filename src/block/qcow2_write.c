@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "block/qcow2.h"
+#include "block/qcow2_crypto.h"
 
 #define MAX_PIECE MIB(64)
 
@@ -40,6 +40,8 @@ enum way {
 int qcow2_data_write(struct qcow2 *s, uint64_t host, const struct iovec *iov, unsigned count,
                      uint64_t iov_offset, uint64_t len, unsigned flags)
 {
+    if (s->crypto)
+        return qcow2_crypto_write(s, host, len, iov, count, iov_offset, flags & BLOCK_FUA);
     return block_pwrite_slice(s->data, host, iov, count, iov_offset, len, flags & BLOCK_FUA);
 }
 
@@ -185,7 +187,7 @@ static int copy_part(struct qcow2 *s, const struct piece *p, uint64_t from, uint
     if (posix_memalign((void **)buffer, 4096, end - from))
         return -ENOMEM;
     int rc = read_old(s, from, end, *buffer, &zero);
-    if (rc < 0 || (zero && p->fresh)) {
+    if (rc < 0 || (zero && p->fresh && !s->crypto)) {
         free(*buffer);
         *buffer = NULL;
     }

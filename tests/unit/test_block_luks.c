@@ -380,6 +380,58 @@ static void hostile_headers_are_refused(void **state)
     assert_int_equal(open_luks(&node, "key0"), -EINVAL);
 }
 
+/* ------------------------------------------------------------------ qcow2 */
+
+static int open_encrypted_qcow2(struct block_node **node, bool with_key)
+{
+    struct block_open_options options = {
+        .path = with_key
+                    ? "json:{\"driver\":\"qcow2\",\"encrypt\":{\"format\":\"luks\",\"key-secret\":"
+                      "\"key0\"},\"file\":\"memory:luks\"}"
+                    : "memory:luks"};
+    return block_open(node, &options, NULL);
+}
+
+static void an_encrypted_qcow2_hides_data_and_keeps_what_is_around_a_write(void **state)
+{
+    const struct block_driver *driver = block_driver_find("qcow2");
+    struct block_node *node;
+    struct block_check_result result;
+    static uint8_t text[KIB(2)], back[KIB(4)];
+    void *config = calloc(1, driver->create_config_size);
+    secret_add("key0", "correct horse", 13, NULL);
+    driver->create_defaults(config);
+    assert_int_equal(options_parse_text(driver->create_options, "-o", NULL,
+                                        "size=8M,encrypt.format=luks,encrypt.key-secret=key0,"
+                                        "encrypt.iter-time=1",
+                                        config, NULL),
+                     0);
+    assert_int_equal(driver->create("memory:luks", config, NULL), 0);
+    options_free(driver->create_options, config);
+    free(config);
+    assert_int_equal(open_encrypted_qcow2(&node, false), -EINVAL);
+    assert_int_equal(open_encrypted_qcow2(&node, true), 0);
+    assert_true(block_get_info(node)->encrypted);
+    memset(text, 'S', sizeof(text));
+    assert_int_equal(block_pwrite(node, 1001, text, sizeof(text), 0), 0);
+    assert_int_equal(block_pwrite(node, 1002, "x", 1, 0), 0);
+    assert_int_equal(block_pwrite(node, 0, text, 512, BLOCK_COMPRESSED), -ENOTSUP);
+    block_close(node);
+    assert_int_equal(open_encrypted_qcow2(&node, true), 0);
+    assert_int_equal(block_pread(node, 0, back, sizeof(back)), 0);
+    assert_true(buffer_is_zero(back, 1001));
+    assert_memory_equal(back + 1001, "SxS", 3);
+    assert_memory_equal(back + 1004, text, sizeof(text) - 3);
+    assert_true(buffer_is_zero(back + 1001 + sizeof(text), sizeof(back) - 1001 - sizeof(text)));
+    assert_int_equal(driver->check(node, 0, &result, NULL, NULL, NULL), 0);
+    assert_int_equal(result.corruptions + result.leaks + result.check_errors, 0);
+    block_close(node);
+    for (int64_t at = 0; at < block_memory_length("luks"); at += 512) {
+        assert_int_equal(block_memory_get("luks", (uint64_t)at, back, 512), 0);
+        assert_memory_not_equal(back, text, 512);
+    }
+}
+
 static void *hammer(void *opaque)
 {
     struct crypto_cipher *cipher = opaque;
@@ -425,6 +477,8 @@ int main(void)
         cmocka_unit_test_teardown(a_wrong_or_missing_passphrase_opens_nothing, forget),
         cmocka_unit_test_teardown(keys_are_added_and_erased_but_never_the_last, forget),
         cmocka_unit_test_teardown(hostile_headers_are_refused, forget),
+        cmocka_unit_test_teardown(an_encrypted_qcow2_hides_data_and_keeps_what_is_around_a_write,
+                                  forget),
     };
     return cmocka_run_group_tests_name("block_luks", tests, prepare, NULL);
 }
