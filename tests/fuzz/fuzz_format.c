@@ -444,7 +444,8 @@ static void open_and_use(const char *name, const char *format, unsigned flags, s
     if (rc < 0)
         return;
     look(node);
-    check(node, 0);
+    if (flags & TO_CHECK)
+        check(node, 0);
     if (flags & WRITABLE) {
         work(node, in);
         look(node);
