@@ -113,11 +113,23 @@ static int wanted_version(const struct qcow2 *s, const char *compat, struct kv_e
         return 3;
     if (strcmp(compat, "0.10") != 0 && strcmp(compat, "v2") != 0)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "Unknown compatibility level %s", compat);
-    return s->v3 ? kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
-                                "'%s': an image cannot be made version 2 (compat=0.10) again; "
-                                "'convert -o compat=0.10' makes a new one",
-                                s->node->name)
-                 : 2;
+    return 2;
+}
+
+/* The width in bits as its logarithm, or -errno. */
+static int wanted_order(const struct qcow2 *s, const json_t *changes, int version,
+                        struct kv_error *err)
+{
+    const json_t *given = json_object_get(changes, "refcount_bits");
+    json_int_t bits = given ? json_integer_value(given) : INT64_C(1) << s->refcount_order;
+    if (bits < 1 || bits > 64 || (bits & (bits - 1)))
+        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                            "Refcount width must be a power of two and may not exceed 64 bits");
+    if (version < 3 && bits != 16)
+        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                            "Refcount widths other than 16 bits require compatibility level 1.1 or "
+                            "above (use compat=1.1 or greater)");
+    return __builtin_ctzll((unsigned long long)bits);
 }
 
 /* Checks everything before the first change. */
@@ -135,15 +147,9 @@ static int check_changes(struct qcow2 *s, const json_t *changes, struct kv_error
         if (!known[i])
             return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                                 "'%s': option '%s' cannot be changed; compat, lazy_refcounts, "
-                                "backing_file, backing_fmt and size can",
+                                "refcount_bits, backing_file, backing_fmt and size can",
                                 s->node->name, name);
     }
-    const json_t *bits = json_object_get(changes, "refcount_bits");
-    if (bits && json_integer_value(bits) != INT64_C(1) << s->refcount_order)
-        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
-                            "'%s': the refcount width of an image stays; 'convert -o "
-                            "refcount_bits=N' makes a new one",
-                            s->node->name);
     const json_t *raw = json_object_get(changes, "data_file_raw");
     if (raw && json_is_true(raw) != s->data_file_raw)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
@@ -184,12 +190,18 @@ int qcow2_amend(struct block_node *node, const json_t *changes, struct kv_error 
     int rc = check_changes(s, changes, err);
     if (rc < 0)
         return rc;
-    bool to_v3 = rc == 3;
+    int version = rc, order = wanted_order(s, changes, version, err);
+    if (order < 0)
+        return order;
     rc = qcow2_prepare_write(s);
     if (rc < 0)
         return kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s' cannot be written to", node->name);
     qcow2_exclusive_begin(s);
-    rc = to_v3 ? upgrade(s, err) : 0;
+    rc = version == 3 ? upgrade(s, err) : 0;
+    if (rc == 0)
+        rc = qcow2_change_refcounts(s, (unsigned)order, err);
+    if (rc == 0 && version == 2)
+        rc = qcow2_downgrade(s, err);
     if (rc == 0 && lazy)
         rc = change_lazy(s, json_is_true(lazy), err);
     qcow2_exclusive_end(s);

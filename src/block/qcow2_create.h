@@ -44,6 +44,10 @@ static inline unsigned qcow2_create_version(const struct qcow2_create *config)
 int qcow2_preallocate(struct qcow2 *s, uint64_t offset, uint64_t end, int preallocation,
                       struct kv_error *err);
 
+/* qcow2_rewrite.c, under gate (write), not lock. order: log2 of the width in bits. */
+int qcow2_change_refcounts(struct qcow2 *s, unsigned order, struct kv_error *err);
+int qcow2_downgrade(struct qcow2 *s, struct kv_error *err);
+
 /* qcow2_amend.c */
 int qcow2_amend(struct block_node *node, const json_t *changes, struct kv_error *err);
 int qcow2_set_backing(struct block_node *node, const char *path, const char *format,

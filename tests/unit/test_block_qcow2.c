@@ -290,6 +290,54 @@ static void growing_shows_zeros_and_shrinking_gives_clusters_back(void **state)
     }
 }
 
+static void amend(struct block_node *node, const char *changes, int expected)
+{
+    struct kv_error err = {0};
+    json_t *object = json_loads(changes, 0, NULL);
+    assert_non_null(object);
+    int rc = node->driver->amend(node, object, &err);
+    if (rc != expected)
+        print_error("%s: %s\n", changes, err.message);
+    assert_int_equal(rc, expected);
+    json_decref(object);
+}
+
+static void refcounts_get_another_width_and_the_image_an_older_version(void **state)
+{
+    static const char *const widths[] = {"{\"refcount_bits\":64}", "{\"refcount_bits\":1}",
+                                         "{\"refcount_bits\":8}",  "{\"refcount_bits\":2}",
+                                         "{\"refcount_bits\":32}", "{\"refcount_bits\":16}"};
+    unsigned seed = 5;
+    image_create(TEST_IMAGE, "size=4M,cluster_size=1k");
+    struct block_node *node = image_open();
+    for (unsigned i = 0; i < ARRAY_SIZE(widths); i++) {
+        for (unsigned j = 0; j < 60; j++)
+            random_request(node, &seed);
+        amend(node, widths[i], 0);
+        assert_content(node);
+        block_close(node);
+        image_assert_sound(TEST_IMAGE);
+        node = image_open();
+    }
+    amend(node, "{\"refcount_bits\":3}", -EINVAL);
+    amend(node, "{\"compat\":\"0.10\",\"refcount_bits\":8}", -EINVAL);
+    assert_int_equal(block_write_zeroes(node, 0, MIB(1), 0), 0);
+    memset(model, 0, MIB(1));
+    amend(node, "{\"compat\":\"0.10\"}", 0);
+    for (unsigned j = 0; j < 60; j++)
+        random_request(node, &seed);
+    assert_content(node);
+    block_close(node);
+    assert_int_equal(image_load(4, 4), 2);
+    image_assert_sound(TEST_IMAGE);
+    node = image_open();
+    amend(node, "{\"compat\":\"1.1\",\"lazy_refcounts\":true}", 0);
+    assert_content(node);
+    block_close(node);
+    assert_int_equal(image_load(4, 4), 3);
+    image_assert_sound(TEST_IMAGE);
+}
+
 static void status_joins_clusters_that_lie_in_a_row(void **state)
 {
     image_create(TEST_IMAGE, "size=4M,cluster_size=512");
@@ -347,6 +395,7 @@ int main(void)
         TEST(the_refcount_table_grows_with_the_image),
         TEST(a_full_host_fails_the_write_and_nothing_else),
         TEST(growing_shows_zeros_and_shrinking_gives_clusters_back),
+        TEST(refcounts_get_another_width_and_the_image_an_older_version),
         TEST(status_joins_clusters_that_lie_in_a_row),
         TEST(every_refcount_width_keeps_its_neighbours),
     };
