@@ -146,7 +146,8 @@ struct block_extent {
 /* What this layer says about a range; 0 < len, within the size. */
 int block_status(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out);
 /* The same through the backing chain down to base, which is not asked (NULL: to the bottom).
- * Not allocated anywhere above base: flags without ALLOCATED (base NULL: ZERO and no DATA). */
+ * Not allocated anywhere above base: flags without ALLOCATED (base NULL: ZERO and no DATA, and the
+ * place that the bottom layer keeps for it, if any). */
 int block_status_above(struct block_node *node, struct block_node *base, uint64_t offset,
                        uint64_t len, struct block_extent *out);
 

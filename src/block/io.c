@@ -175,6 +175,11 @@ int block_status_above(struct block_node *node, struct block_node *base, uint64_
         if (out->flags & BLOCK_STATUS_ALLOCATED)
             return 0;
         len = out->len;
+        /* Nobody further down has it: the zeros are this layer's, which has no bytes for them. */
+        if (!base && (!node->backing || offset >= block_size(node->backing))) {
+            out->flags |= BLOCK_STATUS_ZERO;
+            return 0;
+        }
     }
     *out = (struct block_extent){.len = len, .flags = base ? 0 : BLOCK_STATUS_ZERO, .depth = depth};
     return 0;

@@ -93,7 +93,8 @@ static void tell(const struct qcow2 *s, const struct qcow2_run *run, struct bloc
         out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_DATA;
         break;
     }
-    if (run->has_host && !s->crypto && run->kind != QCOW2_UNALLOCATED) {
+    /* Of unallocated subclusters, too, whose cluster has a place; a backing file has its own say. */
+    if (run->has_host && !s->crypto && (run->kind != QCOW2_UNALLOCATED || !has_backing)) {
         out->flags |= BLOCK_STATUS_OFFSET;
         out->host_offset = run->host;
         out->file = s->data;

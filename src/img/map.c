@@ -73,11 +73,9 @@ static int find_entry(struct block_node *node, uint64_t offset, uint64_t len, bo
         return rc;
     if (deep)
         look_below(&extent);
-    bool allocated = extent.flags & BLOCK_STATUS_ALLOCATED;
-    /* Where nobody has it, the bottom of the chain says so. */
     *out = (struct entry){.start = offset,
                           .len = extent.len,
-                          .depth = !allocated && extent.depth ? extent.depth - 1 : extent.depth,
+                          .depth = extent.depth,
                           .flags = extent.flags & SHOWN_FLAGS,
                           .host_offset = extent.host_offset,
                           .file = extent.file};
