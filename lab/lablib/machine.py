@@ -204,8 +204,21 @@ class Machine:
     def post_mortem(self):
         """What a host that is frozen was doing: its console's end, its CPUs' registers."""
         self.reported = True
-        return "\n".join(["last lines of its console:", *("  " + line for line in self._last_words()),
+        before = self._thread_times()
+        time.sleep(1)
+        used = {name: after - before.get(name, 0) for name, after in self._thread_times().items()}
+        return "\n".join(["hundredths of a second that QEMU's threads used within one: "
+                          + ", ".join(f"{name} {used[name]}" for name in sorted(used)), "last lines of its console:", *("  " + line for line in self._last_words()),
                           "its CPUs:", *("  " + line for line in self._registers())])
+
+    def _thread_times(self):
+        times = {}
+        folder = f"/proc/{self.process.pid}/task"
+        for thread in os.listdir(folder):
+            with open(f"{folder}/{thread}/stat", encoding="ascii", errors="replace") as f:
+                name, _, rest = f.read().partition(" (")[2].rpartition(") ")
+            times[f"{name} {thread}"] = sum(int(field) for field in rest.split()[11:13])
+        return times
 
     def _registers(self):
         """QEMU tells them, even when nothing in the host runs any more."""

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -114,6 +115,8 @@ static void prepare_libraries(void)
         seed = (unsigned long)clock_monotonic_ns() | 1;
     json_object_seed(seed);
     tzset();
+    /* Threads allocate seldom: an arena of 128 MiB of addresses for each would be waste. */
+    mallopt(M_ARENA_MAX, 1);
 }
 
 static int run_machine(struct settings *settings, struct kv_error *err)
@@ -126,6 +129,10 @@ static int run_machine(struct settings *settings, struct kv_error *err)
     int rc = machine_create(&machine, &settings->machine, err);
     if (rc == 0)
         rc = open_sockets(machine, settings, &metrics, err);
+    if (rc == 0 && jail)
+        rc = jail_leave_host(err);
+    if (rc == 0)
+        rc = machine_settle(machine, err);
     if (rc == 0 && jail)
         rc = jail_enter(err);
     if (rc == 0)

@@ -162,3 +162,16 @@ void fuzz_device_end(struct fuzz_device *f)
         require(f->dev->queues[i].ring.inflight == 0);
     virtio_device_reset(f->dev);
 }
+
+void fuzz_device_input(struct fuzz_device *f, const uint8_t *data, size_t size, uint64_t low,
+                       unsigned kinds, void (*run)(const struct fuzz_act *act))
+{
+    struct fuzz_act act;
+    fuzz_device_restart(f, size ? (uint64_t)data[0] << 28 | low : 0, 0);
+    for (; size >= sizeof(act); data += sizeof(act), size -= sizeof(act)) {
+        memcpy(&act, data, sizeof(act));
+        act.kind = (uint8_t)(act.kind % kinds);
+        run(&act);
+    }
+    fuzz_device_turn(f);
+}

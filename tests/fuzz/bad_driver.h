@@ -8,6 +8,7 @@
 #define KV_TESTS_BAD_DRIVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/loop.h"
@@ -62,6 +63,12 @@ void fuzz_device_add(struct fuzz_device *f, unsigned queue, uint32_t gpa, uint32
 void fuzz_device_kick(struct fuzz_device *f, unsigned queue);
 void fuzz_device_turn(struct fuzz_device *f);
 void fuzz_device_restart(struct fuzz_device *f, uint64_t features, uint16_t unready);
+/*
+ * A whole input: a restart with features from its first byte (low: features it always has), then
+ * act by act of kinds below `kinds`, then one turn of the loop.
+ */
+void fuzz_device_input(struct fuzz_device *f, const uint8_t *data, size_t size, uint64_t low,
+                       unsigned kinds, void (*run)(const struct fuzz_act *act));
 /* Reset; nothing may be left in flight. */
 void fuzz_device_end(struct fuzz_device *f);
 

@@ -127,16 +127,9 @@ static void run(const struct fuzz_act *act)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct fuzz_act act;
     if (!f.dev)
         build();
-    fuzz_device_restart(&f, size ? (uint64_t)data[0] << 28 | UINT64_C(0xfffffff) : 0, 0);
-    for (; size >= sizeof(act); data += sizeof(act), size -= sizeof(act)) {
-        memcpy(&act, data, sizeof(act));
-        act.kind %= KINDS;
-        run(&act);
-    }
-    fuzz_device_turn(&f);
+    fuzz_device_input(&f, data, size, UINT64_C(0xfffffff), KINDS, run);
     /* What the host failed to write is held beyond a stop, so only a reset empties the rings. */
     virtio_device_reset(f.dev);
     blk_resize(blk_next(NULL, NULL), DISK_SIZE, NULL);

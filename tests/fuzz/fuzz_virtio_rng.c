@@ -44,16 +44,9 @@ static void run(const struct fuzz_act *act)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct fuzz_act act;
     if (!f.dev)
         build();
-    fuzz_device_restart(&f, size ? (uint64_t)data[0] << 28 : 0, 0);
-    for (; size >= sizeof(act); data += sizeof(act), size -= sizeof(act)) {
-        memcpy(&act, data, sizeof(act));
-        act.kind %= KINDS;
-        run(&act);
-    }
-    fuzz_device_turn(&f);
+    fuzz_device_input(&f, data, size, 0, KINDS, run);
     fuzz_device_end(&f);
     while (recv(source[0], bytes, sizeof(bytes), 0) > 0)
         ;

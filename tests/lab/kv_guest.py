@@ -12,7 +12,7 @@ import time
 from kv_qmp import Qmp
 
 MARK = "=status="
-PATIENCE = 60  # seconds; an emulated host on a busy machine is slow, and only failures wait this long
+PATIENCE = 120  # seconds; an emulated host on a busy machine is slow, and only failures wait this long
 
 
 class GuestError(AssertionError):

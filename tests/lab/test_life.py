@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The life of a machine: pause, reset, panic, NMI, and ends. Starts in a row are in tests/guest/process."""
+"""The life of a machine: pause, reset, panic, NMI, ends, and starts in a row."""
 
 import json
+import os
 import subprocess
 import time
 
@@ -59,6 +60,37 @@ def test_quit_and_sigterm_end_it_and_say_why(start_guest, make_initrd):
     guest.process.terminate()
     assert guest.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-signal"}
     assert guest.wait() == 0
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_two_hundred_starts_and_stops_on_one_tap_leave_nothing(build, vmm, make_tap, tmp_path, leaks):
+    """The payload switches off by itself; every second machine is killed instead."""
+    tap = make_tap()
+    disk = tmp_path / "disk"
+    disk.touch()
+    os.truncate(disk, 1 << 20)
+    payload = build / "tests/guest/payload_hello"
+    files, maps = len(os.listdir("/dev/shm")), descriptors()
+    for i in range(200):
+        command = [vmm, "--kernel", payload, "--memory", "64M", "--cpus", "2", "--disk", f"path={disk}",
+                   "--net", f"tap={tap}", "--rng", "", "--balloon", "", "--control", tmp_path / "qmp",
+                   "--vsock", f"guest-cid=3,path={tmp_path}/vsock", "--serial", "stdio"]
+        if i % 2:
+            command.append("--paused")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if i % 2:
+            time.sleep(0.02)
+            process.kill()
+        out, err = process.communicate(timeout=60)
+        if i % 2 == 0:
+            assert process.returncode == 0, err.decode()
+            assert b"done" in out
+    assert len(os.listdir("/dev/shm")) == files
+    assert descriptors() == maps
+    assert not {item for item in leaks() if "process" in item}
 
 
 def test_a_wrong_option_is_refused_by_name(vmm):

@@ -245,8 +245,13 @@ static int enter_network(void)
     return unshare(CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
-static int leave_host(struct kv_error *err)
+int jail_leave_host(struct kv_error *err)
 {
+    static const char closed = JAIL_CLOSED;
+    if (jail.parent >= 0 && write(jail.parent, &closed, 1) != 1)
+        return refuse(err, errno, "the waiting process does not listen");
+    if (!jail.forked || !jail.namespaces)
+        return 0;
     int rc = enter_network();
     if (rc < 0)
         return refuse(err, -rc, "own network");
@@ -273,18 +278,12 @@ static int leave_user(struct kv_error *err)
 
 int jail_enter(struct kv_error *err)
 {
-    static const char closed = JAIL_CLOSED;
     int rc = 0;
-    if (jail.parent >= 0 && write(jail.parent, &closed, 1) != 1)
-        return refuse(err, errno, "the waiting process does not listen");
     set_limits();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return refuse(err, errno, "no new privileges");
-    if (jail.forked && jail.namespaces) {
-        rc = leave_host(err);
-        if (rc == 0)
-            rc = leave_user(err);
-    }
+    if (jail.forked && jail.namespaces)
+        rc = leave_user(err);
     if (rc == 0)
         rc = drop_capabilities(err);
     if (rc < 0)

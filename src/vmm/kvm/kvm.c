@@ -56,13 +56,18 @@ static int check_required(struct kvm *kvm, struct kv_error *err)
 static int create_irqchip(struct kvm *kvm, struct kv_error *err)
 {
     uint64_t identity_map = LAYOUT_IDENTITY_MAP;
-    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
 
     if (ioctl(kvm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
         ioctl(kvm->vm_fd, KVM_SET_TSS_ADDR, LAYOUT_TSS) < 0)
         return kv_error_errno(err, KV_ERR_KVM, errno, "KVM refuses addresses for its own pages");
     if (ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
         return kv_error_errno(err, KV_ERR_KVM, errno, "KVM_CREATE_IRQCHIP");
+    return 0;
+}
+
+int kvm_create_pit(struct kvm *kvm, struct kv_error *err)
+{
+    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
     if (ioctl(kvm->vm_fd, KVM_CREATE_PIT2, &pit) < 0)
         return kv_error_errno(err, KV_ERR_KVM, errno, "KVM_CREATE_PIT2");
     return 0;

@@ -27,8 +27,10 @@ struct kvm {
 };
 
 /* fd -1: opens /dev/kvm; else takes the descriptor over. Creates the VM with its in-kernel
- * interrupt controllers and PIT; errors say what the host lacks. */
+ * interrupt controllers; errors say what the host lacks. */
 int kvm_create(struct kvm *kvm, int fd, struct kv_error *err);
+/* The in-kernel timer. Any thread. */
+int kvm_create_pit(struct kvm *kvm, struct kv_error *err);
 void kvm_destroy(struct kvm *kvm);
 
 int kvm_check_extension(const struct kvm *kvm, int capability); /* the value, 0 when absent */

@@ -135,6 +135,40 @@ static int power_on(struct machine *machine, struct kv_error *err)
     return rc;
 }
 
+/*
+ * What KVM answers only after every reader of its tables has looked up, which
+ * takes milliseconds (synchronize_srcu). Nothing else that is built needs it.
+ */
+static void *start_slowly(void *opaque)
+{
+    struct machine *machine = opaque;
+    struct kv_error *err = &machine->slow_start.error;
+    if (memory_attach(&machine->memory, &machine->kvm, err) == 0)
+        kvm_create_pit(&machine->kvm, err);
+    return NULL;
+}
+
+static int begin_slow_start(struct machine *machine, struct kv_error *err)
+{
+    int rc =
+        thread_start(&machine->slow_start.thread, THREAD_WORKER, "start", start_slowly, machine);
+    machine->slow_start.running = rc == 0;
+    if (rc == 0)
+        return 0;
+    start_slowly(machine);
+    return machine_settle(machine, err);
+}
+
+int machine_settle(struct machine *machine, struct kv_error *err)
+{
+    if (machine->slow_start.running)
+        pthread_join(machine->slow_start.thread, NULL);
+    machine->slow_start.running = false;
+    if (machine->slow_start.error.code && err)
+        *err = machine->slow_start.error;
+    return -machine->slow_start.error.code;
+}
+
 static int build(struct machine *machine, struct kv_error *err)
 {
     int rc = loop_init(&machine->loop, err);
@@ -143,7 +177,7 @@ static int build(struct machine *machine, struct kv_error *err)
     if (rc == 0)
         rc = memory_create(&machine->memory, &machine->config.memory, &machine->mem, err);
     if (rc == 0)
-        rc = memory_attach(&machine->memory, &machine->kvm, err);
+        rc = begin_slow_start(machine, err);
     if (rc < 0)
         return rc;
     pci_bus_init(&machine->pci, &machine->mmio, &machine->pio, &pci_platform, machine);
@@ -270,6 +304,7 @@ void machine_free(struct machine *machine)
 {
     if (!machine)
         return;
+    machine_settle(machine, NULL);
     if (machine->vcpus)
         vcpu_stop_all(machine);
     /* The last created first; devices may still use their loops. */

@@ -68,6 +68,11 @@ struct machine {
     struct guest_mem mem;
     struct bus pio, mmio;
     struct pci_bus pci;
+    struct {
+        pthread_t thread;
+        bool running;
+        struct kv_error error; /* the thread's, valid once it was joined */
+    } slow_start;
     struct list devices;     /* struct device, in order of creation */
     struct loop loop;        /* control thread */
     struct control *control; /* QMP; may be NULL */
@@ -103,11 +108,15 @@ struct machine {
 
 /*
  * Builds the machine: KVM, memory, platform, devices in the order of the
- * configuration, boot images loaded. Opens everything it needs; starts no
- * thread. The machine takes the configuration over (also on error). On error
- * nothing is left behind.
+ * configuration, boot images loaded. Opens everything it needs. One thread goes
+ * on: KVM takes milliseconds to take memory over, of which the caller can make
+ * use until machine_settle(). The machine takes the configuration over (also on
+ * error). On error nothing is left behind.
  */
 int machine_create(struct machine **out, struct machine_config *config, struct kv_error *err);
+
+/* Waits for that thread; there is one thread again. Before machine_start(). */
+int machine_settle(struct machine *machine, struct kv_error *err);
 
 /* Starts the threads (inside the jail by then); vCPUs run unless the configuration says stopped. */
 int machine_start(struct machine *machine, struct kv_error *err);
