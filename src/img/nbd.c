@@ -16,7 +16,7 @@
 struct nbd_args {
     struct img_args args;
     const char *port, *bind, *socket, *shared, *export_name, *description, *offset, *pid_file;
-    const char *snapshot, *bitmap, *cache, *aio, *discard, *tls_creds;
+    const char *snapshot, *bitmap, *cache, *aio, *discard, *detect_zeroes, *tls_creds;
     bool persistent, verbose, readonly, allocation_depth, fork, nocache;
 };
 
@@ -49,6 +49,8 @@ static const struct img_option nbd_options[] = {
     IMG_OPTION(0, "aio", IMG_TEXT, nbd_args, aio, "AIO", "threads, native or io_uring"),
     IMG_OPTION(0, "discard", IMG_TEXT, nbd_args, discard, "ignore|unmap",
                "whether discards give space back"),
+    IMG_OPTION(0, "detect-zeroes", IMG_TEXT, nbd_args, detect_zeroes, "off|on|unmap",
+               "whether written zeros become holes"),
     IMG_OPTION(0, "fork", IMG_FLAG, nbd_args, fork, NULL,
                "go to the background when clients can come"),
     IMG_OPTION(0, "pid-file", IMG_TEXT, nbd_args, pid_file, "PATH",
@@ -66,6 +68,17 @@ struct served {
     struct block_node *node;
     struct nbd_bitmap bitmap;
 };
+
+static int detect_zeroes(struct served *served, struct kv_error *err)
+{
+    const char *mode = served->args->detect_zeroes;
+    if (!mode || strcmp(mode, "off") == 0 || !served->how.writable)
+        return 0;
+    json_t *filter = json_pack("{s:s, s:s}", "driver", "detect-zeroes", "detect-zeroes", mode);
+    int rc = block_insert_filter(&served->node, filter, err);
+    json_decref(filter);
+    return rc;
+}
 
 static int open_image(void *opaque, struct nbd_export_options *export, struct kv_error *err)
 {
@@ -85,6 +98,12 @@ static int open_image(void *opaque, struct nbd_export_options *export, struct kv
         }
         export->bitmaps = &served->bitmap;
         export->bitmap_count = 1;
+    }
+    int rc = detect_zeroes(served, err);
+    if (rc < 0) {
+        nbd_bitmap_close(&served->bitmap);
+        block_close(served->node);
+        return rc;
     }
     export->node = served->node;
     export->readonly = !served->how.writable;
@@ -130,6 +149,10 @@ static int parse_modes(const struct nbd_args *args, struct img_open *how)
     if (args->discard && strcmp(args->discard, "unmap") != 0 && strcmp(args->discard, "on") != 0 &&
         strcmp(args->discard, "ignore") != 0 && strcmp(args->discard, "off") != 0)
         return img_error("Invalid discard mode `%s'", args->discard);
+    if (args->detect_zeroes && strcmp(args->detect_zeroes, "off") != 0 &&
+        strcmp(args->detect_zeroes, "on") != 0 && strcmp(args->detect_zeroes, "unmap") != 0)
+        return img_error("Failed to parse detect_zeroes mode: invalid value '%s'",
+                         args->detect_zeroes);
     how->keep_discarded =
         !args->discard || (args->discard[0] != 'u' && strcmp(args->discard, "on") != 0);
     return IMG_OK;

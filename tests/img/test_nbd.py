@@ -156,6 +156,23 @@ def test_a_dirty_bitmap_is_told_as_qemu_nbd_tells_it(servers, tmp_path):
     assert [extent["data"] for extent in ours] == [True]
 
 
+def test_written_zeros_become_holes_where_zeros_are_detected(servers, tmp_path):
+    maps = []
+    for number, start in enumerate((servers.ours, servers.qemu)):
+        image = f"{tmp_path}/disk{number}.qcow2"
+        run("qemu-img", "create", "-q", "-f", "qcow2", image, "4M")
+        run("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 1M", image)
+        socket = start("-f", "qcow2", "-t", "-e", "4", "--discard=unmap", "--detect-zeroes=unmap", image)
+        run("qemu-io", "-f", "raw", "-c", "write -P 0 64k 128k", "-c", "write -P 0 2M 1M", "-c", "write -P 9 3M 64k",
+            f"nbd:unix:{socket}")
+        maps.append(json.loads(run("nbdinfo", "--map", "--json", uri(socket))))
+    assert maps[0] == maps[1] and len(maps[0]) > 3
+    servers.stop()
+    run("qemu-img", "compare", f"{tmp_path}/disk0.qcow2", f"{tmp_path}/disk1.qcow2")
+    for words in (["--detect-zeroes=unmap"], ["--detect-zeroes=never"]):
+        run(OURS, "nbd", "-k", f"{tmp_path}/none", "-f", "qcow2", *words, f"{tmp_path}/disk0.qcow2", status=1)
+
+
 def test_nbdcopy_copies_in_and_out(servers, tmp_path):
     data = pattern(33 * MIB)
     write_sparse(tmp_path / "disk", bytes(len(data)))
