@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -24,6 +25,8 @@
 #define FORGET_NS NS_PER_S /* without a delay: how long a failed try is remembered */
 #define LEAVE_NS (NS_PER_S / 4)
 #define PAYLOAD_MAX (32u << 20)
+#define PAYLOAD_MIN 512u
+#define BLOCK_MIN_MAX (64u << 10) /* proto.md, "Block size constraints" */
 
 /* -------------------------------------------------------------------- connecting */
 
@@ -144,13 +147,19 @@ static int read_facts(const struct nbd_library *lib, const struct nbd_address *a
         .fast_zero = lib->can_fast_zero(h) > 0,
         .multi_conn = lib->can_multi_conn(h) > 0,
         .status = lib->can_meta_context(h, address->context) > 0,
-        .block_min = block_min > 0 ? (uint32_t)MIN(block_min, (int64_t)KIB(64)) : 1,
+        .block_min = block_min > 0 ? (uint32_t)MIN(block_min, (int64_t)BLOCK_MIN_MAX) : 1,
         .payload_max =
             payload_max > 0 ? (uint32_t)MIN(payload_max, (int64_t)PAYLOAD_MAX) : PAYLOAD_MAX,
     };
-    if (facts->block_min & (facts->block_min - 1))
+    if (facts->block_min & (facts->block_min - 1) || block_min > (int64_t)BLOCK_MIN_MAX)
         return kv_error_set(err, KV_ERR_BLOCK, EPROTO,
-                            "the server's block size %u is no power of 2", facts->block_min);
+                            "the server's smallest block is %" PRId64
+                            " bytes; a power of 2 up to 64 KiB is possible",
+                            block_min);
+    if (facts->payload_max < PAYLOAD_MIN)
+        return kv_error_set(err, KV_ERR_BLOCK, EPROTO,
+                            "the server takes %u bytes at a time; less than %u makes no sense",
+                            facts->payload_max, PAYLOAD_MIN);
     /* What is left behind the last whole block cannot be asked for. */
     facts->size = ALIGN_DOWN(facts->size, (uint64_t)facts->block_min);
     facts->payload_max = MAX(ALIGN_DOWN(facts->payload_max, facts->block_min), facts->block_min);
