@@ -167,12 +167,23 @@ static int apply(struct block_node *node, const char *name)
     return rc < 0 ? img_error("Could not apply snapshot '%s': %s", name, err.message) : IMG_OK;
 }
 
-static int remove_one(struct block_node *node, const char *name)
+/* By its name alone: an id that looks like another one's name must not lose that one's data. */
+static int remove_named(struct block_node *node, const char *name)
 {
+    const struct block_snapshot_ops *ops = node->driver->snapshots;
+    cleanup_free struct block_snapshot *snapshots = NULL;
+    unsigned count = 0;
     struct kv_error err = {0};
-    int rc = node->driver->snapshots ? node->driver->snapshots->remove(node, name, &err) : -ENOENT;
-    if (rc == -ENOENT)
+    int rc = ops ? ops->list(node, &snapshots, &count, &err) : 0;
+    const struct block_snapshot *found = NULL;
+    for (unsigned i = 0; i < count && !found; i++) {
+        if (fits(&snapshots[i], NULL, name))
+            found = &snapshots[i];
+    }
+    if (rc == 0 && !found)
         return img_error("Could not delete snapshot '%s': snapshot not found", name);
+    if (rc == 0)
+        rc = ops->remove(node, found->id, &err);
     return rc < 0 ? img_error("Could not delete snapshot '%s': %s", name, err.message) : IMG_OK;
 }
 
@@ -198,7 +209,7 @@ static int run(void *opaque, char **operands, unsigned count)
     case 'a':
         return apply(node, action->value);
     default:
-        return remove_one(node, action->value);
+        return remove_named(node, action->value);
     }
 }
 

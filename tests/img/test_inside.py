@@ -29,7 +29,8 @@ def test_snapshots_are_made_listed_applied_and_deleted(twins):
         twins.contents_are_equal("s.raw")
     twins.same("convert", "-l", "none", "-O", "raw", "a", "t.raw")
     twins.same("measure", "-O", "qcow2", "-l", "first", "a", clean=lambda text: text.replace("bitmaps size: 0\n", ""))
-    for words in ("-a first", "-a 2", "-d 9", "-a none", "-d first", "-d 2"):
+    for words in ("-a first", "-a 2", "-d 9", "-a none", "-d first", "-d 2",
+                  "-d second"):
         twins.same("snapshot", *words.split(), "a")
         twins.contents_are_equal("a")
         twins.is_sound("a")
