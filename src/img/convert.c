@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
@@ -239,11 +240,16 @@ static int create_target(struct conversion *conversion)
     return rc;
 }
 
-static bool is_device(struct block_node *node)
+/* Whether a new image reads as zeros: one on a device or behind a protocol may have old bytes where
+ * the format has no map of its own. */
+static bool is_new_zero(const struct conversion *conversion)
 {
-    while (block_file_child(node))
-        node = block_file_child(node);
-    return block_get_info(node)->logical_block > 512 || strncmp(block_name(node), "/dev/", 5) == 0;
+    const char *path = conversion->target_name;
+    struct stat st;
+    bool plain =
+        stat(strncmp(path, "file:", 5) == 0 ? path + 5 : path, &st) == 0 && S_ISREG(st.st_mode);
+    return plain || (conversion->target->info.cluster_size &&
+                     !img_get_option(&conversion->options, "preallocation"));
 }
 
 static int open_target(struct conversion *conversion)
@@ -294,7 +300,7 @@ static int copy(struct conversion *conversion)
     work->source_count = conversion->count;
     work->target = conversion->target;
     work->target_is_zero = conversion->args->target_is_zero ||
-                           (!conversion->args->existing && !is_device(conversion->target));
+                           (!conversion->args->existing && is_new_zero(conversion));
     work->keep_unallocated = has_backing;
     work->base = has_backing ? block_backing(conversion->sources[0]) : NULL;
     work->progress = show_progress;

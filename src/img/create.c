@@ -141,16 +141,60 @@ int img_find_creatable(const struct block_driver **out, const char *name, const 
     return -EINVAL;
 }
 
+/* The protocol that the beginning of a path names; NULL: a file. */
+static const struct block_driver *protocol_of(const char *path)
+{
+    for (unsigned i = 0; block_drivers[i]; i++) {
+        const char *const *prefix = block_drivers[i]->prefixes;
+        for (; prefix && *prefix; prefix++) {
+            if (strncmp(path, *prefix, strlen(*prefix)) == 0 && strcmp(*prefix, "file:") != 0)
+                return block_drivers[i];
+        }
+    }
+    return NULL;
+}
+
+/* Over a protocol the place for a raw image is there already, or is not. */
+static int check_remote(const struct img_create_options *options, const char *path,
+                        const struct block_driver *protocol, struct kv_error *err)
+{
+    const char *size = img_get_option(options, "size");
+    struct block_open_options how = {.fd = -1, .path = path, .format = "raw"};
+    struct block_node *node = NULL;
+    uint64_t wanted = 0;
+    if (strcmp(options->driver->name, "raw") != 0)
+        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
+                            "Could not create '%s': over %s raw images are possible; with -n an "
+                            "image that is there is used",
+                            path, protocol->name);
+    int rc = size ? parse_size(size, &wanted) : 0;
+    if (rc == 0)
+        rc = block_open(&node, &how, err);
+    if (rc == 0 && block_get_info(node)->size < wanted)
+        rc = kv_error_set(err, KV_ERR_BLOCK, ENOSPC,
+                          "Could not create '%s': it has %" PRIu64 " bytes, %" PRIu64 " are needed",
+                          path, block_get_info(node)->size, wanted);
+    block_close(node);
+    return rc;
+}
+
 int img_create_image(const struct img_create_options *options, const char *path,
                      struct kv_error *err)
 {
     void *config = NULL;
+    const struct block_driver *protocol = protocol_of(path);
+    if (protocol)
+        return check_remote(options, path, protocol, err);
     if (strncmp(path, "file:", 5) == 0)
         path += 5;
     int rc = img_make_config(options, &config, err);
     if (rc == 0)
         rc = options->driver->create(path, config, err);
     img_free_config(options->driver, config);
+    if (rc == -EAGAIN)
+        kv_error_set(err, KV_ERR_BLOCK, EAGAIN,
+                     "Failed to get \"write\" lock\nIs another process using the image [%s]?",
+                     path);
     return rc;
 }
 

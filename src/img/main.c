@@ -42,6 +42,7 @@ int main(int argc, char **argv)
     const char *slash = argc ? strrchr(argv[0], '/') : NULL;
     img_program = !argc ? img_program : slash ? slash + 1 : argv[0];
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like others */
     log_level = LOG_WARNING;
 
     const char *first = argc > 1 ? argv[1] : NULL;
