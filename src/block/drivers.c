@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+/* clang-format off: a line each */
 const struct block_driver *const block_drivers[] = {
     &block_blkdebug_driver,
     &block_copy_on_read_driver,
@@ -22,6 +23,7 @@ const struct block_driver *const block_drivers[] = {
     &block_vpc_driver,
     NULL,
 };
+/* clang-format on */
 
 const struct block_driver *block_driver_find(const char *name)
 {

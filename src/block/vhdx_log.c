@@ -142,29 +142,33 @@ static int check_sequence(struct vhdx_log *log, const struct entry *head)
     }
 }
 
+struct ranked {
+    struct entry *entry;
+};
+
 static int by_sequence_falling(const void *a, const void *b)
 {
-    const struct entry *const *left = a, *const *right = b;
-    uint64_t l = (*left)->sequence, r = (*right)->sequence;
+    const struct ranked *left = a, *right = b;
+    uint64_t l = left->entry->sequence, r = right->entry->sequence;
     return l < r ? 1 : l > r ? -1 : 0;
 }
 
 /* The newest entry that ends a good sequence. *out NULL: there is none, nothing to replay. */
 static int find_head(struct vhdx_log *log, struct entry **out)
 {
-    cleanup_free struct entry **order = calloc(log->count + 1, sizeof(struct entry *));
+    cleanup_free struct ranked *order = calloc(log->count + 1, sizeof(struct ranked));
     if (!order)
         return -ENOMEM;
     for (size_t i = 0; i < log->count; i++)
-        order[i] = &log->entries[i];
-    qsort(order, log->count, sizeof(*order), by_sequence_falling);
+        order[i].entry = &log->entries[i];
+    qsort(order, log->count, sizeof(struct ranked), by_sequence_falling);
     *out = NULL;
     for (size_t i = 0; i < log->count; i++) {
-        int rc = check_sequence(log, order[i]);
+        int rc = check_sequence(log, order[i].entry);
         if (rc < 0)
             return rc;
         if (rc == 1) {
-            *out = order[i];
+            *out = order[i].entry;
             return 0;
         }
     }
