@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* clang-format off: a line each */
+/* clang-format off */
 const struct block_driver *const block_drivers[] = {
     &block_blkdebug_driver,
     &block_copy_on_read_driver,
