@@ -209,12 +209,13 @@ struct qcow2 {
     uint64_t reftable_entries;
     uint8_t *reftable_dirty; /* as l1_dirty */
     bool reftable_dirty_any;
-    uint64_t free_hint;    /* no free host cluster below this index */
-    uint64_t fresh_from;   /* the file from here on (bytes) was never written: reads as zeros */
-    struct list inflight;  /* struct qcow2_inflight */
-    bool grown;            /* the file was made longer than what is used of it */
-    bool refcount_barrier; /* refcounts were written that are not durable */
-    bool data_barrier;     /* data was written since the last barrier that new L2 entries show */
+    uint64_t free_hint;        /* no free host cluster below this index */
+    uint64_t fresh_from;       /* the file from here on (bytes) was never written: reads as zeros */
+    struct list inflight;      /* struct qcow2_inflight */
+    bool sparse, sparse_known; /* the file has holes where there are clusters */
+    bool grown;                /* the file was made longer than what is used of it */
+    bool refcount_barrier;     /* refcounts were written that are not durable */
+    bool data_barrier; /* data was written since the last barrier that new L2 entries show */
     struct qcow2_freed *freed;   /* no longer referenced in memory, still on disk */
     struct qcow2_freed *settled; /* no longer referenced on disk either */
     struct qcow2_freed *grace;   /* the same, waiting for the requests of an older epoch */

@@ -20,7 +20,7 @@
 #define L2_CACHE_MAX MIB(32)
 #define REFCOUNT_CACHE_MAX MIB(8)
 #define CACHE_MIN KIB(64)
-#define GROW_MIN MIB(1)
+#define GROW_MIN MIB(4)
 #define GROW_MAX MIB(64)
 
 /* ---------------------------------------------------------------- the file */
@@ -42,7 +42,7 @@ int qcow2_file_grow(struct block_node *file, uint64_t end)
         return 0;
     if (end > INT64_MAX - GROW_MAX)
         return -EFBIG;
-    uint64_t step = MIN(MAX(ALIGN_UP(size / 8, SECTOR), GROW_MIN), GROW_MAX);
+    uint64_t step = MIN(MAX(ALIGN_UP(size / 4, SECTOR), GROW_MIN), GROW_MAX);
     int rc = block_resize(file, MAX(ALIGN_UP(end, SECTOR), size + step), NULL);
     /* A limit of the host may be nearer than the step. */
     return rc < 0 ? block_resize(file, ALIGN_UP(end, SECTOR), NULL) : 0;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Reading a qcow2 image: requests piece by piece of one kind, and what a range
- * consists of (block status).
+ * Reading a qcow2 image: requests piece by piece of one kind.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -70,61 +69,4 @@ int qcow2_preadv(struct block_node *node, uint64_t offset, uint64_t len, const s
     qcow2_leave(s, epoch);
     pthread_rwlock_unlock(&s->gate);
     return rc;
-}
-
-/* ---------------------------------------------------------------- status */
-
-static void tell(const struct qcow2 *s, const struct qcow2_run *run, struct block_extent *out)
-{
-    bool has_backing = s->node->backing;
-    out->len = run->len;
-    out->flags = 0;
-    switch (run->kind) {
-    case QCOW2_UNALLOCATED:
-        out->flags = has_backing ? 0 : BLOCK_STATUS_ZERO;
-        break;
-    case QCOW2_ZEROS:
-        out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_ZERO;
-        break;
-    case QCOW2_COMPRESSED_CLUSTER:
-        out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_DATA | BLOCK_STATUS_COMPRESSED;
-        break;
-    case QCOW2_NORMAL:
-        out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_DATA;
-        break;
-    }
-    /* Of unallocated subclusters, too, whose cluster has a place; a backing file has its own say. */
-    if (run->has_host && !s->crypto && (run->kind != QCOW2_UNALLOCATED || !has_backing)) {
-        out->flags |= BLOCK_STATUS_OFFSET;
-        out->host_offset = run->host;
-        out->file = s->data;
-    }
-}
-
-int qcow2_status(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out)
-{
-    struct qcow2 *s = qcow2_of(node);
-    uint64_t done = 0;
-    int rc = 0;
-    pthread_rwlock_rdlock(&s->gate);
-    pthread_mutex_lock(&s->lock);
-    while (rc == 0 && done < len) {
-        struct qcow2_run run;
-        struct block_extent next = {0};
-        rc = qcow2_lookup(s, offset + done, len - done, &run);
-        if (rc < 0)
-            break;
-        tell(s, &run, &next);
-        if (done == 0)
-            *out = next;
-        else if (next.flags == out->flags && (!(next.flags & BLOCK_STATUS_OFFSET) ||
-                                              next.host_offset == out->host_offset + out->len))
-            out->len += next.len;
-        else
-            break;
-        done += next.len;
-    }
-    pthread_mutex_unlock(&s->lock);
-    pthread_rwlock_unlock(&s->gate);
-    return done ? 0 : rc;
 }

@@ -355,7 +355,7 @@ static void status_joins_clusters_that_lie_in_a_row(void **state)
     assert_ptr_equal(extent.file, block_file_child(node));
     block_close(node);
 
-    image_create(TEST_IMAGE, "size=4M,cluster_size=4k,preallocation=metadata");
+    image_create(TEST_IMAGE, "size=4M,cluster_size=4k,preallocation=full");
     node = image_open();
     assert_int_equal(block_status(node, KIB(4), KIB(1024), &extent), 0);
     assert_int_equal(extent.len, KIB(1024));

@@ -100,6 +100,34 @@ static void lazy_refcounts_mark_the_image_dirty_until_it_is_closed(void **state)
     image_assert_sound(TEST_IMAGE);
 }
 
+static void a_dirty_image_is_repaired_before_it_is_written_to(void **state)
+{
+    static uint8_t bytes[MIB(2)], content[KIB(300)];
+    memset(content, 7, sizeof(content));
+    image_create(TEST_IMAGE, "size=1M,lazy_refcounts=on,cluster_size=4k");
+    struct block_node *node = image_open();
+    assert_int_equal(block_pwrite(node, 0, content, sizeof(content), 0), 0);
+    assert_int_equal(block_flush(node), 0);
+    /* As after a power cut here: the refcounts were never written. */
+    int64_t len = block_memory_length("test.qcow2");
+    assert_true(len > 0 && len <= (int64_t)sizeof(bytes) * 4);
+    len = MIN(len, (int64_t)sizeof(bytes));
+    assert_int_equal(block_memory_get("test.qcow2", 0, bytes, (uint64_t)len), 0);
+    block_close(node);
+    assert_int_equal(block_memory_put("test.qcow2", bytes, (uint64_t)len), 0);
+    assert_int_equal(image_load(72, 8), 1);
+
+    node = image_open();
+    assert_false(block_get_info(node)->needs_repair);
+    memset(content, 0, sizeof(content));
+    assert_int_equal(block_pread(node, 0, content, sizeof(content)), 0);
+    for (size_t i = 0; i < sizeof(content); i++)
+        assert_int_equal(content[i], 7);
+    assert_int_equal(block_pwrite(node, KIB(512), content, sizeof(content), 0), 0);
+    block_close(node);
+    image_assert_sound(TEST_IMAGE);
+}
+
 static void what_an_image_says_about_bitmaps_ends_with_the_first_write(void **state)
 {
     image_create(TEST_IMAGE, "size=1M");
@@ -230,6 +258,7 @@ int main(void)
         TEST(unknown_incompatible_features_are_refused_by_the_images_names),
         TEST(a_corrupt_image_can_be_read_but_not_written),
         TEST(lazy_refcounts_mark_the_image_dirty_until_it_is_closed),
+        TEST(a_dirty_image_is_repaired_before_it_is_written_to),
         TEST(what_an_image_says_about_bitmaps_ends_with_the_first_write),
         TEST(an_l2_entry_that_cannot_be_fails_the_read),
         TEST(an_l1_entry_that_cannot_be_fails_the_read),
