@@ -85,5 +85,7 @@ const struct block_driver block_qcow2_driver = {
     .make_empty = qcow2_make_empty,
     .check = qcow2_check,
     .snapshots = &qcow2_snapshot_ops,
+    .bitmaps = &qcow2_bitmap_ops,
+    .bitmaps_info = qcow2_bitmaps_info,
     .bitmap_read = qcow2_bitmap_read,
 };

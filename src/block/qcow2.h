@@ -158,6 +158,7 @@ struct qcow2_freed {
 
 struct qcow2_crypto;
 struct qcow2_compress;
+struct qcow2_tracked;
 
 struct qcow2 {
     struct block_node *node;
@@ -233,6 +234,9 @@ struct qcow2 {
     atomic_bool corrupt;  /* no more writes */
 
     struct qcow2_compress *compress;
+    pthread_mutex_t bitmaps_lock;  /* under gate: one loads the bitmaps */
+    atomic_bool bitmaps_ready;     /* tracked is what is to be tracked; changes under gate */
+    struct qcow2_tracked *tracked; /* enabled bitmaps; constant while bitmaps_ready */
     struct qcow2_crypto *crypto; /* NULL: not encrypted; see luks.h */
     bool has_data_file, data_file_raw;
 };
@@ -301,6 +305,9 @@ int qcow2_reload(struct qcow2 *s, struct kv_error *err);
 /* Before the first change of an image: clears unknown autoclear bits, sets the dirty bit for lazy
  * refcounts. -EROFS: readonly or corrupt. Under no lock. Every writer calls it. */
 int qcow2_prepare_write(struct qcow2 *s);
+/* Before guest data of a range changes: marks it in the enabled bitmaps. Under gate. Never blocks
+ * while bitmaps_ready. */
+int qcow2_track(struct qcow2 *s, uint64_t offset, uint64_t len);
 /* An inconsistency was found: sets the corrupt bit if the image is writable, forbids writing,
  * logs. Returns -EIO. Under lock. */
 int qcow2_corruption(struct qcow2 *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

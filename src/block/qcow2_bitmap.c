@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The bitmap directory of a qcow2 image and the tables it points to: read and checked. */
+/* The bitmap directory of a qcow2 image and the tables it points to: read, checked, written. */
 #include "block/qcow2_bitmap.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "block/qcow2_refmap.h"
 
 #define DIRECTORY_MAX MIB(64)
 #define TABLE_MAX MIB(8) /* bytes */
@@ -149,4 +150,171 @@ int qcow2_bitmap_read_table(struct qcow2 *s, const struct qcow2_bitmap *bitmap, 
         entries[i] = be64toh(entries[i]);
     *table = entries;
     return 0;
+}
+
+/* ------------------------------------------------------------------- writing */
+
+uint64_t qcow2_bitmap_count(const struct qcow2 *s, unsigned granularity_bits)
+{
+    uint64_t size = s->header.size, granularity = BIT(granularity_bits);
+    return size / granularity + (size % granularity != 0);
+}
+
+static int alloc_clusters(struct qcow2 *s, uint64_t bytes, uint64_t *offset)
+{
+    pthread_mutex_lock(&s->lock);
+    int rc = qcow2_alloc_exact(s, qcow2_clusters(s, bytes), offset);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+/* Nothing on disk points there. */
+static void drop_clusters(struct qcow2 *s, uint64_t offset, uint64_t bytes)
+{
+    pthread_mutex_lock(&s->lock);
+    if (offset && bytes)
+        qcow2_refcount_add(s, offset >> s->cluster_bits, qcow2_clusters(s, bytes), -1);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void qcow2_bitmap_release(struct qcow2 *s, const struct qcow2_bitmap *bitmap)
+{
+    cleanup_free uint64_t *table = NULL;
+    if (qcow2_bitmap_read_table(s, bitmap, &table) < 0)
+        return; /* they leak */
+    for (uint32_t i = 0; i < bitmap->table_size; i++) {
+        if (qcow2_bitmap_entry_valid(s, table[i]))
+            drop_clusters(s, table[i] & QCOW2_OFFSET_MASK, s->cluster_size);
+    }
+    drop_clusters(s, bitmap->table_offset, (uint64_t)bitmap->table_size * 8);
+}
+
+/* A cluster of bits; *place 0: it is all clear and needs none. */
+static int write_bits(struct qcow2 *s, const uint8_t *bits, uint64_t len, uint64_t *place)
+{
+    *place = 0;
+    if (buffer_is_zero(bits, len))
+        return 0;
+    cleanup_free uint8_t *cluster = calloc(1, s->cluster_size);
+    if (!cluster)
+        return -ENOMEM;
+    memcpy(cluster, bits, len);
+    int rc = alloc_clusters(s, s->cluster_size, place);
+    return rc < 0 ? rc : qcow2_file_write(s, *place, cluster, s->cluster_size);
+}
+
+static int write_table(struct qcow2 *s, struct qcow2_bitmap *bitmap, const uint8_t *bits,
+                       uint64_t len)
+{
+    uint64_t entries = MAX(qcow2_clusters(s, len), (uint64_t)1);
+    uint64_t bytes = qcow2_clusters(s, entries * 8) << s->cluster_bits;
+    if (entries > TABLE_MAX / 8)
+        return -EFBIG;
+    cleanup_free uint64_t *table = calloc(1, bytes);
+    int rc = table ? 0 : -ENOMEM;
+    for (uint64_t i = 0; i < entries && bits && rc == 0; i++) {
+        uint64_t at = i << s->cluster_bits, place;
+        rc = write_bits(s, bits + at, MIN(s->cluster_size, len - at), &place);
+        if (rc == 0)
+            table[i] = htobe64(place);
+    }
+    bitmap->table_size = (uint32_t)entries;
+    if (rc == 0)
+        rc = alloc_clusters(s, bytes, &bitmap->table_offset);
+    return rc < 0 ? rc : qcow2_file_write(s, bitmap->table_offset, table, bytes);
+}
+
+int qcow2_bitmap_write(struct qcow2 *s, struct qcow2_bitmap *bitmap, const uint8_t *bits,
+                       struct kv_error *err)
+{
+    uint64_t len = (qcow2_bitmap_count(s, bitmap->granularity_bits) + 7) / 8;
+    int rc = write_table(s, bitmap, bits, len);
+    return rc < 0 ? kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s': bitmap '%s' cannot be written",
+                                   s->node->name, bitmap->name)
+                  : 0;
+}
+
+static uint64_t entry_size(const struct qcow2_bitmap *bitmap)
+{
+    return ALIGN_UP(sizeof(struct disk_bitmap) + bitmap->extra_len + strlen(bitmap->name),
+                    (uint64_t)8);
+}
+
+static void put_bitmap(uint8_t *at, const struct qcow2_bitmap *bitmap)
+{
+    struct disk_bitmap disk = {
+        .table_offset = htobe64(bitmap->table_offset),
+        .table_size = htobe32(bitmap->table_size),
+        .flags = htobe32(bitmap->flags),
+        .type = bitmap->type,
+        .granularity_bits = bitmap->granularity_bits,
+        .name_len = htobe16((uint16_t)strlen(bitmap->name)),
+        .extra_len = htobe32(bitmap->extra_len),
+    };
+    memcpy(at, &disk, sizeof(disk));
+    if (bitmap->extra_len)
+        memcpy(at + sizeof(disk), bitmap->extra, bitmap->extra_len);
+    memcpy(at + sizeof(disk) + bitmap->extra_len, bitmap->name, strlen(bitmap->name));
+}
+
+static int write_directory(struct qcow2 *s, const struct qcow2_bitmap_list *list, uint64_t size,
+                           uint64_t *offset)
+{
+    uint64_t at = 0;
+    *offset = 0;
+    if (list->count == 0)
+        return 0;
+    cleanup_free uint8_t *directory = calloc(1, size);
+    if (!directory)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < list->count; i++) {
+        put_bitmap(directory + at, &list->bitmaps[i]);
+        at += entry_size(&list->bitmaps[i]);
+    }
+    int rc = alloc_clusters(s, size, offset);
+    return rc < 0 ? rc : qcow2_file_write(s, *offset, directory, size);
+}
+
+int qcow2_bitmaps_store(struct qcow2 *s, const struct qcow2_bitmap_list *list, struct kv_error *err)
+{
+    uint64_t size = 0, offset;
+    bool had = qcow2_bitmaps_valid(s);
+    uint64_t old_offset = s->bitmap_directory_offset, old_size = s->bitmap_directory_size;
+    for (uint32_t i = 0; i < list->count; i++)
+        size += entry_size(&list->bitmaps[i]);
+    int rc = size > DIRECTORY_MAX ? -EFBIG : write_directory(s, list, size, &offset);
+    /* New clusters have their references on disk before the header points there. */
+    if (rc == 0)
+        rc = qcow2_settle(s);
+    if (rc < 0)
+        return kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s': the bitmap directory", s->node->name);
+    s->bitmap_count = list->count;
+    s->bitmap_directory_size = size;
+    s->bitmap_directory_offset = offset;
+    s->header.autoclear &= ~QCOW2_AUTOCLEAR_BITMAPS;
+    s->header.autoclear |= list->count ? QCOW2_AUTOCLEAR_BITMAPS : 0;
+    rc = qcow2_header_write(s, err);
+    if (rc < 0)
+        return rc;
+    rc = block_flush(s->file);
+    if (rc < 0)
+        return kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s': the header", s->node->name);
+    if (had)
+        drop_clusters(s, old_offset, old_size);
+    return 0;
+}
+
+int qcow2_bitmaps_mark_in_use(struct qcow2 *s, const struct qcow2_bitmap_list *list)
+{
+    uint64_t at = s->bitmap_directory_offset;
+    int rc = 0;
+    for (uint32_t i = 0; i < list->count && rc == 0; i++) {
+        const struct qcow2_bitmap *bitmap = &list->bitmaps[i];
+        uint32_t flags = htobe32(bitmap->flags | QCOW2_BITMAP_IN_USE);
+        if ((bitmap->flags & QCOW2_BITMAP_AUTO) && !(bitmap->flags & QCOW2_BITMAP_IN_USE))
+            rc = qcow2_file_write(s, at + offsetof(struct disk_bitmap, flags), &flags,
+                                  sizeof(flags));
+        at += entry_size(bitmap);
+    }
+    return rc < 0 ? rc : block_flush(s->file);
 }

@@ -46,8 +46,8 @@ static int read_bits(struct qcow2 *s, const struct qcow2_bitmap *bitmap,
     return rc;
 }
 
-static int read_bitmap(struct qcow2 *s, const struct qcow2_bitmap *bitmap,
-                       struct block_bitmap_bits *out, struct kv_error *err)
+int qcow2_bitmap_load_bits(struct qcow2 *s, const struct qcow2_bitmap *bitmap,
+                           struct block_bitmap_bits *out, struct kv_error *err)
 {
     uint64_t size = s->header.size;
     *out = (struct block_bitmap_bits){
@@ -80,7 +80,7 @@ int qcow2_bitmap_read(struct block_node *node, const char *name, struct block_bi
         while (i < list.count && strcmp(list.bitmaps[i].name, name) != 0)
             i++;
         rc = i < list.count
-                 ? read_bitmap(s, &list.bitmaps[i], out, err)
+                 ? qcow2_bitmap_load_bits(s, &list.bitmaps[i], out, err)
                  : kv_error_set(err, KV_ERR_BLOCK, ENOENT, "Bitmap '%s' is not found", name);
         qcow2_bitmaps_free(&list);
     }

@@ -244,7 +244,9 @@ static int write_cluster(struct qcow2 *s, uint64_t guest, uint64_t len, const st
     bool smaller = n >= 0, linked;
     pthread_rwlock_rdlock(&s->gate);
     unsigned epoch = qcow2_enter(s);
-    int rc = smaller ? store_packed(s, guest, packed, (uint64_t)n) : -EFBIG;
+    int rc = qcow2_track(s, guest, len);
+    if (rc == 0)
+        rc = smaller ? store_packed(s, guest, packed, (uint64_t)n) : -EFBIG;
     if (rc == -EFBIG)
         rc = qcow2_write_range(s, guest, len, &(struct iovec){plain, len}, 1, 0, &linked);
     qcow2_leave(s, epoch);

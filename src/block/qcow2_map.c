@@ -162,9 +162,13 @@ void qcow2_map(struct block_node *node, const struct block_request *request,
         (request->op == BLOCK_WRITE && (!atomic_load(&s->modified) || atomic_load(&s->corrupt))))
         return;
     unsigned epoch = qcow2_enter(s);
-    if (!atomic_load(&s->exclusive) && pthread_mutex_trylock(&s->lock) == 0) {
+    bool write = request->op == BLOCK_WRITE;
+    if (!atomic_load(&s->exclusive) && (!write || atomic_load(&s->bitmaps_ready)) &&
+        pthread_mutex_trylock(&s->lock) == 0) {
         map_locked(s, request, epoch, out);
         pthread_mutex_unlock(&s->lock);
+        if (write && out->kind == BLOCK_MAP_HOST)
+            qcow2_track(s, request->offset, request->len);
     }
     if (out->kind != BLOCK_MAP_HOST)
         qcow2_leave(s, epoch);

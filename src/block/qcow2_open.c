@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "block/qcow2_bitmap.h"
 #include "block/qcow2_crypto.h"
 #include "block/qcow2_snapshot.h"
 
@@ -282,7 +283,10 @@ int qcow2_prepare_write(struct qcow2 *s)
     pthread_mutex_lock(&s->lock);
     int rc = 0;
     uint64_t incompatible = s->header.incompatible;
+    /* Bitmaps stay valid: qcow2_track() keeps them. */
     uint64_t autoclear = s->header.autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
+    if (qcow2_bitmaps_valid(s))
+        autoclear |= QCOW2_AUTOCLEAR_BITMAPS;
     if (s->lazy)
         incompatible |= QCOW2_INCOMPAT_DIRTY;
     if (s->v3 && (incompatible != s->header.incompatible || autoclear != s->header.autoclear))
@@ -349,6 +353,8 @@ static void free_state(struct qcow2 *s)
     qcow2_snapshots_free(s->snapshots, s->header.nb_snapshots);
     qcow2_header_free(s);
     qcow2_compress_free(s);
+    qcow2_bitmaps_forget(s);
+    pthread_mutex_destroy(&s->bitmaps_lock);
     qcow2_crypto_free(s);
     qcow2_cache_free(&s->l2);
     qcow2_cache_free(&s->refcounts);
@@ -386,6 +392,7 @@ int qcow2_open(struct block_node *node, const struct block_open_options *options
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&s->flush_lock, NULL);
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->bitmaps_lock, NULL);
     pthread_cond_init(&s->cache_cond, NULL);
     pthread_cond_init(&s->inflight_cond, NULL);
 
@@ -407,8 +414,12 @@ void qcow2_close(struct block_node *node)
 {
     struct qcow2 *s = node->state;
     if (!s->readonly && atomic_load(&s->modified)) {
+        struct kv_error why = {0};
         int rc = 0;
         s->lazy = false;
+        if (!atomic_load(&s->corrupt) && qcow2_bitmaps_rest(s, &why) < 0)
+            log_warning("disk '%s': its dirty bitmaps could not be stored: %s", node->name,
+                        why.message);
         /* What the first round frees, the second writes. */
         for (int i = 0; i < 2 && rc == 0; i++)
             rc = qcow2_flush(s);

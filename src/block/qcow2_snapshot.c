@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "block/qcow2_bitmap.h"
 
 /* One operation. */
 struct change {
@@ -438,7 +439,13 @@ static int apply(struct block_node *node, const char *id_or_name, struct kv_erro
         qcow2_exclusive_end(s);
         return rc;
     }
-    rc = go_back(&c, &s->snapshots[index]);
+    /* All of the disk may be different then. */
+    rc = qcow2_track(s, 0, s->header.size);
+    c.header.autoclear = s->header.autoclear;
+    if (rc == 0 && qcow2_bitmaps_valid(s) && s->snapshots[index].disk_size != s->header.size)
+        rc = -ENOTSUP;
+    if (rc == 0)
+        rc = go_back(&c, &s->snapshots[index]);
     return change_end(&c, rc, "the snapshot cannot be gone back to", err);
 }
 

@@ -293,7 +293,9 @@ int qcow2_pwritev(struct block_node *node, uint64_t offset, uint64_t len, const 
         return rc;
     pthread_rwlock_rdlock(&s->gate);
     unsigned epoch = qcow2_enter(s);
-    rc = qcow2_write_range(s, offset, len, iov, count, flags, &linked);
+    rc = qcow2_track(s, offset, len);
+    if (rc == 0)
+        rc = qcow2_write_range(s, offset, len, iov, count, flags, &linked);
     qcow2_leave(s, epoch);
     if (rc == 0 && linked && block_is_durable(node, flags & BLOCK_FUA))
         rc = qcow2_flush(s);

@@ -204,7 +204,9 @@ int qcow2_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, u
     if (rc < 0)
         return rc;
     pthread_rwlock_rdlock(&s->gate);
-    rc = qcow2_zero_range(s, offset, offset + len, flags & BLOCK_UNMAP);
+    rc = qcow2_track(s, offset, len);
+    if (rc == 0)
+        rc = qcow2_zero_range(s, offset, offset + len, flags & BLOCK_UNMAP);
     if (rc == 0 && block_is_durable(node, flags & BLOCK_FUA))
         rc = qcow2_flush(s);
     pthread_rwlock_unlock(&s->gate);
@@ -240,7 +242,9 @@ int qcow2_discard(struct block_node *node, uint64_t offset, uint64_t len)
     if (rc < 0)
         return rc;
     pthread_rwlock_rdlock(&s->gate);
-    rc = qcow2_discard_range(s, from, end, false);
+    rc = qcow2_track(s, from, end - from);
+    if (rc == 0)
+        rc = qcow2_discard_range(s, from, end, false);
     if (rc == 0 && block_is_durable(node, false))
         rc = qcow2_flush(s);
     pthread_rwlock_unlock(&s->gate);
