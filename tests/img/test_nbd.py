@@ -224,6 +224,30 @@ def test_a_read_only_export_refuses_writes(servers, tmp_path):
     run("nbdcopy", f"{tmp_path}/disk", uri(socket), status=1)
 
 
+def test_a_client_starts_the_server_and_hands_it_the_socket(tmp_path):
+    """As systemd does it (LISTEN_FDS): libnbd's "[ COMMAND ]"."""
+    data = pattern(3 * MIB)
+    write_sparse(tmp_path / "disk", data)
+    run("nbdcopy", "--", "[", OURS, "nbd", "-f", "raw", "-r", "-e", "4", f"{tmp_path}/disk", "]", f"{tmp_path}/out")
+    assert content(tmp_path / "out") == data
+
+
+def test_a_client_that_sends_rubbish_is_sent_away_and_the_others_stay(servers, tmp_path):
+    write_sparse(tmp_path / "disk", pattern(MIB))
+    socket = servers.ours("-f", "raw", "-t", "-r", "-e", "8", f"{tmp_path}/disk")
+    for rubbish in (b"GET / HTTP/1.1\r\n\r\n" * 50, b"\0\0\0\3" + b"IHAVEOPT" + b"\xff" * 64, b"\0\0\0\3" + bytes(64)):
+        with socket_module.socket(socket_module.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(socket)
+            client.sendall(rubbish)
+            try:
+                while client.recv(4096):
+                    pass
+            except ConnectionError:
+                pass
+    assert run("nbdinfo", "--size", uri(socket)).strip() == str(MIB)
+
+
 def test_nbdfuse_mounts_it(servers, tmp_path):
     if shutil.which("nbdfuse") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("nbdfuse and /dev/fuse are needed")
