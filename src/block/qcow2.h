@@ -208,6 +208,7 @@ struct qcow2 {
     bool l1_dirty_any;
     uint64_t *reftable; /* host byte order */
     uint64_t reftable_entries;
+    bool reftable_doubled;   /* entries that name one block: nothing is allocated */
     uint8_t *reftable_dirty; /* as l1_dirty */
     bool reftable_dirty_any;
     uint64_t free_hint;        /* no free host cluster below this index */

@@ -71,6 +71,32 @@ static int load_table(struct qcow2 *s, const char *what, uint64_t offset, uint64
     return 0;
 }
 
+static int compare_entries(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Two entries for one block: what is allocated by one is free by the other, and a small file could
+ * claim any number of clusters. */
+static int find_doubles(const uint64_t *table, uint64_t entries, bool *found)
+{
+    uint64_t n = 0;
+    *found = false;
+    cleanup_free uint64_t *sorted = malloc(entries ? entries * sizeof(*sorted) : 1);
+    if (!sorted)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < entries; i++) {
+        if (table[i])
+            sorted[n++] = table[i];
+    }
+    if (n > 1)
+        qsort(sorted, n, sizeof(*sorted), compare_entries);
+    for (uint64_t i = 1; i < n && !*found; i++)
+        *found = sorted[i] == sorted[i - 1];
+    return 0;
+}
+
 static void free_list(struct qcow2_freed **list)
 {
     while (*list) {
@@ -99,6 +125,8 @@ int qcow2_reload(struct qcow2 *s, struct kv_error *err)
     if (rc == 0)
         rc = load_table(s, "refcount table", h->reftable_offset, s->reftable_entries, &s->reftable,
                         &s->reftable_dirty, err);
+    if (rc == 0 && (rc = find_doubles(s->reftable, s->reftable_entries, &s->reftable_doubled)) < 0)
+        kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "'%s': out of memory", s->node->name);
     /* Only a file that gets longer by our writing is known to be empty there. */
     s->fresh_from =
         s->file->info.growable ? ALIGN_UP(block_size(s->file), s->cluster_size) : UINT64_MAX;

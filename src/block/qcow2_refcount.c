@@ -267,6 +267,8 @@ static int claim(struct qcow2 *s, uint64_t cluster, uint64_t count, bool *fresh)
 /* The first free clusters from *cluster on, up to *count within a slice of refcounts; now 1. */
 static int take_from(struct qcow2 *s, uint64_t *cluster, uint64_t *count)
 {
+    if (s->reftable_doubled)
+        return qcow2_corruption(s, "two refcount table entries name one block");
     for (uint64_t at = *cluster; at <= QCOW2_MAX_HOST_OFFSET >> s->cluster_bits;) {
         struct place place;
         int rc = make_place(s, at, &place);
@@ -303,7 +305,7 @@ bool qcow2_alloc_cached(struct qcow2 *s, uint64_t count, bool fresh_only, uint64
 {
     struct place place = {0};
     uint64_t cluster = s->free_hint, block = cluster >> s->refblock_bits, i, n = 0;
-    if (block >= s->reftable_entries || !s->reftable[block])
+    if (block >= s->reftable_entries || !s->reftable[block] || s->reftable_doubled)
         return false;
     place.slice =
         qcow2_cache_peek(s, &s->refcounts, slice_place(s, cluster, s->reftable[block], &place));

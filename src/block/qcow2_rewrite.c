@@ -31,7 +31,8 @@ static int find_end(struct qcow2 *s, uint64_t *end)
     uint64_t blocks = s->reftable_entries, refcount = 0;
     while (blocks && !s->reftable[blocks - 1])
         blocks--;
-    *end = blocks << s->refblock_bits;
+    /* What lies behind the end of the file is not in use whatever its refcount. */
+    *end = MIN(blocks << s->refblock_bits, qcow2_clusters(s, block_size(s->file)));
     while (*end) {
         int rc = qcow2_refcount_get(s, *end - 1, &refcount);
         if (rc < 0 || refcount)

@@ -8,6 +8,9 @@
 
 #include "block/qcow2.h"
 
+/* Clusters that are looked at: a file may claim any size. */
+#define SCAN_MAX (UINT64_C(1) << 24)
+
 /* As QEMU decides it: more clusters with a refcount than a tenth over the space on the host. */
 static bool detect_sparse(struct qcow2 *s)
 {
@@ -16,7 +19,7 @@ static bool detect_sparse(struct qcow2 *s)
         return false;
     uint64_t real = qcow2_clusters(s, (uint64_t)allocated), used = 0;
     uint64_t limit = MAX(real * 10 / 9, real + 2);
-    uint64_t clusters = qcow2_clusters(s, block_size(s->file));
+    uint64_t clusters = MIN(qcow2_clusters(s, block_size(s->file)), SCAN_MAX);
     for (uint64_t i = 0; i < clusters && used < limit; i++) {
         uint64_t refcount;
         if (qcow2_refcount_get(s, i, &refcount) < 0)

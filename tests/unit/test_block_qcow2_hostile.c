@@ -210,6 +210,18 @@ static void free_space_that_is_metadata_is_not_taken(void **state)
     assert_int_equal(image_load(72, 8), 2);
 }
 
+static void refcount_table_entries_that_name_one_block_end_all_allocating(void **state)
+{
+    create_with_a_cluster();
+    uint64_t table = image_load(48, 8);
+    image_store(table + 8, image_load(table, 8), 8);
+    struct block_node *node = image_open();
+    assert_int_equal(block_pwrite(node, 0, "y", 1, 0), 0);
+    assert_int_equal(block_pwrite(node, KIB(128), "y", 1, 0), -EIO);
+    block_close(node);
+    assert_int_equal(image_load(72, 8), 2);
+}
+
 static void tables_beyond_the_end_of_the_file_read_as_empty(void **state)
 {
     uint8_t byte = 1;
@@ -265,6 +277,7 @@ int main(void)
         TEST(an_l2_table_that_is_its_own_data_is_read_without_harm),
         TEST(a_write_that_would_hit_metadata_marks_the_image_corrupt),
         TEST(free_space_that_is_metadata_is_not_taken),
+        TEST(refcount_table_entries_that_name_one_block_end_all_allocating),
         TEST(tables_beyond_the_end_of_the_file_read_as_empty),
         TEST(an_image_that_is_its_own_backing_file_is_refused),
         TEST(cache_sizes_are_taken_from_the_description),
