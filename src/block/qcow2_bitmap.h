@@ -59,6 +59,9 @@ int qcow2_bitmaps_mark_in_use(struct qcow2 *s, const struct qcow2_bitmap_list *l
 /* Stores what is tracked and stops tracking until the next write. Under qcow2_exclusive_begin(), or
  * when nobody else has the image. */
 int qcow2_bitmaps_rest(struct qcow2 *s, struct kv_error *err);
+/* The bits of a bitmap as they are in memory now. 1: out is filled; 0: it is not tracked. Under
+ * gate. */
+int qcow2_bitmap_tracked(struct qcow2 *s, const char *name, struct block_bitmap_bits *out);
 /* Stops without storing. */
 void qcow2_bitmaps_forget(struct qcow2 *s);
 

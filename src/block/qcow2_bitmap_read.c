@@ -74,7 +74,12 @@ int qcow2_bitmap_read(struct block_node *node, const char *name, struct block_bi
     struct qcow2 *s = node->state;
     struct qcow2_bitmap_list list;
     pthread_rwlock_rdlock(&s->gate);
-    int rc = qcow2_bitmaps_load(s, &list, err);
+    int rc = qcow2_bitmap_tracked(s, name, out);
+    bool in_memory = rc != 0;
+    if (rc < 0)
+        kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "out of memory");
+    if (!in_memory)
+        rc = qcow2_bitmaps_load(s, &list, err);
     if (rc == 0) {
         uint32_t i = 0;
         while (i < list.count && strcmp(list.bitmaps[i].name, name) != 0)
@@ -85,5 +90,5 @@ int qcow2_bitmap_read(struct block_node *node, const char *name, struct block_bi
         qcow2_bitmaps_free(&list);
     }
     pthread_rwlock_unlock(&s->gate);
-    return rc;
+    return MIN(rc, 0);
 }

@@ -18,6 +18,7 @@ struct qcow2_tracked {
     struct qcow2_tracked *next;
     char *name;
     struct dirty_bitmap *bits;
+    uint64_t granularity; /* bytes */
 };
 
 static void forget(struct qcow2 *s)
@@ -52,6 +53,7 @@ static int track(struct qcow2 *s, const struct qcow2_bitmap *bitmap, struct kv_e
     if (tracked) {
         tracked->name = strdup(bitmap->name);
         tracked->bits = dirty_bitmap_create(s->header.size, bits.granularity);
+        tracked->granularity = bits.granularity;
         tracked->next = s->tracked;
         s->tracked = tracked;
     }
@@ -121,6 +123,20 @@ static const struct qcow2_tracked *find(const struct qcow2 *s, const char *name)
     while (t && strcmp(t->name, name) != 0)
         t = t->next;
     return t;
+}
+
+int qcow2_bitmap_tracked(struct qcow2 *s, const char *name, struct block_bitmap_bits *out)
+{
+    const struct qcow2_tracked *t = atomic_load(&s->bitmaps_ready) ? find(s, name) : NULL;
+    if (!t)
+        return 0;
+    *out = (struct block_bitmap_bits){.granularity = t->granularity, .enabled = true};
+    out->count = s->header.size / t->granularity + (s->header.size % t->granularity != 0);
+    out->bits = calloc(1, dirty_bitmap_bytes(t->bits) + 1);
+    if (!out->bits)
+        return -ENOMEM;
+    dirty_bitmap_store(t->bits, out->bits);
+    return 1;
 }
 
 static int store_one(struct qcow2 *s, struct qcow2_bitmap *bitmap, const struct qcow2_tracked *t,
