@@ -27,7 +27,7 @@ struct nbd_client {
 
     struct nbd_link links[LINKS_MAX];
     atomic_uint link_count; /* grows; under grow_lock */
-    unsigned link_max;      /* under grow_lock */
+    atomic_uint link_max;   /* changes under grow_lock */
     pthread_mutex_t grow_lock;
 
     pthread_mutex_t partial_lock; /* a block of the server is read, changed and written */
@@ -48,38 +48,51 @@ static void grow(struct nbd_client *client)
     if (pthread_mutex_trylock(&client->grow_lock))
         return;
     unsigned count = atomic_load(&client->link_count);
-    if (count < client->link_max) {
+    if (count < atomic_load(&client->link_max)) {
         struct kv_error err = {0};
         if (nbd_link_open(&client->links[count], client->lib, &client->address, LINK_TIMEOUT_MS,
                           &err) == 0) {
             atomic_store(&client->link_count, count + 1);
         } else {
             log_debug("nbd: no further connection: %s", err.message);
-            client->link_max = count;
+            atomic_store(&client->link_max, count);
         }
     }
     pthread_mutex_unlock(&client->grow_lock);
 }
 
+/* A connection that stands rather than one that has to be made. */
 static struct nbd_link *least_loaded(struct nbd_client *client)
 {
     unsigned count = atomic_load(&client->link_count);
     struct nbd_link *best = &client->links[0];
-    for (unsigned i = 1; i < count; i++)
-        if (atomic_load(&client->links[i].load) < atomic_load(&best->load))
-            best = &client->links[i];
+    for (unsigned i = 1; i < count; i++) {
+        struct nbd_link *link = &client->links[i];
+        bool up = atomic_load(&link->up), best_up = atomic_load(&best->up);
+        if (up > best_up || (up == best_up && atomic_load(&link->load) < atomic_load(&best->load)))
+            best = link;
+    }
     return best;
 }
 
+/* A server that came back may let fewer of us in: then the requests of a connection that cannot be
+ * made anew take another one. */
 static int run(struct nbd_client *client, struct nbd_op *op)
 {
     struct nbd_link *link = least_loaded(client);
     if (atomic_load(&link->load) >= LINK_BUSY &&
-        atomic_load(&client->link_count) < client->link_max) {
+        atomic_load(&client->link_count) < atomic_load(&client->link_max)) {
         grow(client);
         link = least_loaded(client);
     }
-    return nbd_link_run(link, op);
+    int rc = nbd_link_run(link, op);
+    for (unsigned i = 0; i < LINKS_MAX && rc == -ENOTCONN; i++) {
+        link = least_loaded(client);
+        if (!atomic_load(&link->up))
+            break;
+        rc = nbd_link_run(link, op);
+    }
+    return rc == -ENOTCONN ? -EIO : rc;
 }
 
 /* ----------------------------------------------------------------- transferring */

@@ -112,6 +112,7 @@ struct nbd_link {
     struct nbd_server_facts facts; /* of the first connection; fixed */
     int wake_fd;                   /* eventfd: the polling thread is to look again */
     atomic_uint load;              /* requests in flight or waiting */
+    atomic_bool up;                /* there is a handle */
 
     pthread_mutex_t lock;      /* for what follows, and every call of the library */
     struct nbd_handle *handle; /* NULL: not connected */
@@ -128,7 +129,7 @@ int nbd_link_open(struct nbd_link *link, const struct nbd_library *lib,
                   const struct nbd_address *address, int timeout_ms, struct kv_error *err);
 void nbd_link_close(struct nbd_link *link);
 /* Carries a request out; waits for the server to come back as long as the address says. 0 or
- * -errno. Any thread. */
+ * -errno; -ENOTCONN: there is no connection. Any thread. */
 int nbd_link_run(struct nbd_link *link, struct nbd_op *op);
 /* Asks a server, over a connection of its own, for its facts. */
 int nbd_link_ask(const struct nbd_library *lib, const struct nbd_address *address,

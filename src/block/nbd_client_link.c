@@ -210,6 +210,7 @@ int nbd_link_open(struct nbd_link *link, const struct nbd_library *lib,
         return rc;
     }
     link->handle = h;
+    atomic_store(&link->up, true);
     list_init(&link->sent);
     pthread_mutex_init(&link->lock, NULL);
     pthread_cond_init(&link->connected, NULL);
@@ -252,6 +253,7 @@ static void lose(struct nbd_link *link)
 {
     link->lib->close(link->handle);
     link->handle = NULL;
+    atomic_store(&link->up, false);
     link->generation++;
     link->lost_ns = clock_monotonic_ns();
     link->tried_ns = 0;
@@ -299,6 +301,7 @@ static int try_connect(struct nbd_link *link, int timeout_ms)
     link->tried_ns = clock_monotonic_ns();
     if (rc == 0) {
         link->handle = h;
+        atomic_store(&link->up, true);
         log_info("nbd: the connection to export '%s' is back", link->address->export);
     }
     return rc;
@@ -338,9 +341,9 @@ static int need_handle(struct nbd_link *link)
         /* After patience has ended requests fail at once, but for one try now and then. */
         int64_t now = clock_monotonic_ns();
         if (now >= patience_end(link) && link->tried_ns && now - link->tried_ns < FORGET_NS)
-            return -EIO;
+            return -ENOTCONN;
         if (reconnect(link) < 0)
-            return -EIO;
+            return -ENOTCONN;
     }
     return 0;
 }
@@ -474,11 +477,12 @@ int nbd_link_run(struct nbd_link *link, struct nbd_op *op)
     int rc;
     do {
         rc = need_handle(link);
-        if (rc == 0)
-            rc = run_once(link, op);
+        if (rc < 0)
+            break;
+        rc = run_once(link, op);
     } while (rc == -ENOTCONN && clock_monotonic_ns() < patience_end(link));
     pthread_mutex_unlock(&link->lock);
     atomic_fetch_sub(&link->load, 1);
     pthread_cond_destroy(&op->cond);
-    return rc == -ENOTCONN ? -EIO : rc;
+    return rc;
 }

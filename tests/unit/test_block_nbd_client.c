@@ -137,9 +137,9 @@ struct fixture {
     struct nbd_server *server;
 };
 
-static void start_server(struct fixture *f)
+static void start_server(struct fixture *f, unsigned connections)
 {
-    const struct nbd_server_options options = {.max_connections = 8};
+    const struct nbd_server_options options = {.max_connections = connections};
     struct nbd_export_options export = {.name = "disk", .node = f->served};
     assert_int_equal(nbd_server_create(&f->server, &options, NULL), 0);
     assert_int_equal(nbd_server_add_export(f->server, &export, NULL), 0);
@@ -163,7 +163,7 @@ static void start(struct fixture *f, unsigned delay_s)
     snprintf(f->path, sizeof(f->path), "%s/socket", f->dir);
     assert_int_equal(block_memory_put("nbd", NULL, SIZE), 0);
     assert_int_equal(block_open(&f->served, &memory, NULL), 0);
-    start_server(f);
+    start_server(f, 8);
     snprintf(text, sizeof(text),
              "json:{\"driver\": \"nbd\", \"server\": {\"type\": \"unix\", \"path\": \"%s\"}, "
              "\"export\": \"disk\", \"reconnect-delay\": %u}",
@@ -280,7 +280,7 @@ static void without_patience_a_lost_server_is_an_error_until_it_is_back(void **s
     stop_server(&f);
     assert_int_equal(block_pread(f.node, 0, &byte, 1), -EIO);
     assert_int_equal(block_pread(f.node, 0, &byte, 1), -EIO);
-    start_server(&f);
+    start_server(&f, 8);
     int rc = -EIO;
     for (unsigned i = 0; i < 100 && rc < 0; i++) {
         rc = block_pread(f.node, 0, &byte, 1);
@@ -301,8 +301,24 @@ static void with_patience_requests_wait_for_the_server(void **state)
         usleep(20000);
         stop_server(&f);
         usleep(100000);
-        start_server(&f);
+        start_server(&f, 8);
     }
+    join_workers(workers, threads);
+    stop(&f);
+}
+
+static void a_server_that_comes_back_for_fewer_clients_is_enough(void **state)
+{
+    struct fixture f;
+    struct worker workers[WORKERS];
+    pthread_t threads[WORKERS];
+    start(&f, 1);
+    run_workers(&f, workers, threads);
+    join_workers(workers, threads);
+    assert_in_range(nbd_server_clients(f.server), 2, 4);
+    stop_server(&f);
+    start_server(&f, 1);
+    run_workers(&f, workers, threads);
     join_workers(workers, threads);
     stop(&f);
 }
@@ -349,6 +365,7 @@ int main(void)
         cmocka_unit_test(many_threads_have_requests_on_their_way),
         cmocka_unit_test(without_patience_a_lost_server_is_an_error_until_it_is_back),
         cmocka_unit_test(with_patience_requests_wait_for_the_server),
+        cmocka_unit_test(a_server_that_comes_back_for_fewer_clients_is_enough),
         cmocka_unit_test(patience_ends),
         cmocka_unit_test(a_grown_export_is_seen),
     };
