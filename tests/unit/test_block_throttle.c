@@ -130,9 +130,10 @@ static void limits_that_make_no_sense_are_refused(void **state)
 
 static int64_t read_times(struct block_node *node, unsigned times)
 {
+    uint8_t bytes[512];
     int64_t start = clock_monotonic_ns();
     for (unsigned i = 0; i < times; i++)
-        assert_int_equal(block_pread(node, i * 512, buffer, 512), 0);
+        assert_int_equal(block_pread(node, i * 512, bytes, 512), 0);
     return clock_monotonic_ns() - start;
 }
 
@@ -210,16 +211,17 @@ static void note_done(struct block_request *request, int result)
         loop_stop(&loop);
 }
 
-static struct iovec iov = {.iov_base = buffer, .iov_len = 512};
+static struct iovec iov[REQUESTS];
 
 static void submit_all(struct block_queue *queue, enum block_op op)
 {
     done_count = 0;
     for (unsigned i = 0; i < REQUESTS; i++) {
+        iov[i] = (struct iovec){.iov_base = buffer + i * 512, .iov_len = 512};
         requests[i] = (struct block_request){.op = op,
                                              .offset = i * 512,
                                              .len = 512,
-                                             .iov = &iov,
+                                             .iov = &iov[i],
                                              .iov_count = 1,
                                              .done = note_done};
         block_submit(queue, &requests[i]);
