@@ -79,9 +79,15 @@ int qcow2_crypto_write(struct qcow2 *s, uint64_t host, uint64_t len, const struc
 
 json_t *qcow2_crypto_info(struct qcow2 *s)
 {
-    json_t *info = s->crypto ? luks_info(&s->crypto->luks) : NULL;
-    if (info)
-        json_object_set_new(info, "format", json_string("luks"));
+    json_t *luks = s->crypto ? luks_info(&s->crypto->luks) : NULL, *value;
+    json_t *info = luks ? json_object() : NULL;
+    const char *name;
+    json_object_foreach (luks, name, value) {
+        json_object_set(info, name, value);
+        if (strcmp(name, "uuid") == 0) /* QEMU's order */
+            json_object_set_new(info, "format", json_string("luks"));
+    }
+    json_decref(luks);
     return info;
 }
 

@@ -248,7 +248,10 @@ static bool is_new_zero(const struct conversion *conversion)
     struct stat st;
     bool plain =
         stat(strncmp(path, "file:", 5) == 0 ? path + 5 : path, &st) == 0 && S_ISREG(st.st_mode);
-    return plain || (conversion->target->info.cluster_size &&
+    /* Zeros of a new file are no zeros when they are decrypted; what has no cluster is. */
+    bool zeros =
+        plain && (!conversion->target->info.encrypted || conversion->target->info.cluster_size);
+    return zeros || (conversion->target->info.cluster_size &&
                      !img_get_option(&conversion->options, "preallocation"));
 }
 
@@ -266,6 +269,10 @@ static int open_target(struct conversion *conversion)
                            .cache = conversion->cache};
     if (args->existing && !args->target_image_opts && !how.format)
         how.format = "raw";
+    if (!args->existing && !args->target_image_opts) {
+        how.key_secret = img_get_option(&conversion->options, "key-secret");
+        how.encrypt_key_secret = img_get_option(&conversion->options, "encrypt.key-secret");
+    }
     conversion->target = img_open_image(&how);
     if (!conversion->target)
         return -EINVAL;

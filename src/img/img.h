@@ -165,6 +165,9 @@ struct img_open {
     enum block_cache cache;
     enum block_aio aio;
     bool keep_discarded; /* discards give no space back */
+    bool no_io;          /* only asked about: no key is needed */
+    /* Of a new image, by the names of their options; NULL: not encrypted. */
+    const char *key_secret, *encrypt_key_secret;
 };
 
 /* Opens with qemu-img's words on failure. NULL after the message. */

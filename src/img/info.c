@@ -210,7 +210,7 @@ static int tell_all(const struct info_args *args, const char *name, bool json, j
     unsigned depth = 0;
     char *format = NULL, *next = NULL;
     int rc = 0;
-    how.no_backing = true;
+    how.no_backing = how.no_io = true;
     do {
         char *next_format = NULL;
         rc = tell(&how, json, answers, depth == 0, &next, &next_format);
@@ -229,6 +229,7 @@ static int tell_all(const struct info_args *args, const char *name, bool json, j
                                 .format = format,
                                 .share = how.share,
                                 .no_backing = true,
+                                .no_io = true,
                                 .cache = how.cache};
         next = NULL;
     } while (depth < MAX_CHAIN);

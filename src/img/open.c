@@ -85,6 +85,15 @@ static void warn_of_probed_raw(const struct img_open *how, const struct block_no
             how->name);
 }
 
+static json_t *describe_encrypted(const struct img_open *how)
+{
+    if (how->key_secret)
+        return json_pack("{s:s,s:s,s:s}", "driver", how->format, "filename", how->name,
+                         "key-secret", how->key_secret);
+    return json_pack("{s:s,s:s,s:{s:s,s:s}}", "driver", how->format, "filename", how->name,
+                     "encrypt", "format", "luks", "key-secret", how->encrypt_key_secret);
+}
+
 struct block_node *img_open_image(const struct img_open *how)
 {
     struct block_open_options options = {
@@ -98,6 +107,7 @@ struct block_node *img_open_image(const struct img_open *how)
         .share_rw = how->share_rw,
         .no_backing = how->no_backing,
         .check = how->check,
+        .no_io = how->no_io,
     };
     struct block_node *node = NULL;
     struct kv_error err = {0};
@@ -116,6 +126,11 @@ struct block_node *img_open_image(const struct img_open *how)
         }
         rc = description_from_options(&description, how->name, &err);
         options.description = description;
+    } else if (how->key_secret || how->encrypt_key_secret) {
+        description = describe_encrypted(how);
+        options.description = description;
+        options.format = NULL;
+        rc = description ? 0 : kv_error_set(&err, KV_ERR_BLOCK, ENOMEM, "out of memory");
     } else {
         options.path = how->name;
     }
