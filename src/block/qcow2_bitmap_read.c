@@ -86,7 +86,7 @@ int qcow2_bitmap_read(struct block_node *node, const char *name, struct block_bi
             i++;
         rc = i < list.count
                  ? qcow2_bitmap_load_bits(s, &list.bitmaps[i], out, err)
-                 : kv_error_set(err, KV_ERR_BLOCK, ENOENT, "Bitmap '%s' is not found", name);
+                 : kv_error_set(err, KV_ERR_BLOCK, ENOENT, "Dirty bitmap '%s' not found", name);
         qcow2_bitmaps_free(&list);
     }
     pthread_rwlock_unlock(&s->gate);

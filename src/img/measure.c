@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/util.h"
 #include "img/create.h"
 
@@ -49,6 +50,41 @@ static void print_json(const struct block_measure *measure)
     json_decref(object);
 }
 
+static bool keeps_bitmaps(const struct img_create_options *options, struct block_node *source)
+{
+    const char *compat = img_get_option(options, "compat");
+    if (!source || !source->driver->bitmaps || !options->driver->bitmaps ||
+        (compat && (strcmp(compat, "0.10") == 0 || strcmp(compat, "v2") == 0)))
+        return false;
+    json_t *specific = source->driver->specific_info ? source->driver->specific_info(source) : NULL;
+    const char *version = json_string_value(json_object_get(specific, "compat"));
+    bool keeps = version && strcmp(version, "0.10") != 0;
+    json_decref(specific);
+    return keeps;
+}
+
+/* What the source's bitmaps take in clusters of the new image (qcow2 specification, "Bitmaps"):
+ * bits, a table for each and a directory of all. */
+static uint64_t bitmaps_size(const struct img_create_options *options, struct block_node *source)
+{
+    const char *given = img_get_option(options, "cluster_size");
+    uint64_t cluster = KIB(64), directory = 0, total = 0;
+    size_t i;
+    json_t *bitmap;
+    if (given)
+        parse_size(given, &cluster);
+    json_t *bitmaps = source->driver->bitmaps_info ? source->driver->bitmaps_info(source) : NULL;
+    json_array_foreach (bitmaps, i, bitmap) {
+        uint64_t granularity = (uint64_t)json_integer_value(json_object_get(bitmap, "granularity"));
+        uint64_t bits = (block_get_info(source)->size + granularity - 1) / MAX(granularity, 1u);
+        uint64_t data = ALIGN_UP((bits + 7) / 8, cluster);
+        total += data + ALIGN_UP(data / cluster * 8, cluster);
+        directory += ALIGN_UP(24 + json_string_length(json_object_get(bitmap, "name")), 8u);
+    }
+    json_decref(bitmaps);
+    return total + ALIGN_UP(directory, cluster);
+}
+
 static int measure(struct img_create_options *options, struct block_node *source, bool json)
 {
     struct block_measure result = {.bitmaps = UINT64_MAX};
@@ -63,6 +99,8 @@ static int measure(struct img_create_options *options, struct block_node *source
     img_free_config(options->driver, config);
     if (rc < 0)
         return img_error("%s", err.message);
+    if (keeps_bitmaps(options, source))
+        result.bitmaps = bitmaps_size(options, source);
     if (json)
         print_json(&result);
     else
