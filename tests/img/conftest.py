@@ -19,18 +19,32 @@ THEIRS = "qemu-img"
 
 
 class Result:  # pylint: disable=too-few-public-methods
-    def __init__(self, process):
-        self.status = process.returncode
-        self.out = re.sub(r"\b(kvasir|qemu)-img\b", "IMG", process.stdout)
-        self.err = re.sub(r"\b(kvasir|qemu)-img\b", "IMG", process.stderr)
+    def __init__(self, status, out, err):
+        self.status = status
+        self.out = re.sub(r"\b(kvasir|qemu)-img\b", "IMG", out)
+        self.err = re.sub(r"\b(kvasir|qemu)-img\b", "IMG", err)
 
     def __repr__(self):
         return f"status {self.status}\nout: {self.out}\nerr: {self.err}"
 
 
-def run(program, words, folder, timeout=60):
-    return Result(subprocess.run([program, *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE, text=True, check=False, timeout=timeout))
+def start(program, words, folder, **options):
+    return subprocess.Popen([program, *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **options)
+
+
+def finish(process, timeout=60):
+    with process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return Result(process.returncode, out, err)
+
+
+def run(program, words, folder, **options):
+    return finish(start(program, words, folder, **options))
 
 
 class Twins:
@@ -55,7 +69,9 @@ class Twins:
         self.prepare("qemu-io", "-f", fmt, *[word for command in commands for word in ("-c", command)], image)
 
     def run(self, *words):
-        return run(OURS, words, self.ours), run(THEIRS, words, self.theirs)
+        """At the same time."""
+        both = start(OURS, words, self.ours), start(THEIRS, words, self.theirs)
+        return tuple(finish(process) for process in both)
 
     def same(self, *words, out=True, err=True, clean=lambda text: text):
         """Both say the same and exit the same."""

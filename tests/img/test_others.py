@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import OURS, THEIRS, Result, run
+from conftest import OURS, THEIRS, run
 
 
 @contextlib.contextmanager
@@ -64,8 +64,7 @@ def limited(program, words, folder, size):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    return Result(subprocess.run([program, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                 check=False, timeout=60, preexec_fn=limit))
+    return run(program, words, folder, preexec_fn=limit)
 
 
 def test_a_target_that_does_not_fit_is_an_error_and_no_signal(twins):
