@@ -89,6 +89,18 @@ static int change_lazy(struct qcow2 *s, bool on, struct kv_error *err)
                   : 0;
 }
 
+/* Another name for the data file; the open one stays. */
+static int change_data_file(struct qcow2 *s, const char *path, struct kv_error *err)
+{
+    if (path && strlen(path) > QCOW2_MAX_BACKING_NAME)
+        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                            "'%s': the name of a data file has up to 1023 bytes", s->node->name);
+    int rc = replace_name(&s->data_path, path, err);
+    if (rc == 0)
+        rc = qcow2_header_write(s, err);
+    return rc < 0 ? rc : block_flush(s->file);
+}
+
 static int upgrade(struct qcow2 *s, struct kv_error *err)
 {
     if (s->v3)
@@ -135,9 +147,9 @@ static int wanted_order(const struct qcow2 *s, const json_t *changes, int versio
 /* Checks everything before the first change. */
 static int check_changes(struct qcow2 *s, const json_t *changes, struct kv_error *err)
 {
-    static const char *const known[] = {
-        "compat",      "lazy_refcounts", "refcount_bits", "backing_file",
-        "backing_fmt", "size",           "data_file_raw", NULL};
+    static const char *const known[] = {"compat",       "lazy_refcounts", "refcount_bits",
+                                        "backing_file", "backing_fmt",    "size",
+                                        "data_file",    "data_file_raw",  NULL};
     const char *name;
     json_t *value;
     json_object_foreach ((json_t *)changes, name, value) {
@@ -147,9 +159,12 @@ static int check_changes(struct qcow2 *s, const json_t *changes, struct kv_error
         if (!known[i])
             return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                                 "'%s': option '%s' cannot be changed; compat, lazy_refcounts, "
-                                "refcount_bits, backing_file, backing_fmt and size can",
+                                "refcount_bits, data_file, backing_file, backing_fmt and size can",
                                 s->node->name, name);
     }
+    if (json_object_get(changes, "data_file") && !s->has_data_file)
+        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                            "data-file can only be set for images that use an external data file");
     const json_t *raw = json_object_get(changes, "data_file_raw");
     if (raw && json_is_true(raw) != s->data_file_raw)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
@@ -185,6 +200,7 @@ int qcow2_amend(struct block_node *node, const json_t *changes, struct kv_error 
         return amend_keys(s, changes, err);
     const json_t *lazy = json_object_get(changes, "lazy_refcounts"),
                  *size = json_object_get(changes, "size"),
+                 *data_file = json_object_get(changes, "data_file"),
                  *path = json_object_get(changes, "backing_file"),
                  *format = json_object_get(changes, "backing_fmt");
     int rc = check_changes(s, changes, err);
@@ -204,6 +220,8 @@ int qcow2_amend(struct block_node *node, const json_t *changes, struct kv_error 
         rc = qcow2_downgrade(s, err);
     if (rc == 0 && lazy)
         rc = change_lazy(s, json_is_true(lazy), err);
+    if (rc == 0 && data_file)
+        rc = change_data_file(s, json_string_value(data_file), err);
     qcow2_exclusive_end(s);
     if (rc == 0 && (path || format))
         rc = qcow2_set_backing(node, path ? json_string_value(path) : s->backing_path,

@@ -96,6 +96,18 @@ static void random_request(struct block_node *node, unsigned *seed)
     }
 }
 
+static void amend(struct block_node *node, const char *changes, int expected)
+{
+    struct kv_error err = {0};
+    json_t *object = json_loads(changes, 0, NULL);
+    assert_non_null(object);
+    int rc = node->driver->amend(node, object, &err);
+    if (rc != expected)
+        print_error("%s: %s\n", changes, err.message);
+    assert_int_equal(rc, expected);
+    json_decref(object);
+}
+
 static void run_random(unsigned seed)
 {
     for (unsigned round = 0; round < 2; round++) {
@@ -152,6 +164,12 @@ static void an_external_data_file_holds_the_guests_bytes_where_the_guest_has_the
     assert_int_equal(block_write_zeroes(node, 65536, 70000, 0), 0);
     assert_content(node);
     block_close(node);
+    node = image_open();
+    amend(node, "{\"data_file\":\"memory:other.raw\"}", 0);
+    block_close(node);
+    struct kv_error err = {0};
+    assert_null(image_open_with((struct block_open_options){0}, &err));
+    assert_non_null(strstr(err.message, "other.raw"));
     assert_int_equal(block_memory_get("data.raw", 0, seen, DISK), 0);
     assert_memory_equal(seen, model, DISK);
 }
@@ -288,18 +306,6 @@ static void growing_shows_zeros_and_shrinking_gives_clusters_back(void **state)
         block_close(node);
         image_assert_sound(TEST_IMAGE);
     }
-}
-
-static void amend(struct block_node *node, const char *changes, int expected)
-{
-    struct kv_error err = {0};
-    json_t *object = json_loads(changes, 0, NULL);
-    assert_non_null(object);
-    int rc = node->driver->amend(node, object, &err);
-    if (rc != expected)
-        print_error("%s: %s\n", changes, err.message);
-    assert_int_equal(rc, expected);
-    json_decref(object);
 }
 
 static void refcounts_get_another_width_and_the_image_an_older_version(void **state)
