@@ -238,7 +238,7 @@ struct qcow2 {
     pthread_mutex_t bitmaps_lock;  /* under gate: one loads the bitmaps */
     atomic_bool bitmaps_ready;     /* tracked is what is to be tracked; changes under gate */
     struct qcow2_tracked *tracked; /* enabled bitmaps; constant while bitmaps_ready */
-    struct qcow2_crypto *crypto; /* NULL: not encrypted; see luks.h */
+    struct qcow2_crypto *crypto;   /* NULL: not encrypted; see luks.h */
     bool has_data_file, data_file_raw;
 };
 
