@@ -226,7 +226,7 @@ def test_dd_copies_blocks(twins):
 def test_amend_changes_options(twins):
     twins.prepare("qemu-img", "create", "-q", "-f", "qcow2", "a", "4M")
     twins.io("a", "write -P 1 0 1M")
-    for options in ("compat=1.1,lazy_refcounts=on", "size=8M", "lazy_refcounts=off",
+    for options in ("compat=0.10", "refcount_bits=64", "compat=1.1,lazy_refcounts=on", "size=8M", "lazy_refcounts=off",
                     "compat=7"):
         twins.same("amend", "-o", options, "a")
         ours = twins.theirs_on_ours("info", "a")
