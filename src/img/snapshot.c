@@ -108,7 +108,9 @@ int img_load_snapshot(struct block_node *node, const char *param)
         return rc;
     }
     if (!ops || !ops->load) {
-        img_error("Failed to load snapshot: Device '' has no internal snapshots");
+        img_error("Failed to load snapshot: Block format '%s' used by device '' does not support "
+                  "temporarily loading internal snapshots",
+                  block_format(node));
         return -ENOTSUP;
     }
     rc = ops->list(node, &snapshots, &count, &err);

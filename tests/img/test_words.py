@@ -155,6 +155,7 @@ REFUSED = [
     "snapshot --image-opts -c x driver=raw,file.filename=a.raw",
     "snapshot --image-opts -d x driver=raw,file.filename=a.raw",
     "snapshot --image-opts -a x driver=raw,file.filename=a.raw",
+    "convert -l x -O raw a.raw o.raw",
     "snapshot -d 9 a.qcow2",
     "snapshot -a nope a.qcow2",
 ]
