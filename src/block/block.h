@@ -98,6 +98,11 @@ const char *block_format(const struct block_node *node);
 struct block_node *block_file_child(const struct block_node *node);
 struct block_node *block_backing(const struct block_node *node);
 
+/* From now on this process opens no further file or connection for nodes: its jail closes. What is
+ * lost then cannot be reconnected. */
+void block_seal(void);
+bool block_is_sealed(void);
+
 /* Rereads the size of a grown or shrunk file. Any thread with no request in flight beyond the
  * new end. */
 int block_refresh(struct block_node *node, struct kv_error *err);

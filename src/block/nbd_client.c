@@ -45,7 +45,7 @@ struct nbd_client {
  * waiting, so a try that fails is the last. */
 static void grow(struct nbd_client *client)
 {
-    if (pthread_mutex_trylock(&client->grow_lock))
+    if (block_is_sealed() || pthread_mutex_trylock(&client->grow_lock))
         return;
     unsigned count = atomic_load(&client->link_count);
     if (count < atomic_load(&client->link_max)) {

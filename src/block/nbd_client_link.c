@@ -334,6 +334,8 @@ static int reconnect(struct nbd_link *link)
 static int need_handle(struct nbd_link *link)
 {
     while (!link->handle) {
+        if (block_is_sealed())
+            return -EIO; /* a jail has no way to the server */
         if (link->connecting) {
             pthread_cond_wait(&link->connected, &link->lock);
             continue;

@@ -373,6 +373,20 @@ char *block_resolve_path(const char *image, const char *path)
     return result;
 }
 
+/* ---------------------------------------------------------------------- jail */
+
+static atomic_bool sealed;
+
+void block_seal(void)
+{
+    atomic_store(&sealed, true);
+}
+
+bool block_is_sealed(void)
+{
+    return atomic_load(&sealed);
+}
+
 /* ------------------------------------------------------------------- answers */
 
 const struct block_info *block_get_info(const struct block_node *node)
