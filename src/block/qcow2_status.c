@@ -62,8 +62,8 @@ static void tell(struct qcow2 *s, const struct qcow2_run *run, struct block_exte
     *out = (struct block_extent){.len = run->len, .flags = flags[run->kind]};
     if (run->kind == QCOW2_UNALLOCATED && !s->node->backing)
         out->flags |= BLOCK_STATUS_ZERO;
-    /* Unallocated subclusters have a place too, but a backing file has its own say. */
-    if (!run->has_host || s->crypto || (run->kind == QCOW2_UNALLOCATED && s->node->backing))
+    /* Unallocated subclusters have a place, too. */
+    if (!run->has_host || s->crypto)
         return;
     out->flags |= BLOCK_STATUS_OFFSET;
     out->host_offset = run->host;
