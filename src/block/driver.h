@@ -1,64 +1,205 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Inside the block engine: what a format or protocol gives to be a node, and
- * what a queue is made of. A driver has one blocking function that carries out
- * any request as plain sequential code, run by a worker; and, where it can say
- * at once what a request becomes, a fast path into the queue's io_uring.
+ * what a queue is made of.
+ *
+ * A driver is plain sequential code: its functions block, run on any thread,
+ * several at once, and lock what they share. Ranges are checked before they
+ * reach a driver: within the node's size, of non-zero length, writes only to
+ * writable nodes. A format that can say at once, without I/O, where a request's
+ * bytes lie in its file gives `map` too; then requests of queues go to the
+ * kernel's io_uring directly and come back without a worker.
+ *
+ * A new driver is one file and one line in drivers.c.
  */
 #ifndef KV_BLOCK_DRIVER_H
 #define KV_BLOCK_DRIVER_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/options.h"
 #include "block/block.h"
 
 struct uring;
 
-struct block_driver {
-    const char *name;
-    /* Fills node->info and node->state. */
-    int (*open)(struct block_node *node, const struct block_open_options *options,
-                struct kv_error *err);
-    void (*close)(struct block_node *node);
-    /* The current size in bytes, a multiple of 512, into *size. */
-    int (*get_size)(struct block_node *node, uint64_t *size, struct kv_error *err);
-    int (*resize)(struct block_node *node, uint64_t size, struct kv_error *err);
-    int64_t (*allocated_size)(const struct block_node *node);
-    /* Carries out what is left of a checked request (from progress on). Any thread; may block.
-     * 0 or -errno. */
-    int (*execute)(struct block_node *node, struct block_request *request);
-    /* The descriptor that fast requests go to. */
-    int (*ring_fd)(const struct block_node *node);
-    /* True: this request may go to ring_fd as it is. */
-    bool (*is_fast)(const struct block_node *node, const struct block_request *request);
+/* Where a request's bytes lie. */
+struct block_mapping {
+    enum {
+        BLOCK_MAP_SLOW, /* not known without blocking: a worker carries it out */
+        BLOCK_MAP_HOST, /* at host_offset of the file child, in one piece */
+        BLOCK_MAP_ZERO, /* READ: zeros */
+    } kind;
+    uint64_t host_offset;
+    void *token; /* given back to mapped_done(); NULL: it is not called */
 };
 
-extern const struct block_driver block_file_driver;
+struct block_check_result {
+    uint64_t corruptions, leaks, check_errors; /* found and left */
+    uint64_t corruptions_fixed, leaks_fixed;
+    uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+    uint64_t image_end_offset;
+};
+
+enum { BLOCK_FIX_LEAKS = 1, BLOCK_FIX_ERRORS = 2 };
+
+struct block_snapshot {
+    char id[128], name[256]; /* UTF-8, as in the image; terminated */
+    uint64_t vm_state_size;  /* bytes */
+    uint64_t date_sec, vm_clock_nsec;
+    uint32_t date_nsec;
+    uint64_t disk_size; /* bytes */
+    uint64_t icount;    /* UINT64_MAX: unknown */
+};
+
+/* Snapshots inside an image. id_or_name: an id first, else a name. */
+struct block_snapshot_ops {
+    int (*create)(struct block_node *node, struct block_snapshot *snapshot, struct kv_error *err);
+    int (*apply)(struct block_node *node, const char *id_or_name, struct kv_error *err);
+    int (*remove)(struct block_node *node, const char *id_or_name, struct kv_error *err);
+    /* *out: an allocated array of *count (free() it). */
+    int (*list)(struct block_node *node, struct block_snapshot **out, unsigned *count,
+                struct kv_error *err);
+    /* From now on a readonly node shows content and size of the snapshot; until it is closed. */
+    int (*load)(struct block_node *node, const char *id_or_name, struct kv_error *err);
+};
+
+/* Persistent dirty bitmaps inside an image. */
+struct block_bitmap_ops {
+    /* granularity: bytes, a power of two; 0: the format's choice (the cluster size within 4 KiB
+     * and 64 KiB). */
+    int (*add)(struct block_node *node, const char *name, uint32_t granularity, bool enabled,
+               struct kv_error *err);
+    int (*remove)(struct block_node *node, const char *name, struct kv_error *err);
+    int (*clear)(struct block_node *node, const char *name, struct kv_error *err);
+    int (*enable)(struct block_node *node, const char *name, bool enabled, struct kv_error *err);
+    /* What is dirty in the other one (of the same or another node) becomes dirty in name too. */
+    int (*merge)(struct block_node *node, const char *name, struct block_node *source,
+                 const char *source_name, struct kv_error *err);
+};
+
+/* What a bitmap holds. */
+struct block_bitmap_bits {
+    uint8_t *bits; /* bit n % 8 of byte n / 8; for free() */
+    uint64_t count;
+    uint64_t granularity; /* bytes of the disk that a bit stands for */
+    bool enabled;         /* writes are recorded in it */
+};
+
+struct block_measure {
+    uint64_t required, fully_allocated; /* bytes of a new image */
+    uint64_t bitmaps;                   /* bytes; UINT64_MAX: not applicable */
+};
+
+struct block_driver {
+    const char *name;
+    bool is_protocol; /* has no file child */
+    bool is_filter;   /* hands on what its file child is, and grows with it */
+
+    /* FORMAT: how sure it is that a file which begins so is its own, 0 to 100. name may be NULL. */
+    int (*probe)(const uint8_t *head, size_t len, const char *name);
+    /* PROTOCOL: beginnings of paths that are its own, such as "nbd:", NULL at the end. */
+    const char *const *prefixes;
+
+    /*
+     * Fills node->info and node->state. A protocol gets the path or descriptor in options; a
+     * format finds its file open in node->file, and opens its other children (backing, data file)
+     * by block_open_child(). options->description has what is special to the driver. On failure
+     * everything it made is undone, close() is not called.
+     */
+    int (*open)(struct block_node *node, const struct block_open_options *options,
+                struct kv_error *err);
+    /* Writes back, marks clean, frees state; children are closed by the engine afterwards. */
+    void (*close)(struct block_node *node);
+
+    /* The current size in bytes, a multiple of 512, into *size. */
+    int (*get_size)(struct block_node *node, uint64_t *size, struct kv_error *err);
+    /* NULL: its size cannot be changed. */
+    int (*resize)(struct block_node *node, uint64_t size, struct kv_error *err);
+    /* NULL: that of the file child. */
+    int64_t (*allocated_size)(const struct block_node *node);
+
+    /* 0 or -errno. */
+    int (*preadv)(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
+                  unsigned count);
+    /* NULL: the driver only reads. flags: BLOCK_FUA, BLOCK_COMPRESSED. */
+    int (*pwritev)(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
+                   unsigned count, unsigned flags);
+    /* -ENOTSUP or NULL: the engine writes zeros by hand unless BLOCK_NO_FALLBACK. */
+    int (*write_zeroes)(struct block_node *node, uint64_t offset, uint64_t len, unsigned flags);
+    /* A hint; pieces it cannot discard it leaves. NULL: nothing happens. */
+    int (*discard)(struct block_node *node, uint64_t offset, uint64_t len);
+    /* Everything written before is durable afterwards, in this node and its file. */
+    int (*flush)(struct block_node *node);
+    /* A FORMAT whose flush has more to do than to flush its file. */
+    bool flush_is_deep;
+    /* NULL: everything is data at the same offset of the file child. out is zeroed before. */
+    int (*status)(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out);
+
+    /*
+     * Never blocks; on the queue's thread, many at once. READ and WRITE only. The driver keeps what
+     * it mapped from being given to others until mapped_done(), on the same thread, says how the
+     * transfer went; metadata that a WRITE changes, it changes then. Any failure: it did not happen
+     * as a whole, and may be carried out anew by a worker. *out is SLOW before.
+     */
+    void (*map)(struct block_node *node, const struct block_request *request,
+                struct block_mapping *out);
+    void (*mapped_done)(struct block_node *node, void *token, int result);
+
+    /* PROTOCOL: the descriptor that mapped requests go to; -1: none. */
+    int (*ring_fd)(const struct block_node *node);
+    /* PROTOCOL: this READ, WRITE or FLUSH may go to ring_fd as it is, at host_offset. */
+    bool (*is_fast)(const struct block_node *node, const struct block_request *request,
+                    uint64_t host_offset);
+
+    /* What kvasir-img does; each may be NULL: the format cannot do that. */
+
+    /* Options of create and measure (qemu-img's -o names); config is create_config_size bytes,
+     * zeroed, then filled by the table; strings are freed by the caller. The first field is
+     * always `uint64_t size`. */
+    const struct option_spec *create_options;
+    size_t create_config_size;
+    void (*create_defaults)(void *config);
+    int (*create)(const char *path, const void *config, struct kv_error *err);
+    int (*measure)(const void *config, struct block_node *source, struct block_measure *out,
+                   struct kv_error *err);
+    /* Options of amend: the given ones only, as JSON by name. */
+    int (*amend)(struct block_node *node, const json_t *changes, struct kv_error *err);
+    /* A new object: QEMU's ImageInfoSpecific data ("compat", "lazy-refcounts", ...). */
+    json_t *(*specific_info)(struct block_node *node);
+    /* New references or NULL: what is written in the image. */
+    json_t *(*bitmaps_info)(struct block_node *node);
+    const char *(*backing_path)(const struct block_node *node);   /* as written; NULL: none */
+    const char *(*backing_format)(const struct block_node *node); /* as written; NULL: not said */
+    int (*set_backing)(struct block_node *node, const char *path, const char *format,
+                       struct kv_error *err);
+    /* Nothing is allocated afterwards, everything comes from the backing node. NULL: cannot. */
+    int (*make_empty)(struct block_node *node, struct kv_error *err);
+    /* say: a line about each finding, in QEMU's words. */
+    int (*check)(struct block_node *node, unsigned fix, struct block_check_result *out,
+                 void (*say)(void *opaque, const char *line), void *opaque, struct kv_error *err);
+    const struct block_snapshot_ops *snapshots;
+    const struct block_bitmap_ops *bitmaps;
+    /* -ENOENT: no bitmap of this name. */
+    int (*bitmap_read)(struct block_node *node, const char *name, struct block_bitmap_bits *out,
+                       struct kv_error *err);
+};
+
+/* drivers.c: the table. NULL: no driver of that name. */
+const struct block_driver *block_driver_find(const char *name);
+/* All, NULL at the end. */
+extern const struct block_driver *const block_drivers[];
 
 struct block_node {
     const struct block_driver *driver;
-    struct block_info info; /* size: atomic, see block_size() */
-    struct block_open_options options;
-    char *name; /* for messages: the path, or "descriptor N" */
-    void *state;
-};
-
-struct block_queue {
-    struct block_node *node;
-    struct loop *loop;
-    unsigned inflight;
-    struct uring *ring; /* NULL: everything goes to the workers */
-    bool batch_pending; /* completions since batch_fn was called */
-    bool in_batch;      /* batch_fn is running */
-    void (*batch_fn)(void *opaque);
-    void *batch_opaque;
-
-    pthread_mutex_t lock;
-    pthread_cond_t cond; /* something came into done */
-    struct list done;    /* requests that workers finished; under lock */
-    struct loop_work done_work;
+    struct block_info info;            /* size: atomic, see block_size() */
+    struct block_open_options options; /* path, description, format: NULL */
+    char *name;                        /* for messages: the path, or "descriptor N" */
+    char *node_name;                   /* from the description; NULL: none */
+    struct block_node *file, *backing; /* children, owned; NULL: none */
+    void *state;                       /* the driver's */
 };
 
 static inline uint64_t block_size(const struct block_node *node)
@@ -66,34 +207,107 @@ static inline uint64_t block_size(const struct block_node *node)
     return __atomic_load_n(&node->info.size, __ATOMIC_ACQUIRE);
 }
 
-/* True when writes must be durable before they are done. */
-static inline bool block_is_durable(const struct block_node *node,
-                                    const struct block_request *request)
+static inline void block_set_size(struct block_node *node, uint64_t size)
 {
-    return node->options.cache != BLOCK_CACHE_UNSAFE &&
-           (request->fua || !node->info.volatile_cache);
+    __atomic_store_n(&node->info.size, size, __ATOMIC_RELEASE);
 }
 
-/* block.c: ends a request. On the queue's loop. */
+/* True when writes must be durable before they are done. */
+static inline bool block_is_durable(const struct block_node *node, bool fua)
+{
+    return node->options.cache != BLOCK_CACHE_UNSAFE && (fua || !node->info.volatile_cache);
+}
+
+/*
+ * node.c: opens a child with the parent's cache, aio and discard options. description: the
+ * member of the parent's description that says how (NULL: none), else path (relative ones are
+ * meant from the parent's file) and format (NULL: probe).
+ */
+int block_open_child(struct block_node **out, const struct block_node *parent,
+                     const json_t *description, const char *path, const char *format, bool readonly,
+                     struct kv_error *err);
+/* A path that an image names, as seen from where the image lies. Allocated; NULL: out of memory. */
+char *block_resolve_path(const char *image, const char *path);
+
+/* file.c: an empty file of this size (made or emptied), or a block device that is at least as
+ * large, taken as it is. -EAGAIN when somebody uses it. */
+int block_create_file(const char *path, uint64_t size, struct kv_error *err);
+
+/* ------------------------------------------------------------ iov helpers (iov.c) */
+
+/* Up to max elements that describe iov from byte offset on, len bytes in all. How many. */
+unsigned iov_slice(const struct iovec *iov, unsigned count, uint64_t offset, uint64_t len,
+                   struct iovec *out, unsigned max);
+/* buffer to iov from byte offset on; buffer NULL: zeros. */
+void iov_from_buffer(const struct iovec *iov, unsigned count, uint64_t offset, const void *buffer,
+                     uint64_t len);
+void iov_to_buffer(const struct iovec *iov, unsigned count, uint64_t offset, void *buffer,
+                   uint64_t len);
+/* Reads or writes a slice of iov of a request at another place of a node. */
+int block_pread_slice(struct block_node *node, uint64_t offset, const struct iovec *iov,
+                      unsigned count, uint64_t iov_offset, uint64_t len);
+int block_pwrite_slice(struct block_node *node, uint64_t offset, const struct iovec *iov,
+                       unsigned count, uint64_t iov_offset, uint64_t len, unsigned flags);
+/* True when all len bytes are zero. Fast. */
+bool buffer_is_zero(const void *buffer, size_t len);
+
+/* ----------------------------------------------------------------- queues */
+
+#define BLOCK_QUEUE_DIRECTIONS 2 /* reads, all else */
+
+struct block_queue {
+    struct block_node *node;
+    struct loop *loop;
+    unsigned inflight;
+    struct uring *ring;      /* NULL: everything goes to the workers */
+    struct block_node *leaf; /* the protocol node that the ring works on */
+    bool batch_pending;      /* completions since batch_fn was called */
+    bool in_batch;           /* batch_fn is running */
+    void (*batch_fn)(void *opaque);
+    void *batch_opaque;
+
+    pthread_mutex_t lock;
+    pthread_cond_t cond; /* something came into done */
+    struct list done;    /* requests that workers finished; under lock */
+    struct loop_work done_work;
+
+    struct block_node *throttle; /* the filter whose limits hold for the queue; NULL: none */
+    struct list throttled[BLOCK_QUEUE_DIRECTIONS]; /* requests that wait for them */
+    struct loop_timer throttle_timers[BLOCK_QUEUE_DIRECTIONS];
+};
+
+/* queue.c: sends a checked request on its way. On the queue's loop. */
+void block_start(struct block_request *request);
+
+/* queue.c: ends a request. On the queue's loop. */
 void block_complete(struct block_request *request, int result);
 
-/* block.c: calls the batch function if requests ended since it was last called. */
+/* queue.c: the ring could not do (all of) it: a worker does. Any mapping is given back first. On
+ * the queue's loop. */
+void block_go_slow(struct block_request *request);
+
+/* queue.c: calls the batch function if requests ended since it was last called. */
 void block_end_batch(struct block_queue *queue);
 
-/* block.c: from a worker; result is in the request. */
+/* queue.c: from a worker; result is in the request. */
 void block_finish_from_worker(struct block_request *request);
 
-/* threads.c: the workers, shared by all nodes of the process. Each open node holds a reference;
+/* io.c: carries out what is left (from progress on) of a checked request of a queue by the blocking
+ * calls. Any thread. */
+int block_execute(struct block_node *node, struct block_request *request);
+
+/* threads.c: the workers, shared by all nodes of the process. Each open queue holds a reference;
  * threads start when they are needed and end with the last reference. */
 void workers_get(void);
 void workers_put(void);
-/* Has request->queue->node->driver->execute() run. */
+/* Has block_execute() run on the request. */
 void workers_submit(struct block_request *request);
 
 /* uring.c. -errno when the host does not allow it. */
 int uring_create(struct uring **out, struct block_queue *queue, int fd, unsigned depth);
 void uring_free(struct uring *ring);
-/* READ, WRITE or FLUSH; sent by uring_kick(). False: no room, take another way. */
+/* READ, WRITE or FLUSH at request->host_offset; sent by uring_kick(). False: no room, take another
+ * way. */
 bool uring_submit(struct uring *ring, struct block_request *request);
 /* Sends what is queued and completes what is done. */
 void uring_kick(struct uring *ring);

@@ -13,6 +13,7 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -21,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/util.h"
+#include "block/memory.h"
 
 #define SECTOR 512u
 #define ALIGN_MAX 4096u
@@ -36,7 +38,10 @@ static int open_path(const struct block_node *node, const struct block_open_opti
     int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (options->readonly ? O_RDONLY : O_RDWR);
     if (cache_is_direct(options->cache))
         flags |= O_DIRECT;
-    int fd = open(options->path, flags);
+    const char *path = options->path;
+    if (strncmp(path, "file:", 5) == 0)
+        path += 5;
+    int fd = open(path, flags);
     if (fd < 0 && errno == EINVAL && (flags & O_DIRECT))
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s': this file system has no O_DIRECT, which cache=none and "
@@ -106,6 +111,34 @@ static int file_resize(struct block_node *node, uint64_t size, struct kv_error *
                             "'%s' is a device of %" PRIu64 " bytes; its size is changed on the "
                             "host first",
                             node->name, current);
+    return rc;
+}
+
+int block_create_file(const char *path, uint64_t size, struct kv_error *err)
+{
+    if (block_memory_name(path))
+        return block_memory_put(block_memory_name(path), NULL, size) == 0
+                   ? 0
+                   : kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "'%s': out of memory", path);
+    cleanup_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return kv_error_errno(err, KV_ERR_BLOCK, errno, "Could not create '%s'", path);
+    struct block_node *node = NULL;
+    const struct block_open_options options = {.path = path, .format = "file"};
+    int rc = block_open(&node, &options, err);
+    if (rc < 0)
+        return rc;
+    const struct file_state *file = node->state;
+    if (!file->is_device) {
+        rc = block_resize(node, 0, err);
+        if (rc == 0)
+            rc = block_resize(node, size, err);
+    } else if (block_size(node) < size) {
+        rc = kv_error_set(err, KV_ERR_BLOCK, ENOSPC,
+                          "'%s' is a device of %" PRIu64 " bytes, %" PRIu64 " are needed", path,
+                          block_size(node), size);
+    }
+    block_close(node);
     return rc;
 }
 
@@ -222,6 +255,7 @@ static void fill_info(struct block_node *node, const struct block_open_options *
     info->discard_alignment = (uint32_t)granularity;
     info->readonly = options->readonly;
     info->can_write_zeroes = !options->readonly;
+    info->growable = !file->is_device && !options->readonly;
     info->volatile_cache =
         options->cache == BLOCK_CACHE_WRITEBACK || options->cache == BLOCK_CACHE_NONE;
 }
@@ -241,7 +275,9 @@ static int open_checked(struct block_node *node, struct file_state *file,
     file->is_device = S_ISBLK(st.st_mode);
     file->direct = cache_is_direct(options->cache);
 
-    int rc = image_lock(file->fd, node->name, options->readonly, options->share_rw, err);
+    int rc = options->unlocked
+                 ? 0
+                 : image_lock(file->fd, node->name, options->readonly, options->share_rw, err);
     if (rc == 0)
         rc = file_get_size(node, &node->info.size, err);
     if (rc == 0)
@@ -282,14 +318,23 @@ static int file_ring_fd(const struct block_node *node)
     return file->fd;
 }
 
+static const char *const file_prefixes[] = {"file:", NULL};
+
 const struct block_driver block_file_driver = {
     .name = "file",
+    .is_protocol = true,
+    .prefixes = file_prefixes,
     .open = file_open,
     .close = file_close,
     .get_size = file_get_size,
     .resize = file_resize,
     .allocated_size = file_allocated_size,
-    .execute = file_execute,
+    .preadv = file_preadv,
+    .pwritev = file_pwritev,
+    .write_zeroes = file_write_zeroes,
+    .discard = file_discard,
+    .flush = file_flush,
+    .status = file_status,
     .ring_fd = file_ring_fd,
     .is_fast = file_is_fast,
 };

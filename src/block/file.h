@@ -21,7 +21,15 @@ struct file_state {
     pthread_mutex_t partial_lock;
 };
 
-int file_execute(struct block_node *node, struct block_request *request);
-bool file_is_fast(const struct block_node *node, const struct block_request *request);
+int file_preadv(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
+                unsigned count);
+int file_pwritev(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
+                 unsigned count, unsigned flags);
+int file_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, unsigned flags);
+int file_discard(struct block_node *node, uint64_t offset, uint64_t len);
+int file_flush(struct block_node *node);
+int file_status(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out);
+bool file_is_fast(const struct block_node *node, const struct block_request *request,
+                  uint64_t host_offset);
 
 #endif

@@ -24,9 +24,6 @@
 #define BOUNCE_SIZE KIB(512)
 #define BOUNCE_ALIGN 4096
 #define FAST_MAX GIB(1)
-#define ZERO_BATCH 16
-
-static const uint8_t zeros[KIB(64)] __attribute__((aligned(BOUNCE_ALIGN)));
 
 static bool iov_is_aligned(const struct iovec *iov, unsigned count, uint32_t align)
 {
@@ -36,87 +33,48 @@ static bool iov_is_aligned(const struct iovec *iov, unsigned count, uint32_t ali
     return (bits & (align - 1)) == 0;
 }
 
-static bool is_aligned(const struct file_state *file, const struct block_request *request)
+/* A read or write under way. */
+struct transfer {
+    bool write;
+    uint64_t offset, len; /* bytes */
+    const struct iovec *iov;
+    unsigned iov_count;
+    uint64_t progress; /* bytes that are done */
+};
+
+static bool is_aligned(const struct file_state *file, const struct transfer *request)
 {
     return file->align == 1 ||
            (IS_ALIGNED(request->offset | request->len | request->progress, file->align) &&
             iov_is_aligned(request->iov, request->iov_count, file->mem_align));
 }
 
-bool file_is_fast(const struct block_node *node, const struct block_request *request)
+bool file_is_fast(const struct block_node *node, const struct block_request *request,
+                  uint64_t host_offset)
 {
-    switch (request->op) {
-    case BLOCK_READ:
-    case BLOCK_WRITE:
-        return is_aligned(node->state, request) && request->len <= FAST_MAX;
-    case BLOCK_FLUSH:
+    const struct file_state *file = node->state;
+    if (request->op == BLOCK_FLUSH)
         return true;
-    default:
-        return false;
-    }
+    return request->len <= FAST_MAX &&
+           (file->align == 1 ||
+            (IS_ALIGNED(host_offset | request->len, file->align) &&
+             iov_is_aligned(request->iov, request->iov_count, file->mem_align)));
 }
 
-/* Up to max elements that describe iov from byte offset on. Returns how many. */
-static unsigned iov_slice(const struct iovec *iov, unsigned count, uint64_t offset,
-                          struct iovec *out, unsigned max)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < count && n < max; i++) {
-        if (offset >= iov[i].iov_len) {
-            offset -= iov[i].iov_len;
-            continue;
-        }
-        out[n++] = (struct iovec){.iov_base = (char *)iov[i].iov_base + offset,
-                                  .iov_len = iov[i].iov_len - offset};
-        offset = 0;
-    }
-    return n;
-}
-
-enum copy_direction {
-    COPY_TO_IOV,
-    COPY_FROM_IOV,
-};
-
-/* buffer NULL: zeros into the iov. */
-static void iov_copy(const struct block_request *request, uint64_t offset, uint8_t *buffer,
-                     uint64_t len, enum copy_direction direction)
-{
-    while (len) {
-        struct iovec part[IOV_BATCH];
-        unsigned n = iov_slice(request->iov, request->iov_count, offset, part, ARRAY_SIZE(part));
-        for (unsigned i = 0; i < n && len; i++) {
-            size_t bytes = MIN(part[i].iov_len, len);
-            if (!buffer)
-                memset(part[i].iov_base, 0, bytes);
-            else if (direction == COPY_TO_IOV)
-                memcpy(part[i].iov_base, buffer, bytes);
-            else
-                memcpy(buffer, part[i].iov_base, bytes);
-            if (buffer)
-                buffer += bytes;
-            offset += bytes;
-            len -= bytes;
-        }
-        if (n == 0)
-            return;
-    }
-}
-
-static int read_rest(struct file_state *file, struct block_request *request)
+static int read_rest(struct file_state *file, struct transfer *request)
 {
     while (request->progress < request->len) {
         struct iovec part[IOV_BATCH];
-        unsigned n =
-            iov_slice(request->iov, request->iov_count, request->progress, part, ARRAY_SIZE(part));
+        unsigned n = iov_slice(request->iov, request->iov_count, request->progress,
+                               request->len - request->progress, part, ARRAY_SIZE(part));
         ssize_t got = preadv(file->fd, part, (int)n, (off_t)(request->offset + request->progress));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             return -errno;
         if (got == 0) {
-            iov_copy(request, request->progress, NULL, request->len - request->progress,
-                     COPY_TO_IOV);
+            iov_from_buffer(request->iov, request->iov_count, request->progress, NULL,
+                            request->len - request->progress);
             return 0;
         }
         request->progress += (uint64_t)got;
@@ -124,12 +82,12 @@ static int read_rest(struct file_state *file, struct block_request *request)
     return 0;
 }
 
-static int write_rest(struct file_state *file, struct block_request *request, bool durable)
+static int write_rest(struct file_state *file, struct transfer *request, bool durable)
 {
     while (request->progress < request->len) {
         struct iovec part[IOV_BATCH];
-        unsigned n =
-            iov_slice(request->iov, request->iov_count, request->progress, part, ARRAY_SIZE(part));
+        unsigned n = iov_slice(request->iov, request->iov_count, request->progress,
+                               request->len - request->progress, part, ARRAY_SIZE(part));
         ssize_t put = pwritev2(file->fd, part, (int)n, (off_t)(request->offset + request->progress),
                                durable ? RWF_DSYNC : 0);
         if (put < 0 && errno == EINTR)
@@ -181,17 +139,17 @@ static int write_aligned(const struct file_state *file, const uint8_t *buffer, u
 }
 
 /* Writing whole blocks at the end of a file may have made it longer than it is to be. */
-static int cut_tail(const struct block_node *node, uint64_t end)
+static int cut_tail(const struct block_node *node, uint64_t end, uint64_t wanted)
 {
     const struct file_state *file = node->state;
-    uint64_t size = block_size(node);
+    uint64_t size = MAX(block_size(node), wanted);
     if (file->is_device || end <= size)
         return 0;
     return ftruncate(file->fd, (off_t)size) < 0 ? -errno : 0;
 }
 
 /* One window of a request through an aligned buffer: the part that both have in common. */
-static int bounce_window(struct block_node *node, struct block_request *request, uint8_t *buffer,
+static int bounce_window(struct block_node *node, struct transfer *request, uint8_t *buffer,
                          uint64_t window, uint64_t window_len)
 {
     struct file_state *file = node->state;
@@ -199,10 +157,11 @@ static int bounce_window(struct block_node *node, struct block_request *request,
     uint64_t last = MIN(window + window_len, request->offset + request->len);
     uint8_t *at = buffer + (first - window);
 
-    if (request->op == BLOCK_READ) {
+    if (!request->write) {
         int rc = read_aligned(file, buffer, window, window_len);
         if (rc == 0)
-            iov_copy(request, first - request->offset, at, last - first, COPY_TO_IOV);
+            iov_from_buffer(request->iov, request->iov_count, first - request->offset, at,
+                            last - first);
         return rc;
     }
 
@@ -213,17 +172,17 @@ static int bounce_window(struct block_node *node, struct block_request *request,
         rc = read_aligned(file, buffer, window, window_len);
     }
     if (rc == 0) {
-        iov_copy(request, first - request->offset, at, last - first, COPY_FROM_IOV);
+        iov_to_buffer(request->iov, request->iov_count, first - request->offset, at, last - first);
         rc = write_aligned(file, buffer, window, window_len);
     }
     if (rc == 0)
-        rc = cut_tail(node, window + window_len);
+        rc = cut_tail(node, window + window_len, request->offset + request->len);
     if (partial)
         pthread_mutex_unlock(&file->partial_lock);
     return rc;
 }
 
-static int bounce(struct block_node *node, struct block_request *request, bool durable)
+static int bounce(struct block_node *node, struct transfer *request, bool durable)
 {
     const struct file_state *file = node->state;
     uint64_t start = ALIGN_DOWN(request->offset + request->progress, file->align);
@@ -239,18 +198,33 @@ static int bounce(struct block_node *node, struct block_request *request, bool d
     return durable && fdatasync(file->fd) < 0 ? -errno : 0;
 }
 
-static int transfer(struct block_node *node, struct block_request *request)
+static int transfer(struct block_node *node, struct transfer *request, bool durable)
 {
     struct file_state *file = node->state;
-    bool durable = request->op == BLOCK_WRITE && block_is_durable(node, request);
     if (!is_aligned(file, request))
         return bounce(node, request, durable);
-    int rc =
-        request->op == BLOCK_READ ? read_rest(file, request) : write_rest(file, request, durable);
+    int rc = request->write ? write_rest(file, request, durable) : read_rest(file, request);
     /* A piece that ended inside a block: the rest is no longer aligned. */
     if (rc == -EINVAL && !is_aligned(file, request))
         return bounce(node, request, durable);
     return rc;
+}
+
+int file_preadv(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
+                unsigned count)
+{
+    struct transfer request = {.offset = offset, .len = len, .iov = iov, .iov_count = count};
+    return transfer(node, &request, false);
+}
+
+int file_pwritev(struct block_node *node, uint64_t offset, uint64_t len, const struct iovec *iov,
+                 unsigned count, unsigned flags)
+{
+    if (flags & BLOCK_COMPRESSED)
+        return -ENOTSUP;
+    struct transfer request = {
+        .write = true, .offset = offset, .len = len, .iov = iov, .iov_count = count};
+    return transfer(node, &request, block_is_durable(node, flags & BLOCK_FUA));
 }
 
 static bool is_unsupported(int code)
@@ -259,14 +233,14 @@ static bool is_unsupported(int code)
 }
 
 /* Tries one way; *refused remembers that the host does not have it. 1: it does not. */
-static int try_fallocate(struct file_state *file, int mode, const struct block_request *request,
+static int try_fallocate(struct file_state *file, int mode, uint64_t offset, uint64_t len,
                          atomic_bool *refused)
 {
     if (atomic_load(refused))
         return 1;
     int rc;
     do {
-        rc = fallocate(file->fd, mode, (off_t)request->offset, (off_t)request->len);
+        rc = fallocate(file->fd, mode, (off_t)offset, (off_t)len);
     } while (rc < 0 && errno == EINTR);
     if (rc == 0)
         return 0;
@@ -276,10 +250,10 @@ static int try_fallocate(struct file_state *file, int mode, const struct block_r
     return 1;
 }
 
-static int try_device_zeroes(const struct block_node *node, const struct block_request *request)
+static int try_device_zeroes(const struct block_node *node, uint64_t offset, uint64_t len)
 {
     struct file_state *file = node->state;
-    uint64_t range[2] = {request->offset, request->len};
+    uint64_t range[2] = {offset, len};
     if (atomic_load(&file->no_device_zeroes) ||
         !IS_ALIGNED(range[0] | range[1], node->info.logical_block))
         return 1;
@@ -291,76 +265,74 @@ static int try_device_zeroes(const struct block_node *node, const struct block_r
     return 1;
 }
 
-static int write_zeros_by_hand(struct block_node *node, const struct block_request *request)
+static int sync_if_durable(const struct block_node *node, unsigned flags)
 {
-    struct iovec iov[ZERO_BATCH];
-    struct block_request piece = {.op = BLOCK_WRITE, .queue = request->queue, .iov = iov};
-    for (uint64_t done = 0; done < request->len; done += piece.len) {
-        piece.offset = request->offset + done;
-        piece.len = 0;
-        piece.progress = 0;
-        piece.iov_count = 0;
-        while (piece.iov_count < ZERO_BATCH && done + piece.len < request->len) {
-            size_t part = MIN(sizeof(zeros), request->len - done - piece.len);
-            iov[piece.iov_count++] = (struct iovec){.iov_base = (void *)zeros, .iov_len = part};
-            piece.len += part;
-        }
-        int rc = transfer(node, &piece);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    const struct file_state *file = node->state;
+    return block_is_durable(node, flags & BLOCK_FUA) && fdatasync(file->fd) < 0 ? -errno : 0;
 }
 
-static int write_zeroes(struct block_node *node, const struct block_request *request)
+int file_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, unsigned flags)
 {
     struct file_state *file = node->state;
+    /* The file gets longer by zeros as well; what is allocated there is none. */
+    int keep = offset + len > block_size(node) ? 0 : FALLOC_FL_KEEP_SIZE;
     int rc = 1;
-    if (request->unmap && node->info.can_discard)
-        rc = try_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, request,
-                           &file->no_punch);
+    if ((flags & BLOCK_UNMAP) && !file->is_device && keep)
+        rc = try_fallocate(file, FALLOC_FL_PUNCH_HOLE | keep, offset, len, &file->no_punch);
     if (rc == 1 && file->is_device)
-        rc = try_device_zeroes(node, request);
+        rc = try_device_zeroes(node, offset, len);
     if (rc == 1 && !file->is_device)
-        rc = try_fallocate(file, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, request,
-                           &file->no_zero_range);
-    return rc == 1 ? write_zeros_by_hand(node, request) : rc;
+        rc = try_fallocate(file, FALLOC_FL_ZERO_RANGE | keep, offset, len, &file->no_zero_range);
+    if (rc == 1)
+        return -ENOTSUP;
+    return rc < 0 ? rc : sync_if_durable(node, flags);
 }
 
 /* A hint: a host that cannot do it has not failed, and pieces of blocks at its ends are kept. */
-static int discard(struct block_node *node, const struct block_request *request)
+int file_discard(struct block_node *node, uint64_t offset, uint64_t len)
 {
     struct file_state *file = node->state;
-    if (!file->is_device)
-        return MIN(0, try_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, request,
-                                    &file->no_punch));
-    uint64_t start = ALIGN_UP(request->offset, node->info.logical_block);
-    uint64_t end = ALIGN_DOWN(request->offset + request->len, node->info.logical_block);
+    if (!file->is_device) {
+        int rc = try_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len,
+                               &file->no_punch);
+        return rc < 0 ? rc : sync_if_durable(node, 0);
+    }
+    uint64_t start = ALIGN_UP(offset, node->info.logical_block);
+    uint64_t end = ALIGN_DOWN(offset + len, node->info.logical_block);
     if (start >= end)
         return 0;
     uint64_t range[2] = {start, end - start};
-    return ioctl(file->fd, BLKDISCARD, range) == 0 || is_unsupported(errno) ? 0 : -errno;
+    if (ioctl(file->fd, BLKDISCARD, range) < 0 && !is_unsupported(errno))
+        return -errno;
+    return sync_if_durable(node, 0);
 }
 
-int file_execute(struct block_node *node, struct block_request *request)
+int file_flush(struct block_node *node)
 {
     const struct file_state *file = node->state;
-    int rc = 0;
-    switch (request->op) {
-    case BLOCK_READ:
-    case BLOCK_WRITE:
-        return transfer(node, request);
-    case BLOCK_DISCARD:
-        rc = discard(node, request);
-        break;
-    case BLOCK_WRITE_ZEROES:
-        rc = write_zeroes(node, request);
-        break;
-    case BLOCK_FLUSH:
-        break;
+    return fdatasync(file->fd) < 0 ? -errno : 0;
+}
+
+/* Where the next hole or data begins (SEEK_DATA, SEEK_HOLE); a file system that does not know says
+ * that all is data. */
+int file_status(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out)
+{
+    const struct file_state *file = node->state;
+    out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET | BLOCK_STATUS_DATA;
+    out->host_offset = offset;
+    out->file = node;
+    if (file->is_device)
+        return 0;
+    off_t data = lseek(file->fd, (off_t)offset, SEEK_DATA);
+    if (data < 0 && errno != ENXIO)
+        return 0;
+    if (data < 0 || (uint64_t)data > offset) {
+        out->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET | BLOCK_STATUS_ZERO;
+        out->len = data < 0 ? len : (uint64_t)data - offset;
+        return 0;
     }
-    if (rc == 0 && (request->op == BLOCK_FLUSH || block_is_durable(node, request)) &&
-        fdatasync(file->fd) < 0)
-        rc = -errno;
-    return rc;
+    off_t hole = lseek(file->fd, (off_t)offset, SEEK_HOLE);
+    if (hole > (off_t)offset)
+        out->len = (uint64_t)hole - offset;
+    return 0;
 }

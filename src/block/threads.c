@@ -15,7 +15,8 @@
 #define WORKERS_MAX 32
 
 static struct {
-    pthread_mutex_t lock; /* for everything below */
+    pthread_mutex_t lifetime; /* taken first: nobody comes while the last one goes */
+    pthread_mutex_t lock;     /* for everything below */
     pthread_cond_t cond;
     unsigned references;
     unsigned count, idle, waiting;
@@ -23,6 +24,7 @@ static struct {
     struct list requests; /* waiting */
     pthread_t threads[WORKERS_MAX];
 } pool = {
+    .lifetime = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .cond = PTHREAD_COND_INITIALIZER,
     .requests = {&pool.requests, &pool.requests},
@@ -30,8 +32,7 @@ static struct {
 
 static void carry_out(struct block_request *request)
 {
-    struct block_node *node = request->queue->node;
-    request->result = node->driver->execute(node, request);
+    request->result = block_execute(request->queue->node, request);
     block_finish_from_worker(request);
 }
 
@@ -59,14 +60,16 @@ static void *worker_main(void *opaque)
 
 void workers_get(void)
 {
+    pthread_mutex_lock(&pool.lifetime);
     pthread_mutex_lock(&pool.lock);
     pool.references++;
     pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_unlock(&pool.lifetime);
 }
 
-/* Nodes are opened and closed by one thread, so nobody takes a reference meanwhile. */
 void workers_put(void)
 {
+    pthread_mutex_lock(&pool.lifetime);
     pthread_mutex_lock(&pool.lock);
     pool.stopping = --pool.references == 0;
     unsigned ending = pool.stopping ? pool.count : 0;
@@ -80,6 +83,7 @@ void workers_put(void)
     pool.count -= ending;
     pool.stopping = false;
     pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_unlock(&pool.lifetime);
 }
 
 void workers_submit(struct block_request *request)

@@ -156,17 +156,17 @@ bool uring_submit(struct uring *ring, struct block_request *request)
     case BLOCK_READ:
         if (single)
             io_uring_prep_read(sqe, 0, request->iov[0].iov_base, (unsigned)request->len,
-                               request->offset);
+                               request->host_offset);
         else
-            io_uring_prep_readv(sqe, 0, request->iov, request->iov_count, request->offset);
+            io_uring_prep_readv(sqe, 0, request->iov, request->iov_count, request->host_offset);
         break;
     case BLOCK_WRITE:
         if (single)
             io_uring_prep_write(sqe, 0, request->iov[0].iov_base, (unsigned)request->len,
-                                request->offset);
+                                request->host_offset);
         else
-            io_uring_prep_writev(sqe, 0, request->iov, request->iov_count, request->offset);
-        if (block_is_durable(ring->queue->node, request))
+            io_uring_prep_writev(sqe, 0, request->iov, request->iov_count, request->host_offset);
+        if (block_is_durable(ring->queue->node, request->fua))
             sqe->rw_flags = RWF_DSYNC;
         break;
     default:
@@ -184,10 +184,10 @@ static void finish(struct block_request *request, int res)
 {
     bool transfer = request->op == BLOCK_READ || request->op == BLOCK_WRITE;
     if (res == -EINTR || res == -EAGAIN) {
-        workers_submit(request);
+        block_go_slow(request);
     } else if (res >= 0 && transfer && (uint64_t)res < request->len) {
         request->progress = (uint64_t)res;
-        workers_submit(request);
+        block_go_slow(request);
     } else {
         block_complete(request, MIN(res, 0));
     }

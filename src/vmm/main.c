@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "block/block.h"
 #include "vmm/control/commands.h"
 #include "vmm/control/control.h"
 #include "vmm/control/metrics.h"
@@ -129,8 +130,10 @@ static int run_machine(struct settings *settings, struct kv_error *err)
     int rc = machine_create(&machine, &settings->machine, err);
     if (rc == 0)
         rc = open_sockets(machine, settings, &metrics, err);
-    if (rc == 0 && jail)
+    if (rc == 0 && jail) {
+        block_seal();
         rc = jail_leave_host(err);
+    }
     if (rc == 0)
         rc = machine_settle(machine, err);
     if (rc == 0 && jail)

@@ -23,22 +23,46 @@ static json_t *describe_cache(const struct blk_info *info)
                      direct, "writeback", info->writeback);
 }
 
-static json_t *describe_image(const struct blk_info *info)
+/* An image and, as its members, those under it. */
+static json_t *describe_image(const struct block_node *node)
 {
-    json_t *image = json_pack("{s:I, s:s, s:s, s:b}", "virtual-size", (json_int_t)info->block.size,
-                              "filename", info->path, "format", "raw", "dirty-flag", 0);
-    if (info->allocated >= 0)
-        json_object_set_new(image, "actual-size", json_integer(info->allocated));
+    const struct block_info *info = block_get_info(node);
+    int64_t allocated = block_allocated_size(node);
+    json_t *image =
+        json_pack("{s:I, s:s, s:s, s:b}", "virtual-size", (json_int_t)info->size, "filename",
+                  block_name(node), "format", block_format(node), "dirty-flag", info->needs_repair);
+    if (allocated >= 0)
+        json_object_set_new(image, "actual-size", json_integer(allocated));
+    if (info->cluster_size)
+        json_object_set_new(image, "cluster-size", json_integer(info->cluster_size));
+    const struct block_node *backing = block_backing(node);
+    if (backing) {
+        json_object_set_new(image, "backing-filename", json_string(block_name(backing)));
+        json_object_set_new(image, "full-backing-filename", json_string(block_name(backing)));
+        json_object_set_new(image, "backing-filename-format", json_string(block_format(backing)));
+        json_object_set_new(image, "backing-image", describe_image(backing));
+    }
     return image;
+}
+
+static int backing_depth(const struct block_node *node)
+{
+    int depth = 0;
+    while ((node = block_backing(node)))
+        depth++;
+    return depth;
 }
 
 static json_t *describe_medium(const struct blk_info *info)
 {
-    json_t *medium = json_pack("{s:s, s:s, s:b, s:s, s:i, s:b, s:s, s:i, s:o, s:o}", "file",
-                               info->path, "node-name", info->id, "ro", info->block.readonly, "drv",
-                               "raw", "backing_file_depth", 0, "encrypted", 0, "detect_zeroes",
-                               "off", "write_threshold", 0, "cache", describe_cache(info), "image",
-                               describe_image(info));
+    json_t *medium = json_pack(
+        "{s:s, s:s, s:b, s:s, s:i, s:b, s:s, s:i, s:o, s:o}", "file", info->path, "node-name",
+        info->id, "ro", info->block.readonly, "drv", block_format(info->image),
+        "backing_file_depth", backing_depth(info->image), "encrypted", 0, "detect_zeroes", "off",
+        "write_threshold", 0, "cache", describe_cache(info), "image", describe_image(info->image));
+    const struct block_node *backing = block_backing(info->image);
+    if (backing)
+        json_object_set_new(medium, "backing_file", json_string(block_name(backing)));
     for (unsigned i = 0; i < BLK_LIMIT_COUNT; i++) {
         char name[32];
         json_object_set_new(medium, limit_names[i], json_integer((json_int_t)info->limit[i]));

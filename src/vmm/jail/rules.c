@@ -133,20 +133,20 @@ const struct rule jail_rules[] = {
     {C | I, SYS_epoll_pwait},
     {C | I, SYS_epoll_pwait2},
     {C | I, SYS_epoll_ctl},
-    {C | I, SYS_poll},
-    {C | I, SYS_ppoll},
+    {C | I | W, SYS_poll}, /* of a worker: the connection of a network disk, as below */
+    {C | I | W, SYS_ppoll},
     {C | I, SYS_timerfd_settime},
     {C | I, SYS_io_uring_register, {IS(2, IORING_REGISTER_ENABLE_RINGS)}},
     {C | I, SYS_io_uring_enter}, /* rings are restricted to reads, writes and the like */
 
     /* Sockets that are open or come in; no addresses. */
     {C | I, SYS_accept4},
-    {C | I, SYS_recvmsg},
-    {C | I, SYS_sendmsg},
+    {C | I | W, SYS_recvmsg},
+    {C | I | W, SYS_sendmsg},
     {C | I, SYS_recvmmsg},
     {C | I, SYS_sendmmsg},
-    {C | I, SYS_recvfrom, {NO_POINTER(5)}},
-    {C | I, SYS_sendto, {NO_POINTER(5)}},
+    {C | I | W, SYS_recvfrom, {NO_POINTER(5)}},
+    {C | I | W, SYS_sendto, {NO_POINTER(5)}},
     {C | I, SYS_shutdown},
     {C | I, SYS_getsockopt, {IS(2, SOL_SOCKET), IS(3, SO_ERROR)}},
     {C | I, SYS_unlink, .answer = EPERM}, /* by owners of sockets; the process outside does it */

@@ -43,7 +43,8 @@ static const char *const read_policy_names[] = {"report", "stop", "ignore", NULL
                      .help = "what may go at once after a pause")
 
 static const struct option_spec blk_options[] = {
-    OPTION(STRING, struct blk_config, path, .help = "raw file or block device"),
+    OPTION(STRING, struct blk_config, path, .help = "image or block device"),
+    OPTION(STRING, struct blk_config, format, .help = "format of the image (raw)"),
     OPTION(FD, struct blk_config, fd, .help = "open descriptor instead of a path"),
     OPTION(STRING, struct blk_config, id, .help = "name of the disk"),
     OPTION(BOOL, struct blk_config, readonly, .help = "the guest cannot write"),
@@ -284,6 +285,8 @@ static int open_node(struct blk *blk, const struct blk_config *config, struct kv
     const struct block_open_options options = {
         .path = config->path,
         .fd = config->fd,
+        /* Never by looking: a guest could write the header of another format into its raw disk. */
+        .format = config->format ? config->format : "raw",
         .readonly = config->readonly,
         .cache = (enum block_cache)config->cache,
         .aio = (enum block_aio)config->aio,
@@ -459,6 +462,7 @@ void blk_get_info(const struct blk *blk, struct blk_info *info)
         .id = blk->id,
         .path = blk->path,
         .serial = blk->serial,
+        .image = blk->node_io,
         .block = *block_get_info(blk->node_io),
         .allocated = block_allocated_size(blk->node_io),
         .cache = blk->cache,

@@ -39,7 +39,8 @@ enum blk_limit {
 
 struct blk_config {
     char *path;
-    int fd; /* instead of a path; -1: none */
+    char *format; /* name of a block driver; NULL: raw */
+    int fd;       /* instead of a path; -1: none */
     char *id, *serial;
     bool readonly, share_rw;
     int cache;   /* enum block_cache */
@@ -78,6 +79,7 @@ enum blk_io_status {
 /* For query-block. Strings live as long as the disk. */
 struct blk_info {
     const char *id, *path, *serial; /* path: of the file, or "descriptor N" */
+    const struct block_node *image; /* format, backing chain */
     struct block_info block;
     int64_t allocated; /* bytes on the host, or -errno */
     enum block_cache cache;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The border of the block engine: opens nodes, checks each request once, and
- * sends it the fast way (io_uring) or the slow way (a worker). Completions
- * of both come together here on the queue's loop.
+ * Queues: each request of a device is checked once and sent the fast way
+ * (io_uring) or the slow way (a worker). Completions of both come together
+ * here on the queue's loop.
  */
 #include "block/block.h"
 
@@ -13,74 +13,7 @@
 
 #include "base/log.h"
 #include "block/driver.h"
-
-int block_open(struct block_node **out, const struct block_open_options *options,
-               struct kv_error *err)
-{
-    struct block_node *node = calloc(1, sizeof(*node));
-    if (!node)
-        return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "disk: out of memory");
-    node->driver = &block_file_driver;
-    node->options = *options;
-    node->options.path = NULL;
-    int rc = options->path ? asprintf(&node->name, "%s", options->path)
-                           : asprintf(&node->name, "descriptor %d", options->fd);
-    if (rc < 0) {
-        free(node);
-        return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "disk: out of memory");
-    }
-    rc = node->driver->open(node, options, err);
-    if (rc < 0) {
-        free(node->name);
-        free(node);
-        return rc;
-    }
-    workers_get();
-    *out = node;
-    return 0;
-}
-
-void block_close(struct block_node *node)
-{
-    if (!node)
-        return;
-    workers_put();
-    node->driver->close(node);
-    free(node->name);
-    free(node);
-}
-
-const struct block_info *block_get_info(const struct block_node *node)
-{
-    return &node->info;
-}
-
-int block_refresh(struct block_node *node, struct kv_error *err)
-{
-    uint64_t size;
-    int rc = node->driver->get_size(node, &size, err);
-    if (rc == 0)
-        __atomic_store_n(&node->info.size, size, __ATOMIC_RELEASE);
-    return rc;
-}
-
-int block_resize(struct block_node *node, uint64_t size, struct kv_error *err)
-{
-    if (node->info.readonly)
-        return kv_error_set(err, KV_ERR_BLOCK, EACCES, "'%s' is read-only and cannot be resized",
-                            node->name);
-    if (size % 512 || size > INT64_MAX)
-        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
-                            "'%s': size %" PRIu64 " is not a multiple of 512 up to 2^63",
-                            node->name, size);
-    int rc = node->driver->resize(node, size, err);
-    return rc < 0 ? rc : block_refresh(node, err);
-}
-
-int64_t block_allocated_size(const struct block_node *node)
-{
-    return node->driver->allocated_size(node);
-}
+#include "block/queue_throttle.h"
 
 void block_end_batch(struct block_queue *queue)
 {
@@ -128,6 +61,14 @@ void block_finish_from_worker(struct block_request *request)
     pthread_mutex_unlock(&queue->lock);
 }
 
+/* The protocol node that all maps on the way down lead to; NULL: there is none. */
+static struct block_node *mapped_leaf(struct block_node *node)
+{
+    while (node && !node->driver->is_protocol)
+        node = node->driver->map ? node->file : NULL;
+    return node && node->driver->ring_fd && node->driver->ring_fd(node) >= 0 ? node : NULL;
+}
+
 int block_queue_create(struct block_queue **out, struct block_node *node, struct loop *loop,
                        unsigned depth, struct kv_error *err)
 {
@@ -140,9 +81,13 @@ int block_queue_create(struct block_queue **out, struct block_node *node, struct
     pthread_cond_init(&queue->cond, NULL);
     list_init(&queue->done);
     queue->done_work = (struct loop_work){.fn = done_arrived, .opaque = queue};
+    queue_throttle_init(queue);
 
-    if (node->options.aio != BLOCK_AIO_THREADS) {
-        int rc = uring_create(&queue->ring, queue, node->driver->ring_fd(node), depth);
+    workers_get();
+    queue->leaf = mapped_leaf(node);
+    if (queue->leaf && node->options.aio != BLOCK_AIO_THREADS) {
+        int rc =
+            uring_create(&queue->ring, queue, queue->leaf->driver->ring_fd(queue->leaf), depth);
         if (rc < 0 && node->options.aio == BLOCK_AIO_IO_URING) {
             block_queue_free(queue);
             return kv_error_errno(err, KV_ERR_BLOCK, -rc,
@@ -169,7 +114,9 @@ void block_queue_free(struct block_queue *queue)
         return;
     /* block_drain() may have taken the requests that this work was posted for. */
     loop_unpost(queue->loop, &queue->done_work);
+    queue_throttle_destroy(queue);
     uring_free(queue->ring);
+    workers_put();
     pthread_cond_destroy(&queue->cond);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
@@ -178,6 +125,9 @@ void block_queue_free(struct block_queue *queue)
 void block_complete(struct block_request *request, int result)
 {
     struct block_queue *queue = request->queue;
+    if (request->fast_token)
+        queue->node->driver->mapped_done(queue->node, request->fast_token, result);
+    request->fast_token = NULL;
     queue->inflight--;
     queue->batch_pending = true;
     request->done(request, result);
@@ -197,20 +147,70 @@ static int check(const struct block_node *node, const struct block_request *requ
     return request->len ? 1 : 0;
 }
 
+static void zero_result(struct block_request *request)
+{
+    iov_from_buffer(request->iov, request->iov_count, 0, NULL, request->len);
+    block_complete(request, 0);
+}
+
+/* Formats over formats do not occur on a leaf's way but for raw, which has no token. */
+static bool go_fast(struct block_queue *queue, struct block_request *request)
+{
+    struct block_request below = *request;
+    bool transfer = request->op == BLOCK_READ || request->op == BLOCK_WRITE;
+    request->host_offset = request->offset;
+    if (!transfer && (request->op != BLOCK_FLUSH || queue->node->driver->flush_is_deep))
+        return false;
+    for (struct block_node *node = queue->node; transfer && node != queue->leaf;
+         node = node->file) {
+        struct block_mapping mapping = {.kind = BLOCK_MAP_SLOW};
+        node->driver->map(node, &below, &mapping);
+        if (mapping.token)
+            request->fast_token = mapping.token;
+        if (mapping.kind == BLOCK_MAP_ZERO) {
+            zero_result(request);
+            return true;
+        }
+        if (mapping.kind == BLOCK_MAP_SLOW)
+            return false;
+        below.offset = request->host_offset = mapping.host_offset;
+    }
+    return queue->leaf->driver->is_fast(queue->leaf, request, request->host_offset) &&
+           uring_submit(queue->ring, request);
+}
+
+/* A worker does not keep what a map promised: it maps, and transfers, anew. */
+void block_go_slow(struct block_request *request)
+{
+    const struct block_queue *queue = request->queue;
+    if (request->fast_token) {
+        queue->node->driver->mapped_done(queue->node, request->fast_token, -ECANCELED);
+        request->fast_token = NULL;
+        request->progress = 0;
+    }
+    workers_submit(request);
+}
+
+void block_start(struct block_request *request)
+{
+    if (!request->queue->ring || !go_fast(request->queue, request))
+        block_go_slow(request);
+}
+
 void block_submit(struct block_queue *queue, struct block_request *request)
 {
     const struct block_node *node = queue->node;
     request->queue = queue;
     request->progress = 0;
+    request->fast_token = NULL;
     list_init(&request->node);
     queue->inflight++;
 
     int rc = check(node, request);
     if (rc <= 0)
         block_complete(request, rc);
-    else if (!queue->ring || !node->driver->is_fast(node, request) ||
-             !uring_submit(queue->ring, request))
-        workers_submit(request);
+    else if (queue_throttle_admit(queue, request))
+        block_start(request);
 }
 
 void block_kick(struct block_queue *queue)
@@ -228,6 +228,7 @@ unsigned block_inflight(const struct block_queue *queue)
 void block_drain(struct block_queue *queue)
 {
     while (queue->inflight) {
+        queue_throttle_release(queue);
         bool any = take_done(queue);
         if (queue->ring && queue->inflight)
             any |= uring_wait(queue->ring);

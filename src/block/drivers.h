@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The drivers by name of their variables, for the table in drivers.c. */
+#ifndef KV_BLOCK_DRIVERS_H
+#define KV_BLOCK_DRIVERS_H
+
+#include "block/driver.h"
+
+extern const struct block_driver block_blkdebug_driver;
+extern const struct block_driver block_copy_on_read_driver;
+extern const struct block_driver block_detect_zeroes_driver;
+extern const struct block_driver block_file_driver;
+extern const struct block_driver block_luks_driver;
+extern const struct block_driver block_memory_driver;
+extern const struct block_driver block_nbd_driver;
+extern const struct block_driver block_qcow2_driver;
+extern const struct block_driver block_raw_driver;
+extern const struct block_driver block_record_driver;
+extern const struct block_driver block_throttle_driver;
+extern const struct block_driver block_vdi_driver;
+extern const struct block_driver block_vhdx_driver;
+extern const struct block_driver block_vmdk_driver;
+extern const struct block_driver block_vpc_driver;
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Shared libraries that only some images need. They are loaded when the first
+ * such image is opened, so that a monitor whose disks are raw carries none of
+ * them. A process that gives its file system away loads what it needs before.
+ */
+#ifndef KV_BLOCK_LIBRARY_H
+#define KV_BLOCK_LIBRARY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct library_symbol {
+    const char *name;
+    void *pointer; /* to the function pointer that is filled */
+};
+
+struct library {
+    const char *soname;
+    const char *purpose;                  /* for messages: "compressed clusters of type zstd" */
+    const struct library_symbol *symbols; /* name NULL at the end */
+    pthread_mutex_t lock;
+    bool loaded;
+};
+
+/* `static struct library x = LIBRARY("libz.so.1", "deflate", symbols)` */
+#define LIBRARY(soname_, purpose_, symbols_)                               \
+    {                                                                      \
+        .soname = (soname_), .purpose = (purpose_), .symbols = (symbols_), \
+        .lock = PTHREAD_MUTEX_INITIALIZER                                  \
+    }
+
+/* Loads it and fills its pointers, once; it stays loaded. Any thread. -ENOENT with err filled:
+ * it is not installed; -ENOSYS: it is too old. */
+int library_load(struct library *library, struct kv_error *err);
+
+#endif

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One connection of the NBD client. No thread of its own: of the threads that
+ * wait for replies one polls the socket for all, and hands that on when its own
+ * request is done. When the connection is lost, one of them makes it anew while
+ * the others wait; what was in flight is sent again (proto.md allows that: a
+ * request without a reply may or may not have been carried out, and all of them
+ * may be repeated).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "block/nbd_client.h"
+
+#define NS_PER_S INT64_C(1000000000)
+#define CONNECT_TIMEOUT_MS 10000
+#define RETRY_FIRST_MS 50 /* between two tries to connect; doubles up to */
+#define RETRY_LAST_MS 1000
+#define FORGET_NS NS_PER_S /* without a delay: how long a failed try is remembered */
+#define LEAVE_NS (NS_PER_S / 4)
+#define PAYLOAD_MAX (32u << 20)
+#define PAYLOAD_MIN 512u
+#define BLOCK_MIN_MAX (64u << 10) /* proto.md, "Block size constraints" */
+
+/* -------------------------------------------------------------------- connecting */
+
+static int library_error(const struct nbd_library *lib, struct kv_error *err)
+{
+    int code = lib->get_errno();
+    const char *why = lib->get_error();
+    return kv_error_set(err, KV_ERR_BLOCK, code ? code : EIO, "%s", why ? why : "unknown error");
+}
+
+static int set_up(const struct nbd_library *lib, const struct nbd_address *address,
+                  struct nbd_handle *h)
+{
+    int rc = lib->set_export_name(h, address->export);
+    rc |= lib->add_meta_context(h, address->context);
+    /* Ranges are checked before they come here, and an export may have grown. */
+    rc |= lib->set_strict_mode(h, 0);
+    rc |= lib->set_pread_initialize(h, false);
+    rc |= lib->set_tls(h, address->tls ? LIBNBD_TLS_REQUIRE : LIBNBD_TLS_DISABLE);
+    if (address->tls) {
+        rc |= lib->set_tls_verify_peer(h, address->tls_verify);
+        if (address->tls_dir)
+            rc |= lib->set_tls_certificates(h, address->tls_dir);
+        if (address->tls_psk_file)
+            rc |= lib->set_tls_psk_file(h, address->tls_psk_file);
+        if (address->tls_user)
+            rc |= lib->set_tls_username(h, address->tls_user);
+    }
+    return rc;
+}
+
+static int start_connecting(const struct nbd_library *lib, const struct nbd_address *address,
+                            struct nbd_handle *h)
+{
+    switch (address->kind) {
+    case NBD_ADDRESS_UNIX:
+        return lib->aio_connect_unix(h, address->path);
+    case NBD_ADDRESS_FD: {
+        /* The library closes its own. */
+        int fd = fcntl(address->fd, F_DUPFD_CLOEXEC, 0);
+        return fd < 0 ? -1 : lib->aio_connect_socket(h, fd);
+    }
+    case NBD_ADDRESS_TCP:
+        break;
+    }
+    return lib->aio_connect_tcp(h, address->host, address->port);
+}
+
+/* Lets the library work on what the socket is ready for. */
+static int notify(const struct nbd_library *lib, struct nbd_handle *h, short revents)
+{
+    unsigned direction = lib->aio_get_direction(h);
+    if ((revents & (POLLIN | POLLHUP | POLLERR)) && (direction & LIBNBD_AIO_DIRECTION_READ))
+        return lib->aio_notify_read(h);
+    if ((revents & (POLLOUT | POLLHUP | POLLERR)) && (direction & LIBNBD_AIO_DIRECTION_WRITE))
+        return lib->aio_notify_write(h);
+    return 0;
+}
+
+static short wanted_events(const struct nbd_library *lib, struct nbd_handle *h)
+{
+    unsigned direction = lib->aio_get_direction(h);
+    return (short)((direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
+                   (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
+}
+
+static int wait_ready(const struct nbd_library *lib, struct nbd_handle *h, int timeout_ms,
+                      struct kv_error *err)
+{
+    int64_t deadline = clock_monotonic_ns() + (int64_t)timeout_ms * 1000000;
+    while (!lib->aio_is_ready(h)) {
+        int64_t left_ms = (deadline - clock_monotonic_ns()) / 1000000;
+        if (lib->aio_is_dead(h) > 0 || lib->aio_is_closed(h) > 0)
+            return kv_error_set(err, KV_ERR_BLOCK, EIO, "the server does not serve");
+        if (left_ms <= 0)
+            return kv_error_set(err, KV_ERR_BLOCK, ETIMEDOUT, "the server did not answer in %d s",
+                                (timeout_ms + 999) / 1000);
+        struct pollfd pfd = {.fd = lib->aio_get_fd(h), .events = wanted_events(lib, h)};
+        int n = poll(&pfd, 1, (int)left_ms);
+        if (n > 0 && notify(lib, h, pfd.revents) < 0)
+            return library_error(lib, err);
+    }
+    return 0;
+}
+
+/* A handle in the transmission phase. Locks nothing: nobody else has it yet. */
+static int connect_handle(const struct nbd_library *lib, const struct nbd_address *address,
+                          int timeout_ms, struct nbd_handle **out, struct kv_error *err)
+{
+    struct nbd_handle *h = lib->create();
+    if (!h)
+        return library_error(lib, err);
+    int rc = set_up(lib, address, h) < 0 || start_connecting(lib, address, h) < 0
+                 ? library_error(lib, err)
+                 : wait_ready(lib, h, timeout_ms, err);
+    if (rc < 0)
+        lib->close(h);
+    else
+        *out = h;
+    return rc;
+}
+
+static int read_facts(const struct nbd_library *lib, const struct nbd_address *address,
+                      struct nbd_handle *h, struct nbd_server_facts *facts, struct kv_error *err)
+{
+    int64_t size = lib->get_size(h);
+    if (size < 0)
+        return library_error(lib, err);
+    int64_t block_min = lib->get_block_size(h, LIBNBD_SIZE_MINIMUM);
+    int64_t payload_max = lib->get_block_size(h, LIBNBD_SIZE_MAXIMUM);
+    *facts = (struct nbd_server_facts){
+        .size = (uint64_t)size,
+        .readonly = lib->is_read_only(h) > 0,
+        .flush = lib->can_flush(h) > 0,
+        .fua = lib->can_fua(h) > 0,
+        .trim = lib->can_trim(h) > 0,
+        .zero = lib->can_zero(h) > 0,
+        .fast_zero = lib->can_fast_zero(h) > 0,
+        .multi_conn = lib->can_multi_conn(h) > 0,
+        .status = lib->can_meta_context(h, address->context) > 0,
+        .block_min = block_min > 0 ? (uint32_t)MIN(block_min, (int64_t)BLOCK_MIN_MAX) : 1,
+        .payload_max =
+            payload_max > 0 ? (uint32_t)MIN(payload_max, (int64_t)PAYLOAD_MAX) : PAYLOAD_MAX,
+    };
+    if (facts->block_min & (facts->block_min - 1) || block_min > (int64_t)BLOCK_MIN_MAX)
+        return kv_error_set(err, KV_ERR_BLOCK, EPROTO,
+                            "the server's smallest block is %" PRId64
+                            " bytes; a power of 2 up to 64 KiB is possible",
+                            block_min);
+    if (facts->payload_max < PAYLOAD_MIN)
+        return kv_error_set(err, KV_ERR_BLOCK, EPROTO,
+                            "the server takes %u bytes at a time; less than %u makes no sense",
+                            facts->payload_max, PAYLOAD_MIN);
+    /* What is left behind the last whole block cannot be asked for. */
+    facts->size = ALIGN_DOWN(facts->size, (uint64_t)facts->block_min);
+    facts->payload_max = MAX(ALIGN_DOWN(facts->payload_max, facts->block_min), facts->block_min);
+    return 0;
+}
+
+/* Says good-bye, and does not wait long for the server to have heard it. */
+static void disconnect(const struct nbd_library *lib, struct nbd_handle *h)
+{
+    int64_t end = clock_monotonic_ns() + LEAVE_NS;
+    if (lib->aio_disconnect(h, 0) == 0) {
+        while (lib->aio_is_closed(h) == 0 && lib->aio_is_dead(h) == 0 &&
+               clock_monotonic_ns() < end) {
+            struct pollfd pfd = {.fd = lib->aio_get_fd(h), .events = wanted_events(lib, h)};
+            if (poll(&pfd, 1, LEAVE_NS / 1000000) > 0 && notify(lib, h, pfd.revents) < 0)
+                break;
+        }
+    }
+    lib->close(h);
+}
+
+int nbd_link_ask(const struct nbd_library *lib, const struct nbd_address *address,
+                 struct nbd_server_facts *facts, struct kv_error *err)
+{
+    struct nbd_handle *h;
+    int rc = connect_handle(lib, address, CONNECT_TIMEOUT_MS, &h, err);
+    if (rc < 0)
+        return rc;
+    rc = read_facts(lib, address, h, facts, err);
+    disconnect(lib, h);
+    return rc;
+}
+
+int nbd_link_open(struct nbd_link *link, const struct nbd_library *lib,
+                  const struct nbd_address *address, int timeout_ms, struct kv_error *err)
+{
+    struct nbd_handle *h;
+    *link = (struct nbd_link){.lib = lib, .address = address};
+    int rc = connect_handle(lib, address, timeout_ms ? timeout_ms : CONNECT_TIMEOUT_MS, &h, err);
+    if (rc < 0)
+        return rc;
+    rc = read_facts(lib, address, h, &link->facts, err);
+    link->wake_fd = rc < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (rc == 0 && link->wake_fd < 0)
+        rc = kv_error_errno(err, KV_ERR_BLOCK, errno, "eventfd");
+    if (rc < 0) {
+        lib->close(h);
+        return rc;
+    }
+    link->handle = h;
+    atomic_store(&link->up, true);
+    list_init(&link->sent);
+    pthread_mutex_init(&link->lock, NULL);
+    pthread_cond_init(&link->connected, NULL);
+    return 0;
+}
+
+void nbd_link_close(struct nbd_link *link)
+{
+    if (link->handle)
+        disconnect(link->lib, link->handle);
+    close(link->wake_fd);
+    pthread_cond_destroy(&link->connected);
+    pthread_mutex_destroy(&link->lock);
+}
+
+/* ------------------------------------------------------------------ reconnecting */
+
+/* Until when requests wait for the server. */
+static int64_t patience_end(const struct nbd_link *link)
+{
+    return link->lost_ns + (int64_t)link->address->reconnect_delay_s * NS_PER_S;
+}
+
+static void finish(struct nbd_op *op, int result)
+{
+    op->done = true;
+    op->result = result;
+    list_del(&op->node);
+    pthread_cond_signal(&op->cond);
+}
+
+static bool is_lost(const struct nbd_link *link)
+{
+    return link->handle &&
+           (link->lib->aio_is_dead(link->handle) > 0 || link->lib->aio_is_closed(link->handle) > 0);
+}
+
+/* Under the lock: the handle is dead, and no request will be answered. */
+static void lose(struct nbd_link *link)
+{
+    link->lib->close(link->handle);
+    link->handle = NULL;
+    atomic_store(&link->up, false);
+    link->generation++;
+    link->lost_ns = clock_monotonic_ns();
+    link->tried_ns = 0;
+    while (!list_empty(&link->sent))
+        finish(list_entry(link->sent.next, struct nbd_op, node), -ENOTCONN);
+    if (link->polled)
+        eventfd_write(link->wake_fd, 1);
+    log_warning("nbd: the connection to export '%s' is lost%s", link->address->export,
+                link->address->reconnect_delay_s ? "; requests wait for it" : "");
+}
+
+/* A server that comes back with less than what the image was opened with is another one. */
+static int check_same(const struct nbd_link *link, struct nbd_handle *h, struct kv_error *err)
+{
+    struct nbd_server_facts facts;
+    const struct nbd_server_facts *was = &link->facts;
+    int rc = read_facts(link->lib, link->address, h, &facts, err);
+    if (rc == 0 &&
+        (facts.size < was->size || (facts.readonly && !was->readonly) ||
+         facts.block_min > was->block_min || facts.payload_max < was->payload_max ||
+         facts.flush < was->flush || facts.fua < was->fua || facts.trim < was->trim ||
+         facts.zero < was->zero || facts.fast_zero < was->fast_zero || facts.status < was->status))
+        rc =
+            kv_error_set(err, KV_ERR_BLOCK, EIO, "it came back with another size or less features");
+    return rc;
+}
+
+/* With the lock held on entry and exit, but not between; connecting is set. */
+static int try_connect(struct nbd_link *link, int timeout_ms)
+{
+    struct nbd_handle *h = NULL;
+    struct kv_error err = {0};
+    pthread_mutex_unlock(&link->lock);
+    int rc = link->address->kind == NBD_ADDRESS_FD
+                 ? -ENOTCONN
+                 : connect_handle(link->lib, link->address, timeout_ms, &h, &err);
+    if (rc == 0) {
+        rc = check_same(link, h, &err);
+        if (rc < 0)
+            link->lib->close(h);
+    }
+    if (rc < 0)
+        log_debug("nbd: export '%s': %s", link->address->export, err.message);
+    pthread_mutex_lock(&link->lock);
+    link->tried_ns = clock_monotonic_ns();
+    if (rc == 0) {
+        link->handle = h;
+        atomic_store(&link->up, true);
+        log_info("nbd: the connection to export '%s' is back", link->address->export);
+    }
+    return rc;
+}
+
+/* Under the lock. Makes the connection, as often as patience allows. */
+static int reconnect(struct nbd_link *link)
+{
+    int64_t end = patience_end(link);
+    int pause_ms = RETRY_FIRST_MS, rc;
+    link->connecting = true;
+    for (;;) {
+        int64_t left_ms = (end - clock_monotonic_ns()) / 1000000;
+        rc = try_connect(
+            link, (int)MIN(MAX(left_ms, (int64_t)RETRY_LAST_MS), (int64_t)CONNECT_TIMEOUT_MS));
+        if (rc == 0 || clock_monotonic_ns() >= end)
+            break;
+        const struct timespec pause = {.tv_nsec = MIN(pause_ms, 999) * 1000000L};
+        pthread_mutex_unlock(&link->lock);
+        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&link->lock);
+        pause_ms = MIN(2 * pause_ms, RETRY_LAST_MS);
+    }
+    link->connecting = false;
+    pthread_cond_broadcast(&link->connected);
+    return rc;
+}
+
+/* Under the lock. 0: there is a handle. */
+static int need_handle(struct nbd_link *link)
+{
+    while (!link->handle) {
+        if (block_is_sealed())
+            return -EIO; /* a jail has no way to the server */
+        if (link->connecting) {
+            pthread_cond_wait(&link->connected, &link->lock);
+            continue;
+        }
+        /* After patience has ended requests fail at once, but for one try now and then. */
+        int64_t now = clock_monotonic_ns();
+        if (now >= patience_end(link) && link->tried_ns && now - link->tried_ns < FORGET_NS)
+            return -ENOTCONN;
+        if (reconnect(link) < 0)
+            return -ENOTCONN;
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------------- requests */
+
+/* Under the lock, from within the library on the polling thread. */
+static int op_done(void *opaque, int *error)
+{
+    finish(opaque, -*error);
+    return 1;
+}
+
+static int op_extents(void *opaque, const char *context, uint64_t offset, uint32_t *entries,
+                      size_t count, int *error)
+{
+    struct nbd_op *op = opaque;
+    struct nbd_extents *extents = op->extents;
+    if (strcmp(context, op->context) != 0)
+        return 0;
+    extents->offset = offset;
+    extents->count = 0;
+    for (size_t i = 0; i + 1 < count && extents->count < NBD_EXTENTS_MAX; i += 2) {
+        extents->extent[extents->count].len = entries[i];
+        extents->extent[extents->count++].flags = entries[i + 1];
+    }
+    return 0;
+}
+
+/* Hands the request to the library, which sends what the socket takes. */
+static int send_op(struct nbd_link *link, struct nbd_op *op)
+{
+    const struct nbd_library *lib = link->lib;
+    struct nbd_handle *h = link->handle;
+    nbd_completion_callback done = {.callback = op_done, .user_data = op};
+    nbd_extent_callback extents = {.callback = op_extents, .user_data = op};
+    int64_t cookie = -1;
+    op->done = false;
+    op->result = 0;
+    op->context = link->address->context;
+    list_add_tail(&link->sent, &op->node);
+    switch (op->kind) {
+    case NBD_OP_READ:
+        cookie = lib->aio_pread(h, op->buffer, op->len, op->offset, done, op->flags);
+        break;
+    case NBD_OP_WRITE:
+        cookie = lib->aio_pwrite(h, op->buffer, op->len, op->offset, done, op->flags);
+        break;
+    case NBD_OP_FLUSH:
+        cookie = lib->aio_flush(h, done, op->flags);
+        break;
+    case NBD_OP_TRIM:
+        cookie = lib->aio_trim(h, op->len, op->offset, done, op->flags);
+        break;
+    case NBD_OP_ZERO:
+        cookie = lib->aio_zero(h, op->len, op->offset, done, op->flags);
+        break;
+    case NBD_OP_STATUS:
+        cookie = lib->aio_block_status(h, op->len, op->offset, extents, done, op->flags);
+        break;
+    }
+    if (cookie >= 0 || op->done)
+        return 0;
+    int code = lib->get_errno();
+    list_del(&op->node);
+    return code ? -code : -EIO;
+}
+
+/* One wait for the socket, on behalf of all. Under the lock but for the wait. */
+static void poll_once(struct nbd_link *link)
+{
+    struct nbd_handle *h = link->handle;
+    struct pollfd fds[] = {
+        {.fd = link->lib->aio_get_fd(h), .events = wanted_events(link->lib, h)},
+        {.fd = link->wake_fd, .events = POLLIN},
+    };
+    unsigned generation = link->generation;
+    eventfd_t ignored;
+    link->polled = true;
+    pthread_mutex_unlock(&link->lock);
+    int n = poll(fds, 2, -1);
+    pthread_mutex_lock(&link->lock);
+    link->polled = false;
+    if (n > 0 && (fds[1].revents & POLLIN))
+        eventfd_read(link->wake_fd, &ignored);
+    if (link->generation != generation)
+        return;
+    if (n > 0 && fds[0].revents)
+        notify(link->lib, h, fds[0].revents);
+    if (is_lost(link))
+        lose(link);
+}
+
+/* Another thread polls from now on. */
+static void hand_on(struct nbd_link *link)
+{
+    if (!link->polled && !list_empty(&link->sent))
+        pthread_cond_signal(&list_entry(link->sent.next, struct nbd_op, node)->cond);
+}
+
+/* Under the lock: sends and waits for the reply. -ENOTCONN: the connection was lost. */
+static int run_once(struct nbd_link *link, struct nbd_op *op)
+{
+    int rc = send_op(link, op);
+    if (rc < 0 && is_lost(link)) {
+        lose(link);
+        return -ENOTCONN;
+    }
+    if (rc < 0)
+        return rc;
+    /* Whoever polls waits for less than what there is to do now. */
+    if (link->polled && (link->lib->aio_get_direction(link->handle) & LIBNBD_AIO_DIRECTION_WRITE))
+        eventfd_write(link->wake_fd, 1);
+    while (!op->done) {
+        if (link->polled)
+            pthread_cond_wait(&op->cond, &link->lock);
+        else
+            poll_once(link);
+    }
+    if (is_lost(link))
+        lose(link);
+    hand_on(link);
+    return op->result;
+}
+
+int nbd_link_run(struct nbd_link *link, struct nbd_op *op)
+{
+    pthread_cond_init(&op->cond, NULL);
+    atomic_fetch_add(&link->load, 1);
+    pthread_mutex_lock(&link->lock);
+    int rc;
+    do {
+        rc = need_handle(link);
+        if (rc < 0)
+            break;
+        rc = run_once(link, op);
+    } while (rc == -ENOTCONN && clock_monotonic_ns() < patience_end(link));
+    pthread_mutex_unlock(&link->lock);
+    atomic_fetch_sub(&link->load, 1);
+    pthread_cond_destroy(&op->cond);
+    return rc;
+}
