@@ -8,7 +8,8 @@
  *
  * Frames: one byte of type, four bytes of length (little endian), payload.
  *   to the agent    R run (flags, rows, columns, counts, strings), I input,
- *                   E end of input, W window size (rows, columns), S signal
+ *                   E end of input, W window size (rows, columns), S signal,
+ *                   P nothing (it is the interrupt that matters)
  *   from the agent  H ready, O output, e error output, A input consumed (count),
  *                   B alive (every HEARTBEAT_MS), X exit status
  * At most INPUT_WINDOW bytes of input are under way, so neither side ever waits

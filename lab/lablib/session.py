@@ -12,6 +12,9 @@ import time
 import tty
 
 INPUT_WINDOW = 32 << 10
+# QEMU's SVM emulation now and then loses the interrupt that would have ended a guest's run; the next
+# one brings it, too. So that there always is a next one, the port speaks so often, in seconds.
+POKE = 0.5
 SILENCE = 90  # seconds without a word (the agent says one every 5) after which a host counts as frozen
 RUN_TTY = 1
 RUN_SYNC = 2
@@ -95,6 +98,7 @@ class Session:
         self.reader = reader
         self.deadline = deadline
         self.heard = time.monotonic()  # the last word of the host
+        self.poked = 0.0
         self.use_tty = use_tty
         self.window = INPUT_WINDOW
         self.outgoing = bytearray()
@@ -124,16 +128,20 @@ class Session:
         self.outgoing += frame(b"W", struct.pack("<2H", rows, columns))
 
     def _step(self):
-        left = self.deadline - time.monotonic()
+        now = time.monotonic()
+        left = self.deadline - now
         if left <= 0:
             raise Timeout()
+        if now - self.poked >= POKE and not self.outgoing:
+            self.outgoing += frame(b"P")
+            self.poked = now
         reading = [self.connection]
         if self.input_open and self.window:
             reading.append(0)
         writing = [self.connection] if self.outgoing else []
         try:
-            # A short wait, so that a change of the window's size is sent soon.
-            readable, writable, _ = select.select(reading, writing, [], min(left, 1 if self.use_tty else 5))
+            # A short wait, so that a change of the window's size is sent soon, too.
+            readable, writable, _ = select.select(reading, writing, [], min(left, POKE))
         except OSError as e:
             if e.errno == errno.EBADF and self.input_open:  # started without a standard input
                 self._end_input()
