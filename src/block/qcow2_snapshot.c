@@ -269,6 +269,23 @@ static int check_snapshot_l1(struct qcow2 *s, const struct qcow2_snapshot *sn, s
                              QCOW2_MAX_L1_BYTES, err);
 }
 
+/* change_begin() for what is done with a snapshot that exists. Its index, or -errno and nothing
+ * began. */
+static int change_begin_at(struct change *c, struct qcow2 *s, const char *id_or_name,
+                           struct kv_error *err)
+{
+    int rc = change_begin(c, s, err);
+    if (rc < 0)
+        return rc;
+    int index = find(s, id_or_name, err);
+    rc = index < 0 ? index : check_snapshot_l1(s, &s->snapshots[index], err);
+    if (rc == 0)
+        return index;
+    change_free(c);
+    qcow2_exclusive_end(s);
+    return rc;
+}
+
 /* ------------------------------------------------------------- create */
 
 /* Both disks share all L2 tables: those with COPIED flags are written anew without. */
@@ -429,16 +446,9 @@ static int apply(struct block_node *node, const char *id_or_name, struct kv_erro
 {
     struct qcow2 *s = qcow2_of(node);
     struct change c;
-    int rc = change_begin(&c, s, err);
-    if (rc < 0)
-        return rc;
-    int index = find(s, id_or_name, err);
-    rc = index < 0 ? index : check_snapshot_l1(s, &s->snapshots[index], err);
-    if (rc < 0) {
-        change_free(&c);
-        qcow2_exclusive_end(s);
-        return rc;
-    }
+    int index = change_begin_at(&c, s, id_or_name, err), rc;
+    if (index < 0)
+        return index;
     /* All of the disk may be different then. */
     rc = qcow2_track(s, 0, s->header.size);
     c.header.autoclear = s->header.autoclear;
@@ -501,16 +511,9 @@ static int remove_snapshot(struct block_node *node, const char *id_or_name, stru
 {
     struct qcow2 *s = qcow2_of(node);
     struct change c;
-    int rc = change_begin(&c, s, err);
-    if (rc < 0)
-        return rc;
-    int index = find(s, id_or_name, err);
-    rc = index < 0 ? index : check_snapshot_l1(s, &s->snapshots[index], err);
-    if (rc < 0) {
-        change_free(&c);
-        qcow2_exclusive_end(s);
-        return rc;
-    }
+    int index = change_begin_at(&c, s, id_or_name, err), rc;
+    if (index < 0)
+        return index;
     rc = remove_at(&c, (uint32_t)index);
     return change_end(&c, rc, "the snapshot cannot be removed", err);
 }

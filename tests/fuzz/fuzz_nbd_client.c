@@ -16,6 +16,7 @@
 #include "base/util.h"
 #include "block/block.h"
 #include "block/nbd_protocol.h"
+#include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,19 +26,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint8_t stream[STREAM_MAX];
 static size_t length;
-
-struct input {
-    const uint8_t *data;
-    size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-    uint64_t value = 0;
-    for (; bytes && in->left; bytes--, in->left--)
-        value = value << 8 | *in->data++;
-    return value;
-}
 
 static void put(uint64_t value, unsigned bytes)
 {

@@ -17,6 +17,7 @@
 #include "block/memory.h"
 #include "block/nbd_protocol.h"
 #include "block/nbd_server.h"
+#include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,19 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct nbd_server *server;
 static uint8_t stream[STREAM_MAX];
 static size_t length;
-
-struct input {
-    const uint8_t *data;
-    size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-    uint64_t value = 0;
-    for (; bytes && in->left; bytes--, in->left--)
-        value = value << 8 | *in->data++;
-    return value;
-}
 
 static void put(const void *bytes, size_t len)
 {
