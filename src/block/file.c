@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/util.h"
+#include "block/fdset.h"
 #include "block/memory.h"
 
 #define SECTOR 512u
@@ -33,14 +34,16 @@ static bool cache_is_direct(enum block_cache cache)
 }
 
 static int open_path(const struct block_node *node, const struct block_open_options *options,
-                     struct kv_error *err)
+                     const char *path, struct kv_error *err)
 {
+    if (block_is_sealed())
+        return kv_error_set(err, KV_ERR_BLOCK, EACCES,
+                            "'%s': a jailed process opens no files; a descriptor that add-fd "
+                            "hands in opens as '/dev/fdset/NUMBER'",
+                            node->name);
     int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (options->readonly ? O_RDONLY : O_RDWR);
     if (cache_is_direct(options->cache))
         flags |= O_DIRECT;
-    const char *path = options->path;
-    if (strncmp(path, "file:", 5) == 0)
-        path += 5;
     int fd = open(path, flags);
     if (fd < 0 && errno == EINVAL && (flags & O_DIRECT))
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
@@ -56,10 +59,11 @@ static int open_path(const struct block_node *node, const struct block_open_opti
 }
 
 /* A descriptor from outside gets the cache mode that was asked for. */
-static int adopt_fd(const struct block_node *node, const struct block_open_options *options,
+static int adopt_fd(const struct block_node *node, const struct block_open_options *options, int fd,
                     struct kv_error *err)
 {
-    int flags = fcntl(options->fd, F_GETFL);
+    cleanup_fd int owned = fd;
+    int flags = fcntl(fd, F_GETFL);
     if (flags < 0)
         return kv_error_errno(err, KV_ERR_BLOCK, errno, "%s", node->name);
     int access = flags & O_ACCMODE;
@@ -69,10 +73,24 @@ static int adopt_fd(const struct block_node *node, const struct block_open_optio
                             options->readonly ? "reading is needed" : "readonly=on would do");
     int wanted = cache_is_direct(options->cache) ? flags | O_DIRECT : flags & ~O_DIRECT;
     wanted &= ~O_NONBLOCK;
-    if (wanted != flags && fcntl(options->fd, F_SETFL, wanted) < 0)
+    if (wanted != flags && fcntl(fd, F_SETFL, wanted) < 0)
         return kv_error_errno(err, KV_ERR_BLOCK, errno, "%s: O_DIRECT cannot be switched",
                               node->name);
-    return options->fd;
+    return take_fd(&owned);
+}
+
+static int open_any(const struct block_node *node, const struct block_open_options *options,
+                    struct kv_error *err)
+{
+    const char *path = options->path;
+    int fd = options->fd;
+    if (path && strncmp(path, "file:", 5) == 0)
+        path += 5;
+    if (path && !fdset_is_path(path))
+        return open_path(node, options, path, err);
+    if (path)
+        fd = fdset_open(path, options->readonly, err);
+    return fd < 0 ? fd : adopt_fd(node, options, fd, err);
 }
 
 static int file_get_size(struct block_node *node, uint64_t *size, struct kv_error *err)
@@ -210,7 +228,7 @@ static uint64_t queue_limit(dev_t device, const char *name)
 {
     static const char *const patterns[] = {"/sys/dev/block/%u:%u/queue/%s",
                                            "/sys/dev/block/%u:%u/../queue/%s"};
-    for (unsigned i = 0; i < ARRAY_SIZE(patterns); i++) {
+    for (unsigned i = 0; i < ARRAY_SIZE(patterns) && !block_is_sealed(); i++) {
         char path[128];
         unsigned long long value = 0;
 #pragma GCC diagnostic push
@@ -264,7 +282,7 @@ static int open_checked(struct block_node *node, struct file_state *file,
                         const struct block_open_options *options, struct kv_error *err)
 {
     struct stat st;
-    file->fd = options->path ? open_path(node, options, err) : adopt_fd(node, options, err);
+    file->fd = open_any(node, options, err);
     if (file->fd < 0)
         return file->fd;
     if (fstat(file->fd, &st) < 0)

@@ -6,8 +6,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "block/block.h"
+
 static int load(struct library *library, struct kv_error *err)
 {
+    if (block_is_sealed())
+        return kv_error_set(err, KV_ERR_BLOCK, EACCES,
+                            "%s need the library %s, which a jailed process loads only for disks "
+                            "that it was started with",
+                            library->purpose, library->soname);
     void *handle = dlopen(library->soname, RTLD_NOW | RTLD_LOCAL);
     if (!handle)
         return kv_error_set(err, KV_ERR_BLOCK, ENOENT,

@@ -85,7 +85,8 @@ int block_queue_create(struct block_queue **out, struct block_node *node, struct
 
     workers_get();
     queue->leaf = mapped_leaf(node);
-    if (queue->leaf && node->options.aio != BLOCK_AIO_THREADS) {
+    /* The jail lets no further io_uring be made. */
+    if (queue->leaf && node->options.aio != BLOCK_AIO_THREADS && !block_is_sealed()) {
         int rc =
             uring_create(&queue->ring, queue, queue->leaf->driver->ring_fd(queue->leaf), depth);
         if (rc < 0 && node->options.aio == BLOCK_AIO_IO_URING) {

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Commands about the monitor itself: negotiation, version, lists, identity, descriptors. */
-#include <unistd.h>
-
+/* Commands about the monitor itself: negotiation, version, lists, identity. */
 #include "base/version.h"
 #include "vmm/control/commands.h"
 #include "vmm/control/qmp_client.h"
@@ -89,28 +87,6 @@ static json_t *query_machines(struct qmp_call *call)
     return list;
 }
 
-static json_t *getfd(struct qmp_call *call)
-{
-    const char *name = qmp_string(call, "fdname");
-    if (name[0] >= '0' && name[0] <= '9')
-        return qmp_fail(call, QMP_GENERIC_ERROR,
-                        "Parameter 'fdname' expects a name not starting with a digit");
-    int fd = qmp_take_descriptor(call->client);
-    if (fd < 0)
-        return qmp_fail(call, QMP_GENERIC_ERROR, "No file descriptor supplied via SCM_RIGHTS");
-    return qmp_fd_add(call->server, name, fd, &call->error) < 0 ? NULL : qmp_done();
-}
-
-static json_t *closefd(struct qmp_call *call)
-{
-    const char *name = qmp_string(call, "fdname");
-    int fd = qmp_fd_take(call->server, name);
-    if (fd < 0)
-        return qmp_fail(call, QMP_GENERIC_ERROR, "File descriptor named '%.200s' not found", name);
-    close(fd);
-    return qmp_done();
-}
-
 static json_t *human_monitor_command(struct qmp_call *call)
 {
     return qmp_fail(call, QMP_GENERIC_ERROR,
@@ -119,10 +95,6 @@ static json_t *human_monitor_command(struct qmp_call *call)
 
 static const struct qmp_argument capabilities_arguments[] = {
     {"enable", QMP_ARRAY, .optional = true},
-    {NULL},
-};
-static const struct qmp_argument fdname_arguments[] = {
-    {"fdname", QMP_STRING},
     {NULL},
 };
 static const struct qmp_argument human_arguments[] = {
@@ -143,8 +115,6 @@ const struct qmp_command qmp_monitor_commands[] = {
     {"query-kvm", "whether KVM is used", query_kvm},
     {"query-target", "the guest's architecture", query_target},
     {"query-machines", "machine types that are accepted", query_machines},
-    {"getfd", "names a descriptor that came with this request", getfd, fdname_arguments},
-    {"closefd", "closes a named descriptor", closefd, fdname_arguments},
     {"human-monitor-command", "always refused: there is no human monitor", human_monitor_command,
      human_arguments},
     {NULL},

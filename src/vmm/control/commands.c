@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 const struct qmp_command *const qmp_command_tables[] = {
-    qmp_monitor_commands, qmp_run_commands,
+    qmp_monitor_commands, qmp_fd_commands, qmp_run_commands,
     qmp_cpu_commands,     qmp_memory_commands,
     qmp_pci_commands,     qmp_block_commands,
     qmp_net_commands,     qmp_chardev_commands,

@@ -122,6 +122,7 @@ const struct rule jail_rules[] = {
     {C | I | W, SYS_ftruncate},
     {C | I | W, SYS_fstat},
     {C | I | W, SYS_newfstatat, {IS(4, AT_EMPTY_PATH)}},
+    {C | I | W, SYS_statx, {IS(3, AT_EMPTY_PATH)}},
     {C | I | W, SYS_fadvise64},
     FCNTL(C | I, F_GETFL),
     FCNTL(C | I, F_SETFL),
@@ -161,6 +162,8 @@ const struct rule jail_rules[] = {
 
     /* Block devices. */
     IOCTL(C | I | W, BLKGETSIZE64),
+    IOCTL(C | I | W, BLKSSZGET),
+    IOCTL(C | I | W, BLKPBSZGET),
     IOCTL(C | I | W, BLKDISCARD),
     IOCTL(C | I | W, BLKZEROOUT),
 
