@@ -96,6 +96,7 @@ struct block_measure {
 struct block_driver {
     const char *name;
     bool is_protocol; /* has no file child */
+    bool refused;     /* known by name and content only, see import_refused.c */
     bool is_filter;   /* hands on what its file child is, and grows with it */
 
     /* FORMAT: how sure it is that a file which begins so is its own, 0 to 100. name may be NULL. */
@@ -189,8 +190,8 @@ struct block_driver {
 
 /* drivers.c: the table. NULL: no driver of that name. */
 const struct block_driver *block_driver_find(const char *name);
-/* All, NULL at the end. */
-extern const struct block_driver *const block_drivers[];
+/* All of the program's, from 0 on; NULL: there are no more. */
+const struct block_driver *block_driver_at(unsigned index);
 
 struct block_node {
     const struct block_driver *driver;
@@ -248,6 +249,9 @@ int block_pread_slice(struct block_node *node, uint64_t offset, const struct iov
                       unsigned count, uint64_t iov_offset, uint64_t len);
 int block_pwrite_slice(struct block_node *node, uint64_t offset, const struct iovec *iov,
                        unsigned count, uint64_t iov_offset, uint64_t len, unsigned flags);
+/* BLOCK_ZEROS_SIZE zero bytes on a page's boundary, for everybody who has to write some. */
+#define BLOCK_ZEROS_SIZE KIB(64)
+const uint8_t *block_zeros(void);
 /* True when all len bytes are zero. Fast. */
 bool buffer_is_zero(const void *buffer, size_t len);
 

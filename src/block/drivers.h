@@ -5,6 +5,13 @@
 
 #include "block/driver.h"
 
+/*
+ * The formats of other products, NULL at the end. A program links one of two
+ * libraries that have them: block_import reads them (kvasir-img, tests),
+ * block_no_import refuses them by name (the monitor).
+ */
+extern const struct block_driver *const block_import_drivers[];
+
 extern const struct block_driver block_blkdebug_driver;
 extern const struct block_driver block_copy_on_read_driver;
 extern const struct block_driver block_detect_zeroes_driver;

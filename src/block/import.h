@@ -14,6 +14,7 @@
 
 #include "base/util.h"
 #include "block/driver.h"
+#include "block/import_probe.h"
 
 #define IMPORT_SECTOR 512u
 /* Larger disks are refused: 2^56 bytes, more than any of the formats is specified for. */

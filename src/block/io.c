@@ -12,8 +12,6 @@
 
 #define ZERO_BATCH 16
 
-static const uint8_t zeros[KIB(64)] __attribute__((aligned(4096)));
-
 static int check_range(const struct block_node *node, uint64_t offset, uint64_t len)
 {
     if (node->info.growable)
@@ -79,8 +77,8 @@ static int write_zeros_by_hand(struct block_node *node, uint64_t offset, uint64_
         unsigned count = 0;
         uint64_t bytes = 0;
         while (count < ZERO_BATCH && bytes < len) {
-            size_t part = MIN(sizeof(zeros), len - bytes);
-            iov[count++] = (struct iovec){.iov_base = (void *)zeros, .iov_len = part};
+            size_t part = MIN(BLOCK_ZEROS_SIZE, len - bytes);
+            iov[count++] = (struct iovec){.iov_base = (void *)block_zeros(), .iov_len = part};
             bytes += part;
         }
         int rc = node->driver->pwritev(node, offset, bytes, iov, count, flags);

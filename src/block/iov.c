@@ -68,6 +68,13 @@ void iov_to_buffer(const struct iovec *iov, unsigned count, uint64_t offset, voi
     each_piece(iov, count, offset, len, copy_out, buffer);
 }
 
+/* Not constant, so that it takes no place in the program's file; nobody writes to it. */
+const uint8_t *block_zeros(void)
+{
+    static uint8_t zeros[BLOCK_ZEROS_SIZE] __attribute__((aligned(4096)));
+    return zeros;
+}
+
 /* A slice of more pieces than fit the batch is transferred in several steps. */
 static int transfer_slice(struct block_node *node, bool write, uint64_t offset,
                           const struct iovec *iov, unsigned count, uint64_t iov_offset,

@@ -31,11 +31,12 @@ static const char *string_member(const json_t *object, const char *name)
 
 static const struct block_driver *protocol_of_path(const char *path)
 {
-    for (unsigned i = 0; block_drivers[i]; i++) {
-        const char *const *prefixes = block_drivers[i]->prefixes;
+    const struct block_driver *driver;
+    for (unsigned i = 0; (driver = block_driver_at(i)); i++) {
+        const char *const *prefixes = driver->prefixes;
         for (; prefixes && *prefixes; prefixes++) {
             if (strncmp(path, *prefixes, strlen(*prefixes)) == 0)
-                return block_drivers[i];
+                return driver;
         }
     }
     return &block_file_driver;
@@ -110,10 +111,11 @@ static const struct block_driver *probe(struct block_node *file)
     size_t len = MIN(sizeof(head), block_size(file));
     if (len && block_pread(file, 0, head, len) < 0)
         return best;
-    for (unsigned i = 0; block_drivers[i]; i++) {
-        int score = block_drivers[i]->probe ? block_drivers[i]->probe(head, len, file->name) : 0;
+    const struct block_driver *driver;
+    for (unsigned i = 0; (driver = block_driver_at(i)); i++) {
+        int score = driver->probe ? driver->probe(head, len, file->name) : 0;
         if (score > best_score) {
-            best = block_drivers[i];
+            best = driver;
             best_score = score;
         }
     }
@@ -126,9 +128,11 @@ static int find_driver(const struct block_driver **out, const char *name, struct
     if (*out)
         return 0;
     char known[200] = "";
-    for (unsigned i = 0; block_drivers[i]; i++) {
+    const struct block_driver *driver;
+    for (unsigned i = 0; (driver = block_driver_at(i)); i++) {
         size_t at = strlen(known);
-        snprintf(known + at, sizeof(known) - at, "%s%s", i ? ", " : "", block_drivers[i]->name);
+        if (!driver->refused)
+            snprintf(known + at, sizeof(known) - at, "%s%s", i ? ", " : "", driver->name);
     }
     return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "Unknown driver '%s'; known are %s", name,
                         known);
@@ -151,7 +155,7 @@ static int open_over(struct block_node **out, const struct block_driver *driver,
         }
     }
     int rc = 0;
-    if (!options->readonly && !driver->pwritev)
+    if (!options->readonly && !driver->pwritev && !driver->refused)
         rc =
             kv_error_set(err, KV_ERR_BLOCK, EROFS,
                          "'%s': images of format %s are read-only here; 'kvasir-img convert' makes "

@@ -21,10 +21,9 @@ static int give_space(struct qcow2 *s, uint64_t host, uint64_t len, int prealloc
         return 0;
     if (preallocation != QCOW2_PREALLOC_FULL)
         return block_write_zeroes(s->data, host, len, 0);
-    static const uint8_t zeros[KIB(64)] __attribute__((aligned(4096)));
     int rc = 0;
-    for (uint64_t at = 0; rc == 0 && at < len; at += sizeof(zeros))
-        rc = block_pwrite(s->data, host + at, zeros, MIN(len - at, sizeof(zeros)), 0);
+    for (uint64_t at = 0; rc == 0 && at < len; at += BLOCK_ZEROS_SIZE)
+        rc = block_pwrite(s->data, host + at, block_zeros(), MIN(len - at, BLOCK_ZEROS_SIZE), 0);
     return rc;
 }
 

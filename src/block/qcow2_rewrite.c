@@ -191,14 +191,13 @@ static int refuse_downgrade(const struct qcow2 *s, struct kv_error *err)
 /* Version 2 has no zero flag: such clusters become unallocated, or zeros over a backing file. */
 static int expand_zeros(struct qcow2 *s, uint64_t at, uint64_t len)
 {
-    static const uint8_t zeros[KIB(64)] __attribute__((aligned(4096)));
     bool linked;
     int rc = 0;
     if (!s->backing_path && !s->node->backing)
         return qcow2_discard_range(s, at, ALIGN_UP(at + len, s->cluster_size), true);
     for (uint64_t end = at + len; rc == 0 && at < end;) {
-        const struct iovec iov = {.iov_base = (void *)zeros,
-                                  .iov_len = MIN(end - at, sizeof(zeros))};
+        const struct iovec iov = {.iov_base = (void *)block_zeros(),
+                                  .iov_len = MIN(end - at, BLOCK_ZEROS_SIZE)};
         rc = qcow2_write_range(s, at, iov.iov_len, &iov, 1, 0, &linked);
         at += iov.iov_len;
     }

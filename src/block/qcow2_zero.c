@@ -132,11 +132,11 @@ static int change_piece(struct qcow2 *s, uint64_t offset, uint64_t end, enum pur
 
 static int write_zeros(struct qcow2 *s, uint64_t offset, uint64_t len, bool *linked)
 {
-    static const uint8_t zeros[KIB(64)] __attribute__((aligned(4096)));
     int rc = 0;
     len = MIN(len, block_size(s->node) - MIN(offset, block_size(s->node)));
     while (rc == 0 && len) {
-        const struct iovec iov = {.iov_base = (void *)zeros, .iov_len = MIN(len, sizeof(zeros))};
+        const struct iovec iov = {.iov_base = (void *)block_zeros(),
+                                  .iov_len = MIN(len, BLOCK_ZEROS_SIZE)};
         rc = qcow2_write_range(s, offset, iov.iov_len, &iov, 1, 0, linked);
         offset += iov.iov_len;
         len -= iov.iov_len;

@@ -166,9 +166,8 @@ static const struct option_spec raw_options[] = {
 
 static int write_zeros(int fd, uint64_t size)
 {
-    static const uint8_t zeros[KIB(64)];
     for (uint64_t at = 0; at < size;) {
-        ssize_t n = pwrite(fd, zeros, MIN(sizeof(zeros), size - at), (off_t)at);
+        ssize_t n = pwrite(fd, block_zeros(), MIN(BLOCK_ZEROS_SIZE, size - at), (off_t)at);
         if (n < 0 && errno != EINTR)
             return -errno;
         if (n > 0)

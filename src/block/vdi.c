@@ -12,7 +12,6 @@
 #include "block/drivers.h"
 #include "block/import.h"
 
-#define SIGNATURE 0xbeda107fu
 #define VERSION_1_1 0x00010001u
 #define BLOCK_FREE UINT32_C(0xffffffff)
 #define BLOCK_ZERO UINT32_C(0xfffffffe)
@@ -22,7 +21,6 @@ enum { TYPE_DYNAMIC = 1, TYPE_STATIC = 2 };
 
 /* Offsets in the header, little-endian fields. */
 enum {
-    AT_SIGNATURE = 64,
     AT_VERSION = 68,
     AT_TYPE = 76,
     AT_MAP_OFFSET = 340,
@@ -34,7 +32,6 @@ enum {
     AT_BLOCKS = 384,
     AT_LINK_UUID = 424,
     AT_PARENT_UUID = 440,
-    HEADER_SIZE = 512,
 };
 
 struct vdi {
@@ -49,11 +46,6 @@ static uint32_t field(const uint8_t *header, unsigned at)
     return (uint32_t)load_le(header + at, 4);
 }
 
-static int vdi_probe(const uint8_t *head, size_t len, const char *name)
-{
-    return len >= HEADER_SIZE && field(head, AT_SIGNATURE) == SIGNATURE ? 100 : 0;
-}
-
 static int refuse(const struct block_node *node, struct kv_error *err, const char *what,
                   uint64_t found, const char *accepted)
 {
@@ -66,10 +58,10 @@ static int check_header(const struct block_node *node, const uint8_t *header, st
     uint64_t disk = load_le(header + AT_DISK_SIZE, 8);
     uint64_t block = field(header, AT_BLOCK_SIZE), blocks = field(header, AT_BLOCKS);
     uint32_t type = field(header, AT_TYPE), version = field(header, AT_VERSION);
-    if (field(header, AT_SIGNATURE) != SIGNATURE)
+    if (field(header, VDI_AT_SIGNATURE) != VDI_SIGNATURE)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s' is no VDI image: its signature is 0x%08" PRIx32, node->name,
-                            field(header, AT_SIGNATURE));
+                            field(header, VDI_AT_SIGNATURE));
     if (version != VERSION_1_1)
         return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
                             "'%s': VDI version %u.%u; version 1.1 is supported", node->name,
@@ -135,7 +127,7 @@ static const struct import_ops vdi_ops = {.find = vdi_find};
 static int vdi_open(struct block_node *node, const struct block_open_options *options,
                     struct kv_error *err)
 {
-    uint8_t header[HEADER_SIZE];
+    uint8_t header[VDI_HEADER_SIZE];
     int rc = import_read_header(node, node->file, 0, header, sizeof(header), "the VDI header", err);
     if (rc == 0)
         rc = check_header(node, header, err);

@@ -25,11 +25,6 @@ enum {
     BITMAP_PRESENT = 6,
 };
 
-static int vhdx_probe(const uint8_t *head, size_t len, const char *name)
-{
-    return len >= 8 && memcmp(head, "vhdxfile", 8) == 0 ? 100 : 0;
-}
-
 static int read_bat(struct vhdx *vhdx, uint64_t index, unsigned *state, uint64_t *offset)
 {
     uint8_t entry[8];

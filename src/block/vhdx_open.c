@@ -324,7 +324,7 @@ int vhdx_read_metadata(const struct block_node *node, struct vhdx *vhdx, struct 
     };
     int rc = import_read_header(node, node->file, 0, signature, sizeof(signature),
                                 "the VHDX signature", err);
-    if (rc == 0 && memcmp(signature, "vhdxfile", 8) != 0)
+    if (rc == 0 && memcmp(signature, VHDX_SIGNATURE, 8) != 0)
         rc = kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                           "'%s' is no VHDX image: it does not begin with 'vhdxfile'", node->name);
     if (rc == 0)

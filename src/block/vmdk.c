@@ -18,13 +18,6 @@
 /* Offsets in the header of a hosted sparse file. */
 enum { AT_CAPACITY = 12, AT_DESCRIPTOR = 28, AT_DESCRIPTOR_SIZE = 36, HEADER_SIZE = 512 };
 
-static int vmdk_probe(const uint8_t *head, size_t len, const char *name)
-{
-    if (len >= 4 && (memcmp(head, VMDK_MAGIC, 4) == 0 || memcmp(head, VMDK_COWD_MAGIC, 4) == 0))
-        return 100;
-    return vmdk_is_descriptor(head, len) ? 100 : 0;
-}
-
 static void vmdk_close(struct block_node *node)
 {
     struct vmdk *vmdk = node->state;

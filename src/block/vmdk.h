@@ -10,8 +10,6 @@
 
 #include "block/import.h"
 
-#define VMDK_MAGIC "KDMV"
-#define VMDK_COWD_MAGIC "COWD"
 #define VMDK_NO_PARENT UINT32_C(0xffffffff)
 
 /* ------------------------------------------------------------- the descriptor */

@@ -20,23 +20,6 @@ static const char *skip_blanks(const char *p)
     return p + strspn(p, " \t");
 }
 
-bool vmdk_is_descriptor(const uint8_t *text, size_t len)
-{
-    static const char first[] = "version=";
-    size_t at = 0;
-    while (at < len &&
-           (text[at] == '#' || text[at] == ' ' || text[at] == '\r' || text[at] == '\n')) {
-        bool comment = text[at] == '#';
-        while (comment && at < len && text[at] != '\n')
-            at++;
-        at += at < len;
-    }
-    size_t digit = at + sizeof(first) - 1;
-    return digit + 1 < len && memcmp(text + at, first, sizeof(first) - 1) == 0 &&
-           text[digit] >= '1' && text[digit] <= '3' &&
-           (text[digit + 1] == '\r' || text[digit + 1] == '\n');
-}
-
 /* The value of a line "key = value", quoted or not, into out. False: another key. */
 static int take_value(const char *line, const char *key, char *out, size_t room)
 {

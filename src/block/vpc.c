@@ -15,7 +15,6 @@
 #include "block/drivers.h"
 #include "block/import.h"
 
-#define COOKIE "conectix"
 #define DYNAMIC_COOKIE "cxsparse"
 #define FREE UINT32_C(0xffffffff)
 /* 2040 GiB; and the largest disk that a geometry can express, which stands for "or larger". */
@@ -35,7 +34,6 @@ enum {
     AT_TYPE = 60,
     AT_CHECKSUM = 64,
     AT_UUID = 68,
-    FOOTER_SIZE = 512,
 };
 
 /* Offsets in the header of dynamic and differencing images. */
@@ -66,11 +64,6 @@ struct vpc {
     char *parent; /* as written; NULL: none */
 };
 
-static int vpc_probe(const uint8_t *head, size_t len, const char *name)
-{
-    return len >= FOOTER_SIZE && memcmp(head, COOKIE, 8) == 0 ? 100 : 0;
-}
-
 /* The complement of the sum of all bytes but the checksum's own. */
 static bool checksum_is_good(const uint8_t *bytes, size_t len, size_t at_checksum)
 {
@@ -82,18 +75,20 @@ static bool checksum_is_good(const uint8_t *bytes, size_t len, size_t at_checksu
 
 static bool footer_is_good(const uint8_t *footer)
 {
-    return memcmp(footer, COOKIE, 8) == 0 && checksum_is_good(footer, FOOTER_SIZE, AT_CHECKSUM);
+    return memcmp(footer, VPC_COOKIE, 8) == 0 &&
+           checksum_is_good(footer, VPC_FOOTER_SIZE, AT_CHECKSUM);
 }
 
 /* The copy in front, which fixed images lack, or the one at the end. */
 static int read_footer(const struct block_node *node, uint8_t *footer, struct kv_error *err)
 {
     uint64_t size = block_size(node->file);
-    int rc = import_read_header(node, node->file, 0, footer, FOOTER_SIZE, "the VHD footer", err);
+    int rc =
+        import_read_header(node, node->file, 0, footer, VPC_FOOTER_SIZE, "the VHD footer", err);
     if (rc < 0 || footer_is_good(footer))
         return rc;
-    bool damaged = memcmp(footer, COOKIE, 8) == 0;
-    rc = import_read_header(node, node->file, size - FOOTER_SIZE, footer, FOOTER_SIZE,
+    bool damaged = memcmp(footer, VPC_COOKIE, 8) == 0;
+    rc = import_read_header(node, node->file, size - VPC_FOOTER_SIZE, footer, VPC_FOOTER_SIZE,
                             "the VHD footer", err);
     if (rc < 0 || footer_is_good(footer))
         return rc;
@@ -266,12 +261,12 @@ static int open_dynamic(struct block_node *node, struct vpc *vpc, const uint8_t 
 static int open_fixed(const struct block_node *node, const uint8_t *footer, struct kv_error *err)
 {
     uint64_t bytes = disk_sectors(footer) * IMPORT_SECTOR, size = block_size(node->file);
-    if (bytes <= size - FOOTER_SIZE)
+    if (bytes <= size - VPC_FOOTER_SIZE)
         return 0;
     return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                         "'%s': the VHD footer says a disk of %" PRIu64
                         " bytes, but the file has %" PRIu64 " in front of it",
-                        node->name, bytes, size - FOOTER_SIZE);
+                        node->name, bytes, size - VPC_FOOTER_SIZE);
 }
 
 static int open_typed(struct block_node *node, struct vpc *vpc, const uint8_t *footer,
@@ -304,7 +299,7 @@ static int open_typed(struct block_node *node, struct vpc *vpc, const uint8_t *f
 static int vpc_open(struct block_node *node, const struct block_open_options *options,
                     struct kv_error *err)
 {
-    uint8_t footer[FOOTER_SIZE];
+    uint8_t footer[VPC_FOOTER_SIZE];
     int rc = read_footer(node, footer, err);
     if (rc < 0)
         return rc;

@@ -144,11 +144,12 @@ int img_find_creatable(const struct block_driver **out, const char *name, const 
 /* The protocol that the beginning of a path names; NULL: a file. */
 static const struct block_driver *protocol_of(const char *path)
 {
-    for (unsigned i = 0; block_drivers[i]; i++) {
-        const char *const *prefix = block_drivers[i]->prefixes;
+    const struct block_driver *driver;
+    for (unsigned i = 0; (driver = block_driver_at(i)); i++) {
+        const char *const *prefix = driver->prefixes;
         for (; prefix && *prefix; prefix++) {
             if (strncmp(path, *prefix, strlen(*prefix)) == 0 && strcmp(*prefix, "file:") != 0)
-                return block_drivers[i];
+                return driver;
         }
     }
     return NULL;

@@ -23,8 +23,9 @@ static void print_help(void)
     printf("\nA size is bytes, or has a suffix: k (1024), M, G, T, P, E.\n"
            "CACHE is none, writeback, writethrough, directsync or unsafe.\n"
            "\nSupported formats:");
-    for (unsigned i = 0; block_drivers[i]; i++)
-        printf(" %s", block_drivers[i]->name);
+    const struct block_driver *driver;
+    for (unsigned i = 0; (driver = block_driver_at(i)); i++)
+        printf(" %s", driver->name);
     putchar('\n');
 }
 

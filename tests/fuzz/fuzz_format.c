@@ -458,12 +458,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input in = {data, size};
     unsigned which = (unsigned)take(&in, 1) % (base_count + 4), flags = (unsigned)take(&in, 1);
     unsigned other = (unsigned)take(&in, 1), formats = 0;
-    while (block_drivers[formats])
+    while (block_driver_at(formats))
         formats++;
     atomic_store(&allowed, atomic_load(&live) + MEMORY_MAX);
     if (which >= base_count) {
         require(block_memory_put("image", in.data, in.size) == 0);
-        open_and_use("image", block_drivers[other % formats]->name, flags, &in);
+        open_and_use("image", block_driver_at(other % formats)->name, flags, &in);
         block_memory_remove("image");
     } else {
         const struct base *base = &bases[which];
@@ -472,7 +472,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (flags & FIX_CHECKSUMS)
             fix_checksums(base, flags & REVIVE_LOG);
         open_and_use("image",
-                     flags & OTHER_FORMAT ? block_drivers[other % formats]->name : base->format,
+                     flags & OTHER_FORMAT ? block_driver_at(other % formats)->name : base->format,
                      flags, &in);
         for (unsigned i = 0; i < base->count; i++)
             block_memory_remove(base->files[i].name);
