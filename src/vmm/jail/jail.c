@@ -90,13 +90,13 @@ static int write_text(const char *path, const char *text)
 }
 
 /* Without root, namespaces need a user namespace first; it maps the caller to himself, so files
- * open as before. */
+ * open as before. With mounts of its own, guest memory may come from a tmpfs (machine/memory.c). */
 static int enter_user_namespace(void)
 {
     char uid_map[48], gid_map[48];
     snprintf(uid_map, sizeof(uid_map), "%u %u 1", getuid(), getuid());
     snprintf(gid_map, sizeof(gid_map), "%u %u 1", getgid(), getgid());
-    if (unshare(CLONE_NEWUSER) < 0)
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
         return -errno;
     int rc = write_text("/proc/self/setgroups", "deny");
     if (rc == 0)
@@ -255,7 +255,7 @@ int jail_leave_host(struct kv_error *err)
     int rc = enter_network();
     if (rc < 0)
         return refuse(err, -rc, "own network");
-    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+    if (unshare((jail.root ? CLONE_NEWNS : 0) | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
         return refuse(err, errno, "own mounts and names");
     return enter_empty_root(err);
 }

@@ -32,7 +32,7 @@ struct memory_config {
 };
 
 enum memory_hugepages {
-    HUGEPAGES_TRANSPARENT, /* madvise(MADV_HUGEPAGE) */
+    HUGEPAGES_TRANSPARENT, /* where a tmpfs can be mounted or the host has shmem_enabled */
     HUGEPAGES_OFF,         /* madvise(MADV_NOHUGEPAGE) */
     HUGEPAGES_EXPLICIT,    /* MFD_HUGETLB */
 };

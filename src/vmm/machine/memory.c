@@ -8,17 +8,47 @@
 #include <linux/memfd.h>
 #include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/cleanup.h"
 #include "base/parse.h"
 #include "base/util.h"
 #include "vmm/x86/layout.h"
 
 #define NODE_WORDS 16 /* 1024 NUMA nodes */
 
-static int open_memfd(const struct memory_config *config, struct kv_error *err)
+/*
+ * A nameless file on a tmpfs of its own, mounted nowhere: unlike a memfd, whose huge pages are the
+ * host's to allow (shmem_enabled, "never" on most), its mount may say that it wants them. Ends with
+ * its last descriptor and mapping. Needs the right to mount; -errno.
+ */
+static int open_private_tmpfs(void)
+{
+    static const char *const settings[][2] = {
+        {"huge", "within_size"},
+        {"size", "0"}, /* no limit but the file's own size */
+        {"nr_inodes", "0"},
+        {"mode", "0700"},
+    };
+    cleanup_fd int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -errno;
+    for (unsigned i = 0; i < ARRAY_SIZE(settings); i++)
+        if (fsconfig(fs, FSCONFIG_SET_STRING, settings[i][0], settings[i][1], 0) < 0)
+            return -errno;
+    if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return -errno;
+    cleanup_fd int root =
+        fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    if (root < 0)
+        return -errno;
+    int fd = openat(root, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_memfd(const struct memory_config *config)
 {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     if (config->hugepages == HUGEPAGES_EXPLICIT) {
@@ -26,17 +56,53 @@ static int open_memfd(const struct memory_config *config, struct kv_error *err)
         flags |= MFD_HUGETLB | shift << MFD_HUGE_SHIFT;
     }
     int fd = (int)syscall(SYS_memfd_create, "guest-memory", flags);
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_memory(const struct memory_config *config, struct kv_error *err)
+{
+    int fd = -ENOTSUP;
+    if (config->hugepages == HUGEPAGES_TRANSPARENT)
+        fd = open_private_tmpfs();
     if (fd < 0)
-        return kv_error_errno(err, KV_ERR_MEMORY, errno, "guest memory cannot be created");
+        fd = open_memfd(config);
+    if (fd < 0)
+        return kv_error_errno(err, KV_ERR_MEMORY, -fd, "guest memory cannot be created");
     if (ftruncate(fd, (off_t)config->size) < 0) {
         int code = errno;
         close(fd);
         return kv_error_errno(err, KV_ERR_MEMORY, code,
                               "guest memory of %" PRIu64 " bytes cannot be created", config->size);
     }
-    /* Other processes that map it rely on its size. */
+    /* Other processes that map it rely on its size. (A file on a tmpfs takes no seals; nobody but
+     * this process and those it hands the descriptor can reach it.) */
     fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
     return fd;
+}
+
+/* Maps the file at a multiple of the huge page size: only then can the kernel's page tables, and
+ * KVM's, hold whole huge pages. MAP_FAILED with errno. */
+static void *map_aligned(int fd, uint64_t size, uint64_t huge_page)
+{
+    uint64_t room = size + huge_page;
+    uint8_t *reserved =
+        mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reserved == MAP_FAILED)
+        return MAP_FAILED;
+    uint8_t *base = reserved + (-(uintptr_t)reserved & (huge_page - 1));
+    uint64_t before = (uint64_t)(base - reserved), after = room - before - size;
+    if (before)
+        munmap(reserved, before);
+    if (after)
+        munmap(base + size, after);
+    void *mapped =
+        mmap(base, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        int code = errno;
+        munmap(base, size);
+        errno = code;
+    }
+    return mapped;
 }
 
 static int bind_nodes(const struct memory *memory, const struct memory_config *config,
@@ -100,11 +166,10 @@ int memory_create(struct memory *memory, const struct memory_config *config, str
     *memory = (struct memory){.fd = -1, .size = config->size};
     memory->low_size = config->size <= LAYOUT_LOW_MAX ? config->size : LAYOUT_LOW_SPLIT;
     memory->high_size = config->size - memory->low_size;
-    memory->fd = open_memfd(config, err);
+    memory->fd = open_memory(config, err);
     if (memory->fd < 0)
         return memory->fd;
-    void *base =
-        mmap(NULL, memory->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory->fd, 0);
+    void *base = map_aligned(memory->fd, memory->size, MAX(config->hugepage_size, MIB(2)));
     if (base == MAP_FAILED) {
         int rc = kv_error_errno(err, KV_ERR_MEMORY, errno,
                                 "guest memory of %" PRIu64 " bytes cannot be mapped", memory->size);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Guest memory: one memfd, mapped shared, given to KVM in at most two slots
- * around the hole below 4 GiB (x86/layout.h). Nothing is touched before the
- * guest touches it, unless preallocation was asked for.
+ * Guest memory: one file (a nameless one on a tmpfs that gives transparent huge
+ * pages, or a memfd), mapped shared, given to KVM in at most two slots around
+ * the hole below 4 GiB (x86/layout.h). Nothing is touched before the guest
+ * touches it, unless preallocation was asked for.
  */
 #ifndef KV_VMM_MACHINE_MEMORY_H
 #define KV_VMM_MACHINE_MEMORY_H
@@ -15,7 +16,7 @@
 #include "vring/guest_mem.h"
 
 struct memory {
-    int fd;             /* memfd */
+    int fd;             /* the file; others can map it */
     uint64_t size;      /* bytes */
     uint8_t *base;      /* where all of it is mapped here */
     uint64_t low_size;  /* bytes below the hole, from address 0 */
