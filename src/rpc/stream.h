@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Streams: bytes beside calls, both ways, over the same connection. A handler of a procedure
+ * with RPC_STREAM opens one; it lives until the client finishes or aborts it, the other end
+ * closes, or the connection is gone. What waits in either direction is bounded: then whoever
+ * writes is not read from.
+ */
+#ifndef KV_RPC_STREAM_H
+#define KV_RPC_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "rpc/procedure.h"
+
+struct rpc_stream;
+
+/* Why a stream ended. */
+enum rpc_stream_end {
+    RPC_STREAM_FINISHED, /* the client said that it is done */
+    RPC_STREAM_ABORTED,  /* the client gave it up, or its connection is gone */
+    RPC_STREAM_CLOSED,   /* the other end closed, or failed, or rpc_stream_abort() */
+};
+
+/*
+ * Joins the stream with a descriptor that can be polled (socket, pty, pipe): bytes of the client
+ * are written to it, bytes read from it go to the client, the end of file ends the stream.
+ * The server owns fd from now on, also on error. ended(opaque), if given, runs once on the
+ * loop's thread when the stream is over (fd is closed by then) and must not block. *out, if
+ * wanted, may be used for rpc_stream_abort() until ended() ran. At most one stream a call.
+ */
+int rpc_stream_join_fd(struct rpc_call *call, int fd,
+                       void (*ended)(void *opaque, enum rpc_stream_end how), void *opaque,
+                       struct rpc_stream **out, struct kv_error *err);
+
+/*
+ * A stream of sequential code that may block, such as a volume's contents. The functions run on
+ * a worker, one at a time for a stream. Either of send and receive is NULL.
+ */
+struct rpc_stream_ops {
+    /* Gives up to len bytes to the client. Returns how many, 0 at the end, or a negative errno.
+     * Instead of bytes it may say that *hole zero bytes follow (and return -EAGAIN). */
+    ssize_t (*send)(void *opaque, void *data, size_t len, uint64_t *hole, struct kv_error *err);
+    /* Takes all of it. 0 or a negative errno. */
+    int (*receive)(void *opaque, const void *data, size_t len, struct kv_error *err);
+    /* The client left out so many zero bytes. NULL: holes are refused. */
+    int (*receive_hole)(void *opaque, uint64_t len, struct kv_error *err);
+    /* Once, last: release what opaque holds. For FINISHED a negative return is what the client
+     * is told. */
+    int (*end)(void *opaque, enum rpc_stream_end how, struct kv_error *err);
+};
+int rpc_stream_open(struct rpc_call *call, const struct rpc_stream_ops *ops, void *opaque,
+                    struct kv_error *err);
+
+/* Ends the stream from our side with an error that the client gets to see. Any thread; the
+ * stream may be over already. */
+void rpc_stream_abort(struct rpc_stream *stream, const struct kv_error *why);
+
+#endif
