@@ -15,6 +15,7 @@ __attribute__((format(printf, 5, 0))) static void error_fill(struct kv_error *er
         return;
     err->code = code;
     err->domain = domain;
+    err->from = 0;
     int n = vsnprintf(err->message, sizeof(err->message), fmt, ap);
     if (reason && n >= 0 && (size_t)n < sizeof(err->message))
         snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %s", reason);

@@ -18,15 +18,17 @@ enum kv_error_domain {
     KV_ERR_NET,
     KV_ERR_CONTROL,
     KV_ERR_JAIL,
+    KV_ERR_API, /* code is a VIR_ERR_* number (model/api_error.h) */
 };
 
 struct kv_error {
-    int code; /* positive errno; 0 while nothing failed */
+    int code; /* positive errno, of KV_ERR_API a VIR_ERR_* number; 0 while nothing failed */
+    int from; /* of KV_ERR_API: the part of libvirt it comes from (VIR_FROM_*) */
     enum kv_error_domain domain;
     char message[480];
 };
 
-/* Fills err (which may be NULL) and returns -code. */
+/* Fills err (which may be NULL) and returns -code, an errno. */
 int kv_error_set(struct kv_error *err, enum kv_error_domain domain, int code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
