@@ -45,7 +45,7 @@ struct nbd_client {
  * waiting, so a try that fails is the last. */
 static void grow(struct nbd_client *client)
 {
-    if (block_is_sealed() || pthread_mutex_trylock(&client->grow_lock))
+    if (!nbd_address_reachable(&client->address) || pthread_mutex_trylock(&client->grow_lock))
         return;
     unsigned count = atomic_load(&client->link_count);
     if (count < atomic_load(&client->link_max)) {
@@ -366,8 +366,8 @@ static int client_get_size(struct block_node *node, uint64_t *size, struct kv_er
 {
     struct nbd_client *client = node->state;
     struct nbd_server_facts facts;
-    /* A handed-in connection cannot be asked again. */
-    if (client->address.kind == NBD_ADDRESS_FD) {
+    /* Over a handed-in connection it cannot be asked again. */
+    if (!nbd_address_reachable(&client->address)) {
         *size = block_size(node);
         return 0;
     }

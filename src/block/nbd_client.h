@@ -47,6 +47,7 @@ struct nbd_address {
     char *path;        /* UNIX */
     char *host, *port; /* TCP */
     int fd;            /* FD: a connected socket, owned; such a connection is not made anew */
+    int peer;          /* block/peers.h: how a sealed process finds it again; -1: not at all */
     char *export;
     char *context; /* metadata context that tells the status; never NULL */
 
@@ -123,6 +124,9 @@ struct nbd_link {
     int64_t lost_ns, tried_ns; /* when the connection was lost, and last tried to make */
     struct list sent;          /* ops in the library's hands */
 };
+
+/* A connection can be made (anew). */
+bool nbd_address_reachable(const struct nbd_address *address);
 
 /* Connects within timeout_ms. */
 int nbd_link_open(struct nbd_link *link, const struct nbd_library *lib,

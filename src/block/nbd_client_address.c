@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "block/nbd_client.h"
+#include "block/peers.h"
 #include "block/tls_creds.h"
 
 #define PORT_DEFAULT "10809"
@@ -295,7 +296,7 @@ int nbd_address_parse(struct nbd_address *address, const struct block_open_optio
 {
     struct kv_error own = {0};
     const json_t *description = options->description;
-    *address = (struct nbd_address){.fd = -1, .tls_verify = true};
+    *address = (struct nbd_address){.fd = -1, .peer = -1, .tls_verify = true};
     err = err ? err : &own;
     int rc = set(&address->context, strdup(CONTEXT_DEFAULT), err);
     if (rc == 0 && options->path) {
@@ -316,7 +317,12 @@ int nbd_address_parse(struct nbd_address *address, const struct block_open_optio
                           "nbd: an address is needed; a connected socket is given as "
                           "'server.type=fd'");
     }
-    return rc == 0 && description ? take_common(address, description, err) : rc;
+    if (rc == 0 && description)
+        rc = take_common(address, description, err);
+    /* A sealed process reads no certificates. */
+    if (rc == 0 && address->kind != NBD_ADDRESS_FD && !address->tls)
+        address->peer = peers_note(address->path ? address->path : address->host, address->port);
+    return rc;
 }
 
 void nbd_address_free(struct nbd_address *address)
@@ -331,5 +337,5 @@ void nbd_address_free(struct nbd_address *address)
     free(address->tls_dir);
     free(address->tls_psk_file);
     free(address->tls_user);
-    *address = (struct nbd_address){.fd = -1};
+    *address = (struct nbd_address){.fd = -1, .peer = -1};
 }

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "block/nbd_client.h"
+#include "block/peers.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define CONNECT_TIMEOUT_MS 10000
@@ -58,9 +59,18 @@ static int set_up(const struct nbd_library *lib, const struct nbd_address *addre
     return rc;
 }
 
+bool nbd_address_reachable(const struct nbd_address *address)
+{
+    return address->kind != NBD_ADDRESS_FD && (!block_is_sealed() || address->peer >= 0);
+}
+
 static int start_connecting(const struct nbd_library *lib, const struct nbd_address *address,
                             struct nbd_handle *h)
 {
+    if (block_is_sealed() && address->kind != NBD_ADDRESS_FD) {
+        int fd = peers_connect(address->peer);
+        return fd < 0 ? -1 : lib->aio_connect_socket(h, fd);
+    }
     switch (address->kind) {
     case NBD_ADDRESS_UNIX:
         return lib->aio_connect_unix(h, address->path);
@@ -116,6 +126,10 @@ static int wait_ready(const struct nbd_library *lib, struct nbd_handle *h, int t
 static int connect_handle(const struct nbd_library *lib, const struct nbd_address *address,
                           int timeout_ms, struct nbd_handle **out, struct kv_error *err)
 {
+    if (address->kind != NBD_ADDRESS_FD && !nbd_address_reachable(address))
+        return kv_error_set(err, KV_ERR_BLOCK, EACCES,
+                            "a jailed process connects only to servers that it was started with, "
+                            "without TLS; a connected socket is given as 'server.type=fd'");
     struct nbd_handle *h = lib->create();
     if (!h)
         return library_error(lib, err);
@@ -287,9 +301,7 @@ static int try_connect(struct nbd_link *link, int timeout_ms)
     struct nbd_handle *h = NULL;
     struct kv_error err = {0};
     pthread_mutex_unlock(&link->lock);
-    int rc = link->address->kind == NBD_ADDRESS_FD
-                 ? -ENOTCONN
-                 : connect_handle(link->lib, link->address, timeout_ms, &h, &err);
+    int rc = connect_handle(link->lib, link->address, timeout_ms, &h, &err);
     if (rc == 0) {
         rc = check_same(link, h, &err);
         if (rc < 0)
@@ -334,8 +346,8 @@ static int reconnect(struct nbd_link *link)
 static int need_handle(struct nbd_link *link)
 {
     while (!link->handle) {
-        if (block_is_sealed())
-            return -EIO; /* a jail has no way to the server */
+        if (!nbd_address_reachable(link->address))
+            return -EIO;
         if (link->connecting) {
             pthread_cond_wait(&link->connected, &link->lock);
             continue;

@@ -21,6 +21,7 @@
 #include "vmm/control/commands.h"
 #include "vmm/control/control.h"
 #include "vmm/control/metrics.h"
+#include "vmm/jail/broker.h"
 #include "vmm/jail/jail.h"
 #include "vmm/machine/machine.h"
 #include "vmm/options/settings.h"
@@ -130,6 +131,8 @@ static int run_machine(struct settings *settings, struct kv_error *err)
     int rc = machine_create(&machine, &settings->machine, err);
     if (rc == 0)
         rc = open_sockets(machine, settings, &metrics, err);
+    if (rc == 0 && jail)
+        rc = broker_start_peers(err);
     if (rc == 0 && jail) {
         block_seal();
         rc = jail_leave_host(err);

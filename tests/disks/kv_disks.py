@@ -175,19 +175,25 @@ class Machine:
 
 
 @contextlib.contextmanager
-def serving(folder, path, *options):
-    """qemu-nbd serves a file on a unix socket; its address."""
+def serving(folder, path, *options, tcp=None):
+    """qemu-nbd serves a file on a unix socket or a port; (socket's path, process)."""
     sock = f"{folder}/nbd-{os.path.basename(path)}"
-    process = subprocess.Popen(["qemu-nbd", "-t", "-e", "8", "-k", sock, *options, str(path)])
+    where = ["-b", "127.0.0.1", "-p", tcp] if tcp else ["-k", sock]
+    process = subprocess.Popen(["qemu-nbd", "-t", "-e", "8", *where, *options, str(path)])
     try:
         deadline = time.monotonic() + TIMEOUT_S
-        while not os.path.exists(sock):
+        while not (listens(tcp) if tcp else os.path.exists(sock)):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         yield sock, process
     finally:
         process.kill()
         process.wait()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
 
 
 def make(path, size="16M", image_format="qcow2", *options):

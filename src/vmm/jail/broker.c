@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Connections to unix sockets from inside the jail; see broker.h. */
+/* Connections made for those inside the jail; see broker.h. */
 #include "vmm/jail/broker.h"
 
 #include <errno.h>
@@ -7,6 +7,8 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +23,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/util.h"
+#include "block/peers.h"
 
 /* Both directions over a SOCK_SEQPACKET pair. */
 struct message {
@@ -30,17 +33,41 @@ struct message {
 };
 
 #define OWN_FD 3 /* of the helper's end, the only descriptor that it keeps */
+#define ANSWER_MS 5000
 
-static int connect_to(const char *base, uint32_t number)
+/* What a helper connects to. */
+struct targets {
+    const char *base; /* BASE_<number>; NULL: the table */
+    const struct peer *peers;
+    unsigned count;
+};
+
+static int find_target(const struct targets *targets, uint32_t number, struct peer *out)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s_%u", base, number);
-    if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
-        return -ENAMETOOLONG;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (!targets->base) {
+        if (number >= targets->count)
+            return -EINVAL;
+        *out = targets->peers[number];
+        return 0;
+    }
+    struct sockaddr_un *addr = (struct sockaddr_un *)&out->address;
+    *addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+    out->len = sizeof(*addr);
+    int n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s_%u", targets->base, number);
+    return n < 0 || (size_t)n >= sizeof(addr->sun_path) ? -ENAMETOOLONG : 0;
+}
+
+static int connect_to(const struct targets *targets, uint32_t number)
+{
+    struct peer peer;
+    int found = find_target(targets, number, &peer);
+    if (found < 0)
+        return found;
+    int fd = socket(peer.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+    /* Over a network whoever waits for the first bytes waits for the connection, too. */
+    if (connect(fd, (struct sockaddr *)&peer.address, peer.len) < 0 && errno != EINPROGRESS) {
         int rc = -errno;
         close(fd);
         return rc;
@@ -48,9 +75,10 @@ static int connect_to(const char *base, uint32_t number)
     return fd;
 }
 
-/* Only what serve() calls. */
-static int filter_system_calls(void)
+/* Only what serve() calls. Sockets of other families than the targets' are of no use to it. */
+static int filter_system_calls(const struct targets *targets)
 {
+    uint32_t inet = targets->base ? AF_UNIX : AF_INET, inet6 = targets->base ? AF_UNIX : AF_INET6;
 #define ALLOW(name)                                         \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1), \
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
@@ -65,10 +93,11 @@ static int filter_system_calls(void)
         ALLOW(close),
         ALLOW(exit_group),
         ALLOW(rt_sigreturn),
-        /* socket(): unix ones only. */
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 3),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 5),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, inet, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, inet6, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
@@ -80,7 +109,7 @@ static int filter_system_calls(void)
     return 0;
 }
 
-static void serve(const char *base)
+static void serve(const struct targets *targets)
 {
     struct message m;
     for (;;) {
@@ -89,7 +118,7 @@ static void serve(const char *base)
             continue;
         if (n != sizeof(m))
             return;
-        int fd = connect_to(base, m.number);
+        int fd = connect_to(targets, m.number);
         m.status = MIN(fd, 0);
         n = fd_send(OWN_FD, &m, sizeof(m), &fd, fd >= 0);
         if (fd >= 0)
@@ -99,8 +128,8 @@ static void serve(const char *base)
     }
 }
 
-/* The helper's whole life. dir: where the sockets are; base: their common name in there. */
-static _Noreturn void helper_main(int own, const char *dir, const char *base)
+/* The helper's whole life. dir: what the targets' names are relative to. */
+static _Noreturn void helper_main(int own, const char *dir, const struct targets *targets)
 {
     /* The monitor's jail moves the root directory of its mount namespace away. */
     if (chdir(dir) < 0 || dup2(own, OWN_FD) < 0)
@@ -111,10 +140,30 @@ static _Noreturn void helper_main(int own, const char *dir, const char *base)
     signal(SIGINT, SIG_IGN); /* a terminal's ^C is for the monitor, which ends us */
     signal(SIGTERM, SIG_DFL);
     prctl(PR_SET_NAME, "kvasir-broker");
-    if (filter_system_calls() < 0)
+    if (filter_system_calls(targets) < 0)
         _exit(1);
-    serve(base);
+    serve(targets);
     _exit(0);
+}
+
+static int start(struct broker *broker, const char *dir, const struct targets *targets)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    signal(SIGCHLD, SIG_IGN);
+    pid_t pid = fork();
+    if (pid == 0)
+        helper_main(pair[1], dir, targets);
+    int code = errno;
+    close(pair[1]);
+    broker->fd = pair[0];
+    if (pid < 0) {
+        broker_stop(broker);
+        return -code;
+    }
+    fd_set_nonblocking(broker->fd, true);
+    return 0;
 }
 
 int broker_start(struct broker *broker, const char *prefix, struct kv_error *err)
@@ -124,7 +173,6 @@ int broker_start(struct broker *broker, const char *prefix, struct kv_error *err
     cleanup_free char *dir = !slash            ? strdup(".")
                              : slash == prefix ? strdup("/")
                                                : strndup(prefix, (size_t)(slash - prefix));
-    int pair[2];
     if (!dir)
         return kv_error_errno(err, KV_ERR_JAIL, ENOMEM, "helper for '%s'", prefix);
     if (!*base ||
@@ -134,20 +182,49 @@ int broker_start(struct broker *broker, const char *prefix, struct kv_error *err
                             sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof("_4294967295"));
     if (access(dir, X_OK) < 0)
         return kv_error_errno(err, KV_ERR_JAIL, errno, "directory '%s' of the sockets", dir);
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return kv_error_errno(err, KV_ERR_JAIL, errno, "helper for '%s'", prefix);
-    signal(SIGCHLD, SIG_IGN);
-    pid_t pid = fork();
-    if (pid == 0)
-        helper_main(pair[1], dir, base);
-    int code = errno;
-    close(pair[1]);
-    broker->fd = pair[0];
-    if (pid < 0) {
-        broker_stop(broker);
-        return kv_error_errno(err, KV_ERR_JAIL, code, "helper for '%s'", prefix);
+    const struct targets targets = {.base = base};
+    int rc = start(broker, dir, &targets);
+    return rc < 0 ? kv_error_errno(err, KV_ERR_JAIL, -rc, "helper for '%s'", prefix) : 0;
+}
+
+/* Of network disks; they ask from any thread, one at a time, and wait. */
+static struct broker peers_broker = BROKER_INIT;
+static pthread_mutex_t peers_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int connect_peer(void *opaque, unsigned number)
+{
+    static uint64_t last_id;
+    uint64_t id = 0;
+    uint32_t answered;
+    int fd = -1, rc;
+    pthread_mutex_lock(&peers_lock);
+    uint64_t wanted = ++last_id;
+    rc = broker_ask(&peers_broker, wanted, number);
+    while (rc == 0) {
+        struct pollfd wait = {.fd = peers_broker.fd, .events = POLLIN};
+        rc = poll(&wait, 1, ANSWER_MS) > 0 ? broker_answer(&peers_broker, &id, &answered, &fd)
+                                           : -ETIMEDOUT;
+        /* What was not waited for any more. */
+        if (rc > 0 && id != wanted) {
+            if (fd >= 0)
+                close(fd);
+            rc = 0;
+        }
     }
-    fd_set_nonblocking(broker->fd, true);
+    pthread_mutex_unlock(&peers_lock);
+    return rc < 0 ? rc : fd;
+}
+
+int broker_start_peers(struct kv_error *err)
+{
+    struct targets targets = {0};
+    targets.count = peers_resolve(&targets.peers);
+    if (!targets.count)
+        return 0;
+    int rc = start(&peers_broker, ".", &targets);
+    if (rc < 0)
+        return kv_error_errno(err, KV_ERR_JAIL, -rc, "helper for network disks");
+    peers_set_connector(connect_peer, NULL);
     return 0;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A helper process for what the jail forbids: connecting to unix sockets whose
- * names are known only later. It is forked before the jail closes, connects to
- * PREFIX_<number> and nothing else, and passes the connected descriptor back.
- * It is filtered down to the handful of system calls that this takes and ends
- * when the other end of its socket is closed.
+ * A helper process for what the jail forbids: connecting. It is forked before
+ * the jail closes, connects to the unix sockets PREFIX_<number>, whose names are
+ * known only later, or to the addresses of a table, and to nothing else, and
+ * passes the descriptor back. It is filtered down to the handful of system calls
+ * that this takes and ends when the other end of its socket is closed.
  */
 #ifndef KV_VMM_JAIL_BROKER_H
 #define KV_VMM_JAIL_BROKER_H
@@ -21,6 +21,9 @@ struct broker {
 /* Forks; call while the process has one thread. From here on the process's ended children are not
  * waited for (SIGCHLD is ignored). */
 int broker_start(struct broker *broker, const char *prefix, struct kv_error *err);
+/* The same for the servers of network disks that were opened so far (block/peers.h); does nothing
+ * when there are none. */
+int broker_start_peers(struct kv_error *err);
 void broker_stop(struct broker *broker);
 
 /* Asks for a connection to PREFIX_<number>; the answer carries id. Never blocks; -EAGAIN when too

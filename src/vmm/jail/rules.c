@@ -124,10 +124,10 @@ const struct rule jail_rules[] = {
     {C | I | W, SYS_newfstatat, {IS(4, AT_EMPTY_PATH)}},
     {C | I | W, SYS_statx, {IS(3, AT_EMPTY_PATH)}},
     {C | I | W, SYS_fadvise64},
-    FCNTL(C | I, F_GETFL),
-    FCNTL(C | I, F_SETFL),
-    FCNTL(C | I, F_GETFD),
-    FCNTL(C | I, F_SETFD),
+    FCNTL(C | I | W, F_GETFL), /* of a worker: a connection that is made anew */
+    FCNTL(C | I | W, F_SETFL),
+    FCNTL(C | I | W, F_GETFD),
+    FCNTL(C | I | W, F_SETFD),
     FCNTL(C | I, F_DUPFD_CLOEXEC),
     FCNTL(C | I, F_OFD_SETLK), /* a disk's lock is taken before the jail closes, and given back */
     {C | I, SYS_epoll_wait},
