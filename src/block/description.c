@@ -3,10 +3,13 @@
 #include "block/description.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
+#include "base/util.h"
 
 #define DEPTH_MAX 32
 
@@ -102,16 +105,6 @@ static char *next_option(const char **text)
     return option;
 }
 
-static json_t *typed(const char *value)
-{
-    if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0)
-        return json_boolean(strcmp(value, "on") == 0);
-    char *end;
-    errno = 0;
-    long long number = strtoll(value, &end, 10);
-    return *value && !*end && errno == 0 ? json_integer(number) : json_string(value);
-}
-
 int description_from_options(json_t **out, const char *text, struct kv_error *err)
 {
     json_t *result = json_object();
@@ -125,7 +118,7 @@ int description_from_options(json_t **out, const char *text, struct kv_error *er
             break;
         }
         *equals = '\0';
-        rc = put(result, option, typed(equals + 1), err);
+        rc = put(result, option, json_string(equals + 1), err);
     }
     if (rc < 0) {
         json_decref(result);
@@ -135,15 +128,165 @@ int description_from_options(json_t **out, const char *text, struct kv_error *er
     return 0;
 }
 
-static int take_bool(const json_t *object, const char *name, bool *to, struct kv_error *err)
+/* ---------------------------------------------------------------------- members */
+
+const json_t *description_member(const json_t *description, const char *name)
 {
-    const json_t *value = json_object_get(object, name);
-    if (!value)
-        return 0;
-    if (!json_is_boolean(value))
-        return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "'%s' is true or false", name);
-    *to = json_is_true(value);
+    for (const char *dot; description && (dot = strchr(name, '.')); name = dot + 1)
+        description = json_object_getn(description, name, (size_t)(dot - name));
+    return json_object_get(description, name);
+}
+
+const char *description_text(const json_t *description, const char *name)
+{
+    return json_string_value(description_member(description, name));
+}
+
+static bool read_number(const json_t *value, uint64_t *out)
+{
+    if (json_is_string(value))
+        return parse_size(json_string_value(value), out) == 0;
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return false;
+    *out = (uint64_t)json_integer_value(value);
+    return true;
+}
+
+bool description_number(const json_t *description, const char *name, uint64_t *out)
+{
+    return read_number(description_member(description, name), out);
+}
+
+static bool read_bool(const json_t *value, bool *out)
+{
+    if (json_is_string(value))
+        return parse_bool(json_string_value(value), out) == 0;
+    if (json_is_boolean(value))
+        *out = json_is_true(value);
+    return json_is_boolean(value);
+}
+
+bool description_bool(const json_t *description, const char *name, bool *out)
+{
+    return read_bool(description_member(description, name), out);
+}
+
+/* ---------------------------------------------------------------------- checking */
+
+/* What every driver's description may say. */
+static const struct block_key common_keys[] = {
+    {"auto-read-only", BLOCK_KEY_BOOL},
+    {"cache.direct", BLOCK_KEY_BOOL},
+    {"cache.no-flush", BLOCK_KEY_BOOL},
+    {"detect-zeroes", BLOCK_KEY_TEXT},
+    {"discard", BLOCK_KEY_ANY},
+    {"driver", BLOCK_KEY_TEXT},
+    {"filename", BLOCK_KEY_TEXT},
+    {"force-share", BLOCK_KEY_BOOL},
+    {"node-name", BLOCK_KEY_TEXT},
+    {"read-only", BLOCK_KEY_BOOL},
+    {NULL, 0},
+};
+
+/* And what every format and filter may. */
+static const struct block_key format_keys[] = {
+    {"file", BLOCK_KEY_ANY},
+    {NULL, 0},
+};
+
+/* The key that name is, or NULL; *inside: keys begin with "name.". */
+static const struct block_key *find_key(const struct block_key *keys, const char *name,
+                                        bool *inside)
+{
+    size_t len = strlen(name);
+    for (; keys && keys->name; keys++) {
+        if (strncmp(keys->name, name, len) != 0)
+            continue;
+        if (!keys->name[len])
+            return keys;
+        *inside |= keys->name[len] == '.';
+    }
+    return NULL;
+}
+
+static int check_type(const struct block_key *key, const json_t *value, struct kv_error *err)
+{
+    uint64_t number;
+    bool boolean;
+    const char *expected = NULL;
+    if (key->type == BLOCK_KEY_TEXT && !json_is_string(value))
+        expected = "string";
+    else if (key->type == BLOCK_KEY_NUMBER && !read_number(value, &number))
+        expected = "uint64";
+    else if (key->type == BLOCK_KEY_BOOL && !read_bool(value, &boolean))
+        expected = "boolean";
+    return expected
+               ? kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                              "Invalid parameter type for '%s', expected: %s", key->name, expected)
+               : 0;
+}
+
+static int refuse_member(const struct block_driver *driver, const char *name, const json_t *value,
+                         struct kv_error *err)
+{
+    /* The first of the members inside is named, as it would be in the flat form. */
+    void *inside = json_object_iter((json_t *)(uintptr_t)value);
+    return kv_error_set(
+        err, KV_ERR_BLOCK, EINVAL,
+        driver->is_protocol ? "Block protocol '%s' doesn't support the option '%s%s%s'"
+                            : "Block format '%s' does not support the option '%s%s%s'",
+        driver->name, name, inside ? "." : "", inside ? json_object_iter_key(inside) : "");
+}
+
+static int check_members(const json_t *object, const char *prefix,
+                         const struct block_driver *driver, int depth, struct kv_error *err)
+{
+    const struct block_key *const tables[] = {common_keys, driver->keys,
+                                              driver->is_protocol ? NULL : format_keys};
+    const char *member;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)object, member, value) {
+        const struct block_key *key = NULL;
+        bool inside = false;
+        cleanup_free char *name = NULL;
+        if (asprintf(&name, "%s%s", prefix, member) < 0) {
+            name = NULL;
+            return -ENOMEM;
+        }
+        for (unsigned i = 0; !key && i < ARRAY_SIZE(tables); i++)
+            key = find_key(tables[i], name, &inside);
+        int rc = 0;
+        if (key) {
+            rc = check_type(key, value, err);
+        } else if (inside && json_is_object(value) && depth < DEPTH_MAX) {
+            cleanup_free char *deeper = NULL;
+            if (asprintf(&deeper, "%s.", name) < 0) {
+                deeper = NULL;
+                return -ENOMEM;
+            }
+            rc = check_members(value, deeper, driver, depth + 1, err);
+        } else {
+            rc = refuse_member(driver, name, value, err);
+        }
+        if (rc < 0)
+            return rc;
+    }
     return 0;
+}
+
+int description_check(const json_t *description, const struct block_driver *driver,
+                      struct kv_error *err)
+{
+    return check_members(description, "", driver, 0, err);
+}
+
+/* ----------------------------------------------------------------- common members */
+
+static int take_bool(const json_t *description, const char *name, bool *to, struct kv_error *err)
+{
+    return !description_member(description, name) || description_bool(description, name, to)
+               ? 0
+               : kv_error_set(err, KV_ERR_BLOCK, EINVAL, "'%s' is true or false", name);
 }
 
 static int take_discard(const json_t *description, bool *discard, struct kv_error *err)
@@ -154,9 +297,10 @@ static int take_discard(const json_t *description, bool *discard, struct kv_erro
     const char *word = json_string_value(value);
     if (json_is_boolean(value))
         word = json_is_true(value) ? "unmap" : "ignore";
-    if (!word || (strcmp(word, "unmap") != 0 && strcmp(word, "ignore") != 0))
+    bool unmap = word && (strcmp(word, "unmap") == 0 || strcmp(word, "on") == 0);
+    if (!unmap && (!word || (strcmp(word, "ignore") != 0 && strcmp(word, "off") != 0)))
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "'discard' is ignore or unmap");
-    *discard = strcmp(word, "unmap") == 0;
+    *discard = unmap;
     return 0;
 }
 
@@ -169,11 +313,9 @@ static int take_cache(const json_t *description, enum block_cache *cache, struct
     bool no_flush = *cache == BLOCK_CACHE_UNSAFE;
     bool through = *cache == BLOCK_CACHE_WRITETHROUGH || *cache == BLOCK_CACHE_DIRECTSYNC;
     int rc = json_is_object(value)
-                 ? 0
+                 ? take_bool(value, "direct", &direct, err)
                  : kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                                 "'cache' is an object with 'direct' and 'no-flush'");
-    if (rc == 0)
-        rc = take_bool(value, "direct", &direct, err);
     if (rc == 0)
         rc = take_bool(value, "no-flush", &no_flush, err);
     if (rc == 0)

@@ -93,6 +93,17 @@ struct block_measure {
     uint64_t bitmaps;                   /* bytes; UINT64_MAX: not applicable */
 };
 
+/* A member of a driver's descriptions. */
+struct block_key {
+    const char *name; /* "size", "server.type"; NULL ends a table */
+    enum {
+        BLOCK_KEY_TEXT,
+        BLOCK_KEY_NUMBER, /* not negative; may be written as text */
+        BLOCK_KEY_BOOL,   /* may be written as text */
+        BLOCK_KEY_ANY,    /* the driver looks at it itself: children, lists */
+    } type;
+};
+
 struct block_driver {
     const char *name;
     bool is_protocol; /* has no file child */
@@ -101,6 +112,9 @@ struct block_driver {
 
     /* FORMAT: how sure it is that a file which begins so is its own, 0 to 100. name may be NULL. */
     int (*probe)(const uint8_t *head, size_t len, const char *name);
+    /* What its descriptions may say beside what all may (description.c); others are refused by
+     * name. NULL: nothing. */
+    const struct block_key *keys;
     /* PROTOCOL: beginnings of paths that are its own, such as "nbd:", NULL at the end. */
     const char *const *prefixes;
 

@@ -21,7 +21,9 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/parse.h"
 #include "base/util.h"
+#include "block/description.h"
 #include "block/fdset.h"
 #include "block/memory.h"
 
@@ -84,6 +86,9 @@ static int open_any(const struct block_node *node, const struct block_open_optio
 {
     const char *path = options->path;
     int fd = options->fd;
+    if (!path && options->description)
+        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                            "The 'file' block driver requires a file name");
     if (path && strncmp(path, "file:", 5) == 0)
         path += 5;
     if (path && !fdset_is_path(path))
@@ -278,6 +283,17 @@ static void fill_info(struct block_node *node, const struct block_open_options *
         options->cache == BLOCK_CACHE_WRITEBACK || options->cache == BLOCK_CACHE_NONE;
 }
 
+static int want_lock(const json_t *description, bool *locking, struct kv_error *err)
+{
+    const char *word = description_text(description, "locking");
+    bool on = *locking;
+    if (word && strcmp(word, "auto") != 0 && parse_bool(word, &on) < 0)
+        return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "'locking' is auto, on or off, not '%s'",
+                            word);
+    *locking = *locking && on;
+    return 0;
+}
+
 static int open_checked(struct block_node *node, struct file_state *file,
                         const struct block_open_options *options, struct kv_error *err)
 {
@@ -293,9 +309,10 @@ static int open_checked(struct block_node *node, struct file_state *file,
     file->is_device = S_ISBLK(st.st_mode);
     file->direct = cache_is_direct(options->cache);
 
-    int rc = options->unlocked
-                 ? 0
-                 : image_lock(file->fd, node->name, options->readonly, options->share_rw, err);
+    bool locking = !options->unlocked;
+    int rc = want_lock(options->description, &locking, err);
+    if (rc == 0 && locking)
+        rc = image_lock(file->fd, node->name, options->readonly, options->share_rw, err);
     if (rc == 0)
         rc = file_get_size(node, &node->info.size, err);
     if (rc == 0)
@@ -320,8 +337,11 @@ static int file_open(struct block_node *node, const struct block_open_options *o
                      struct kv_error *err)
 {
     struct file_state *file = calloc(1, sizeof(*file));
-    if (!file)
+    if (!file) {
+        if (!options->path && !options->description)
+            close(options->fd);
         return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "'%s': out of memory", node->name);
+    }
     pthread_mutex_init(&file->partial_lock, NULL);
     node->state = file;
     int rc = open_checked(node, file, options, err);
@@ -338,8 +358,15 @@ static int file_ring_fd(const struct block_node *node)
 
 static const char *const file_prefixes[] = {"file:", NULL};
 
+static const struct block_key file_keys[] = {
+    {"aio", BLOCK_KEY_TEXT},
+    {"locking", BLOCK_KEY_TEXT},
+    {NULL, 0},
+};
+
 const struct block_driver block_file_driver = {
     .name = "file",
+    .keys = file_keys,
     .is_protocol = true,
     .prefixes = file_prefixes,
     .open = file_open,

@@ -159,16 +159,7 @@ static void blkdebug_close(struct block_node *node)
 static int blkdebug_open(struct block_node *node, const struct block_open_options *options,
                          struct kv_error *err)
 {
-    static const char *const refused[] = {"set-state",    "config",         "align",
-                                          "max-transfer", "opt-write-zero", "max-write-zero",
-                                          "opt-discard",  "max-discard"};
     const json_t *rules = json_object_get(options->description, "inject-error");
-    for (unsigned i = 0; i < ARRAY_SIZE(refused); i++) {
-        if (json_object_get(options->description, refused[i]))
-            return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
-                                "'%s': blkdebug has no '%s' here; inject-error is supported",
-                                node->name, refused[i]);
-    }
     if (rules && (!json_is_array(rules) || json_array_size(rules) > RULES_MAX))
         return bad_rule(node, err, "inject-error", "an array of at most 64 objects");
     struct blkdebug *debug = calloc(1, sizeof(*debug));
@@ -258,8 +249,15 @@ static int blkdebug_status(struct block_node *node, uint64_t offset, uint64_t le
     return rc < 0 ? rc : block_status(node->file, offset, len, out);
 }
 
+static const struct block_key blkdebug_keys[] = {
+    {"image", BLOCK_KEY_ANY},
+    {"inject-error", BLOCK_KEY_ANY},
+    {NULL, 0},
+};
+
 const struct block_driver block_blkdebug_driver = {
     .name = "blkdebug",
+    .keys = blkdebug_keys,
     .is_filter = true,
     .open = blkdebug_open,
     .close = blkdebug_close,

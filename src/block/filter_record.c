@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "base/util.h"
+#include "block/description.h"
 #include "block/drivers.h"
 
 struct record_log {
@@ -102,7 +103,7 @@ static int note(struct record_log *log, struct record_entry entry)
 static int record_open(struct block_node *node, const struct block_open_options *options,
                        struct kv_error *err)
 {
-    const char *name = json_string_value(json_object_get(options->description, "log"));
+    const char *name = description_text(options->description, "log");
     pthread_mutex_lock(&logs_lock);
     node->state = name ? find_log(name) : NULL;
     pthread_mutex_unlock(&logs_lock);
@@ -198,8 +199,11 @@ static int record_status(struct block_node *node, uint64_t offset, uint64_t len,
     return block_status(node->file, offset, len, out);
 }
 
+static const struct block_key record_keys[] = {{"log", BLOCK_KEY_TEXT}, {NULL, 0}};
+
 const struct block_driver block_record_driver = {
     .name = "record",
+    .keys = record_keys,
     .is_filter = true,
     .open = record_open,
     .close = record_close,

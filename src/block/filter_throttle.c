@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "block/description.h"
 #include "block/drivers.h"
 #include "block/filter.h"
 #include "block/queue_throttle.h"
@@ -23,7 +24,7 @@ static int open_group(struct block_node *node, const json_t *description, struct
     char own[40];
     struct throttle_limits parsed;
     const json_t *limits = json_object_get(description, "limits");
-    const char *name = json_string_value(json_object_get(description, "throttle-group"));
+    const char *name = description_text(description, "throttle-group");
     if (!name && !limits)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s': throttle needs 'throttle-group' or 'limits'", node->name);
@@ -90,8 +91,15 @@ static int throttle_discard(struct block_node *node, uint64_t offset, uint64_t l
     return block_discard(node->file, offset, len);
 }
 
+static const struct block_key throttle_keys[] = {
+    {"limits", BLOCK_KEY_ANY},
+    {"throttle-group", BLOCK_KEY_TEXT},
+    {NULL, 0},
+};
+
 const struct block_driver block_throttle_driver = {
     .name = "throttle",
+    .keys = throttle_keys,
     .is_filter = true,
     .open = throttle_open,
     .close = throttle_close,

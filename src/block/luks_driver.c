@@ -194,8 +194,11 @@ static json_t *luks_specific_info(struct block_node *node)
     return luks_info(&state->luks);
 }
 
+static const struct block_key luks_keys[] = {{"key-secret", BLOCK_KEY_TEXT}, {NULL, 0}};
+
 const struct block_driver block_luks_driver = {
     .name = "luks",
+    .keys = luks_keys,
     .probe = luks_probe,
     .open = luks_open,
     .close = luks_close,

@@ -465,8 +465,26 @@ static int64_t client_allocated_size(const struct block_node *node)
 static const char *const prefixes[] = {
     "nbd:", "nbds:", "nbd+unix:", "nbds+unix:", "nbd+tcp:", NULL};
 
+static const struct block_key nbd_keys[] = {
+    {"export", BLOCK_KEY_TEXT},
+    {"host", BLOCK_KEY_TEXT},
+    {"path", BLOCK_KEY_TEXT},
+    {"port", BLOCK_KEY_ANY},
+    {"reconnect-delay", BLOCK_KEY_NUMBER},
+    {"server.host", BLOCK_KEY_TEXT},
+    {"server.path", BLOCK_KEY_TEXT},
+    {"server.port", BLOCK_KEY_ANY},
+    {"server.str", BLOCK_KEY_ANY},
+    {"server.type", BLOCK_KEY_TEXT},
+    {"tls-creds", BLOCK_KEY_TEXT},
+    {"tls-hostname", BLOCK_KEY_TEXT},
+    {"x-dirty-bitmap", BLOCK_KEY_TEXT},
+    {NULL, 0},
+};
+
 const struct block_driver block_nbd_driver = {
     .name = "nbd",
+    .keys = nbd_keys,
     .is_protocol = true,
     .prefixes = prefixes,
     .open = client_open,

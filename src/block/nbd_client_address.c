@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "block/description.h"
 #include "block/nbd_client.h"
 #include "block/peers.h"
 #include "block/tls_creds.h"
@@ -252,14 +253,14 @@ static int take_flat(struct nbd_address *address, const json_t *description, str
 
 static int take_creds(struct nbd_address *address, const json_t *description, struct kv_error *err)
 {
-    const char *id = json_string_value(json_object_get(description, "tls-creds"));
+    const char *id = description_text(description, "tls-creds");
     if (!id)
         return 0;
     const struct tls_creds *creds = tls_creds_find(id, false, err);
     if (!creds)
         return -err->code;
     /* libnbd holds certificates against the host it connects to, and no other name. */
-    const char *name = json_string_value(json_object_get(description, "tls-hostname"));
+    const char *name = description_text(description, "tls-hostname");
     if (name && (!address->host || strcmp(name, address->host) != 0))
         return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
                             "nbd: 'tls-hostname' can only be the host of 'server'");
@@ -278,13 +279,12 @@ static int take_creds(struct nbd_address *address, const json_t *description, st
 
 static int take_common(struct nbd_address *address, const json_t *description, struct kv_error *err)
 {
-    const json_t *delay = json_object_get(description, "reconnect-delay");
-    const char *bitmap = json_string_value(json_object_get(description, "x-dirty-bitmap"));
-    if (delay && (!json_is_integer(delay) || json_integer_value(delay) < 0 ||
-                  json_integer_value(delay) > DELAY_MAX_S))
+    const char *bitmap = description_text(description, "x-dirty-bitmap");
+    if (description_member(description, "reconnect-delay") &&
+        (!description_number(description, "reconnect-delay", &address->reconnect_delay_s) ||
+         address->reconnect_delay_s > DELAY_MAX_S))
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "nbd: 'reconnect-delay' is a number of seconds, 0 to %u", DELAY_MAX_S);
-    address->reconnect_delay_s = delay ? (uint64_t)json_integer_value(delay) : 0;
     int rc = bitmap ? set(&address->context, strdup(bitmap), err) : 0;
     return rc < 0 ? rc : take_creds(address, description, err);
 }
@@ -312,7 +312,6 @@ int nbd_address_parse(struct nbd_address *address, const struct block_open_optio
         else
             free(export);
     } else if (rc == 0) {
-        close(options->fd);
         rc = kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                           "nbd: an address is needed; a connected socket is given as "
                           "'server.type=fd'");

@@ -86,13 +86,20 @@ static int out_of_memory(struct kv_error *err)
 static int open_protocol(struct block_node **out, const struct block_driver *driver,
                          const struct block_open_options *options, struct kv_error *err)
 {
-    struct block_node *node = node_new(driver, options);
+    bool by_fd = !options->path && !options->description;
+    struct block_node *node =
+        by_fd && driver != &block_file_driver ? NULL : node_new(driver, options);
     if (!node) {
-        if (!options->path && !options->description)
-            close(options->fd);
-        return out_of_memory(err);
+        if (!by_fd)
+            return out_of_memory(err);
+        close(options->fd);
+        return driver == &block_file_driver ? out_of_memory(err)
+                                            : kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                                                           "a descriptor is no '%s'", driver->name);
     }
-    int rc = driver->open(node, options, err);
+    int rc = options->description ? description_check(options->description, driver, err) : 0;
+    if (rc == 0)
+        rc = driver->open(node, options, err);
     if (rc < 0) {
         node_free(node);
         return rc;
@@ -154,8 +161,8 @@ static int open_over(struct block_node **out, const struct block_driver *driver,
             node->name = name;
         }
     }
-    int rc = 0;
-    if (!options->readonly && !driver->pwritev && !driver->refused)
+    int rc = options->description ? description_check(options->description, driver, err) : 0;
+    if (rc == 0 && !options->readonly && !driver->pwritev && !driver->refused)
         rc =
             kv_error_set(err, KV_ERR_BLOCK, EROFS,
                          "'%s': images of format %s are read-only here; 'kvasir-img convert' makes "
@@ -209,11 +216,16 @@ static int open_described_node(struct block_node **out, const struct block_open_
     const struct block_driver *driver = NULL;
     const char *name = string_member(description, "driver");
 
-    int rc = description_apply(description, &own, err);
-    if (rc == 0 && !name && options->format)
+    int rc = 0;
+    if (!name)
         name = options->format;
-    if (rc == 0 && name)
+    if (name)
         rc = find_driver(&driver, name, err);
+    /* Before anything under it is opened; what is probed is checked then. */
+    if (rc == 0 && driver)
+        rc = description_check(description, driver, err);
+    if (rc == 0)
+        rc = description_apply(description, &own, err);
     if (rc < 0)
         return rc;
     own.format = NULL;
@@ -315,10 +327,13 @@ static int open_from_path(struct block_node **out, const struct block_open_optio
 int block_open(struct block_node **out, const struct block_open_options *options,
                struct kv_error *err)
 {
-    if (open_depth >= DEPTH_MAX)
+    if (open_depth >= DEPTH_MAX) {
+        if (!options->path && !options->description)
+            close(options->fd);
         return kv_error_set(err, KV_ERR_BLOCK, ELOOP,
                             "'%s': more than %d images over images; the backing chain is a loop",
                             options->path ? options->path : "disk", DEPTH_MAX);
+    }
     open_depth++;
     int rc = options->description ? open_described(out, options, err)
                                   : open_from_path(out, options, err);

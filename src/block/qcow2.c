@@ -55,8 +55,21 @@ static const char *qcow2_backing_format(const struct block_node *node)
     return qcow2_of(node)->backing_format;
 }
 
+static const struct block_key qcow2_keys[] = {
+    {"backing", BLOCK_KEY_ANY},
+    {"cache-size", BLOCK_KEY_NUMBER},
+    {"data-file", BLOCK_KEY_ANY},
+    {"encrypt.format", BLOCK_KEY_TEXT},
+    {"encrypt.key-secret", BLOCK_KEY_TEXT},
+    {"l2-cache-size", BLOCK_KEY_NUMBER},
+    {"lazy-refcounts", BLOCK_KEY_BOOL},
+    {"refcount-cache-size", BLOCK_KEY_NUMBER},
+    {NULL, 0},
+};
+
 const struct block_driver block_qcow2_driver = {
     .name = "qcow2",
+    .keys = qcow2_keys,
     .probe = qcow2_probe,
     .open = qcow2_open,
     .close = qcow2_close,

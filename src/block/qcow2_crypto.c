@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "block/crypto_io.h"
+#include "block/description.h"
 #include "block/qcow2_refmap.h"
 
 struct qcow2_crypto {
@@ -21,9 +23,14 @@ struct qcow2_crypto {
 static int open_luks(struct qcow2 *s, const struct block_open_options *options,
                      struct kv_error *err)
 {
-    const json_t *encrypt = json_object_get(options->description, "encrypt");
-    const json_t *secret = json_object_get(encrypt, "key-secret");
+    const char *secret = description_text(options->description, "encrypt.key-secret");
+    const char *format = description_text(options->description, "encrypt.format");
     struct luks *luks = &s->crypto->luks;
+    if (format && strcmp(format, "luks") != 0)
+        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
+                            "'%s': Header reported 'luks' encryption format but options specify "
+                            "'%s'",
+                            s->node->name, format);
     int rc = luks_read(luks, s->file, s->crypto_offset, s->crypto_len, err);
     if (rc < 0 || (options->no_io && !secret))
         return rc;
@@ -31,7 +38,7 @@ static int open_luks(struct qcow2 *s, const struct block_open_options *options,
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s': Parameter 'encrypt.key-secret' is required for cipher",
                             s->node->name);
-    rc = luks_unlock_by_secret(luks, s->file, s->crypto_offset, json_string_value(secret), err);
+    rc = luks_unlock_by_secret(luks, s->file, s->crypto_offset, secret, err);
     return rc < 0 ? rc : luks_cipher(luks, &s->crypto->io.cipher, err);
 }
 

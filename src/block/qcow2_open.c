@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/parse.h"
+#include "block/description.h"
 #include "block/qcow2_bitmap.h"
 #include "block/qcow2_crypto.h"
 #include "block/qcow2_snapshot.h"
@@ -136,34 +136,13 @@ int qcow2_reload(struct qcow2 *s, struct kv_error *err)
 
 /* ---------------------------------------------------------------- options */
 
-static int option_size(const struct qcow2 *s, const json_t *description, const char *name,
-                       uint64_t *out, struct kv_error *err)
-{
-    const json_t *value = json_object_get(description, name);
-    if (!value)
-        return 0;
-    if (json_is_integer(value) && json_integer_value(value) >= 0) {
-        *out = (uint64_t)json_integer_value(value);
-        return 0;
-    }
-    if (json_is_string(value) && parse_size(json_string_value(value), out) == 0)
-        return 0;
-    return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
-                        "'%s': %s is a number of bytes, such as 1048576 or \"1M\"", s->node->name,
-                        name);
-}
-
 static int init_caches(struct qcow2 *s, const json_t *description, struct kv_error *err)
 {
     uint64_t l2_need = qcow2_clusters(s, s->header.size) * s->l2_entry_size;
     uint64_t l2 = UINT64_MAX, refcounts = UINT64_MAX, both = UINT64_MAX;
-    int rc = option_size(s, description, "l2-cache-size", &l2, err);
-    if (rc == 0)
-        rc = option_size(s, description, "refcount-cache-size", &refcounts, err);
-    if (rc == 0)
-        rc = option_size(s, description, "cache-size", &both, err);
-    if (rc < 0)
-        return rc;
+    description_number(description, "l2-cache-size", &l2);
+    description_number(description, "refcount-cache-size", &refcounts);
+    description_number(description, "cache-size", &both);
     if (both != UINT64_MAX) {
         if (l2 != UINT64_MAX && refcounts != UINT64_MAX)
             return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
@@ -184,7 +163,7 @@ static int init_caches(struct qcow2 *s, const json_t *description, struct kv_err
         l2 = MIN(l2_need, L2_CACHE_MAX);
     if (refcounts == UINT64_MAX)
         refcounts = REFCOUNT_CACHE_MAX;
-    rc = qcow2_cache_init(s, &s->l2, MAX(l2, CACHE_MIN));
+    int rc = qcow2_cache_init(s, &s->l2, MAX(l2, CACHE_MIN));
     if (rc == 0)
         rc = qcow2_cache_init(s, &s->refcounts, MAX(refcounts, CACHE_MIN));
     return rc == 0 ? 0 : kv_error_set(err, KV_ERR_BLOCK, -rc, "'%s': out of memory", s->node->name);
@@ -192,15 +171,10 @@ static int init_caches(struct qcow2 *s, const json_t *description, struct kv_err
 
 static int apply_lazy_option(struct qcow2 *s, const json_t *description, struct kv_error *err)
 {
-    const json_t *value = json_object_get(description, "lazy-refcounts");
+    bool on;
     s->lazy = s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS;
-    if (!value)
+    if (!description_bool(description, "lazy-refcounts", &on))
         return 0;
-    bool on = json_is_true(value);
-    if (!json_is_boolean(value) &&
-        (!json_is_string(value) || parse_bool(json_string_value(value), &on) < 0))
-        return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "'%s': lazy-refcounts is true or false",
-                            s->node->name);
     if (on && !s->v3)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s': lazy refcounts need version 3 (compat=1.1)", s->node->name);

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "block/description.h"
 #include "block/drivers.h"
 
 #define SECTOR 512u
@@ -28,20 +29,15 @@ struct raw_create {
 static int read_window(const struct block_node *node, const json_t *description,
                        struct raw_state *raw, struct kv_error *err)
 {
-    json_t *offset = json_object_get(description, "offset"),
-           *size = json_object_get(description, "size");
     uint64_t file = block_size(node->file);
-    raw->offset = offset ? (uint64_t)json_integer_value(offset) : 0;
-    if ((offset && !json_is_integer(offset)) || (size && !json_is_integer(size)))
-        return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
-                            "'%s': offset and size of a raw window are numbers of bytes",
-                            node->name);
+    raw->offset = 0;
+    description_number(description, "offset", &raw->offset);
     if (raw->offset > file)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s': offset %" PRIu64 " lies beyond the end of %" PRIu64 " bytes",
                             node->name, raw->offset, file);
-    raw->bounded = size != NULL;
-    raw->size = size ? (uint64_t)json_integer_value(size) : file - raw->offset;
+    raw->size = file - raw->offset;
+    raw->bounded = description_number(description, "size", &raw->size);
     if (raw->size % SECTOR || (raw->offset && raw->offset % SECTOR))
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s': offset and size of a raw window are multiples of 512",
@@ -209,8 +205,15 @@ static int raw_measure(const void *opaque, struct block_node *source, struct blo
     return 0;
 }
 
+static const struct block_key raw_keys[] = {
+    {"offset", BLOCK_KEY_NUMBER},
+    {"size", BLOCK_KEY_NUMBER},
+    {NULL, 0},
+};
+
 const struct block_driver block_raw_driver = {
     .name = "raw",
+    .keys = raw_keys,
     .open = raw_open,
     .close = raw_close,
     .get_size = raw_get_size,

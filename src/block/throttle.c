@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "base/ratelimit.h"
 #include "base/util.h"
+#include "block/description.h"
 
 #define VALUE_MAX UINT64_C(1000000000000000)
 #define DIRECTIONS 2
@@ -107,10 +108,8 @@ int throttle_parse_limits(const json_t *object, struct throttle_limits *out, str
             return bad(err, name,
                        "is not known; iops and bps -total, -read and -write, each also with -max "
                        "and -max-length, and iops-size are");
-        if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-            (uint64_t)json_integer_value(value) > VALUE_MAX)
+        if (!description_number(object, name, to) || *to > VALUE_MAX)
             return bad(err, name, "is not a number from 0 to 1000000000000000");
-        *to = (uint64_t)json_integer_value(value);
     }
     return check_limits(out, err);
 }

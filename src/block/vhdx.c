@@ -166,8 +166,11 @@ static const char *vhdx_backing_format(const struct block_node *node)
     return vhdx_backing_path(node) ? "vhdx" : NULL;
 }
 
+static const struct block_key vhdx_keys[] = {{"backing", BLOCK_KEY_ANY}, {NULL, 0}};
+
 const struct block_driver block_vhdx_driver = {
     .name = "vhdx",
+    .keys = vhdx_keys,
     .probe = vhdx_probe,
     .open = vhdx_open,
     .close = vhdx_close,

@@ -212,8 +212,11 @@ static const char *vmdk_backing_format(const struct block_node *node)
     return vmdk_backing_path(node) ? "vmdk" : NULL;
 }
 
+static const struct block_key vmdk_keys[] = {{"backing", BLOCK_KEY_ANY}, {NULL, 0}};
+
 const struct block_driver block_vmdk_driver = {
     .name = "vmdk",
+    .keys = vmdk_keys,
     .probe = vmdk_probe,
     .open = vmdk_open,
     .close = vmdk_close,

@@ -327,8 +327,11 @@ static const char *vpc_backing_format(const struct block_node *node)
     return vpc_backing_path(node) ? "vpc" : NULL;
 }
 
+static const struct block_key vpc_keys[] = {{"backing", BLOCK_KEY_ANY}, {NULL, 0}};
+
 const struct block_driver block_vpc_driver = {
     .name = "vpc",
+    .keys = vpc_keys,
     .probe = vpc_probe,
     .open = vpc_open,
     .close = vpc_close,

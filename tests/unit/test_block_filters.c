@@ -140,7 +140,7 @@ static void a_format_over_a_failing_file_hands_the_error_on(void **state)
                               "{\"driver\":\"blkdebug\",\"align\":512,\"image\":{\"driver\":"
                               "\"memory\",\"filename\":\"memory:disk\"}}",
                               &err),
-                     -ENOTSUP);
+                     -EINVAL);
 }
 
 /* --------------------------------------------------------------- detect-zeroes */
