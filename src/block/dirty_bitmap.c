@@ -32,7 +32,7 @@ void dirty_bitmap_free(struct dirty_bitmap *bitmap)
     free(bitmap);
 }
 
-void dirty_bitmap_set(struct dirty_bitmap *bitmap, uint64_t offset, uint64_t len)
+static void change(struct dirty_bitmap *bitmap, uint64_t offset, uint64_t len, bool dirty)
 {
     if (len == 0 || offset >= bitmap->size)
         return;
@@ -45,9 +45,37 @@ void dirty_bitmap_set(struct dirty_bitmap *bitmap, uint64_t offset, uint64_t len
         if (w == last / WORD)
             mask &= UINT64_MAX >> (WORD - 1 - last % WORD);
         /* Most writes find their bits set: they must not take the cache line from others. */
-        if ((atomic_load(&bitmap->words[w]) & mask) != mask)
+        uint64_t is = atomic_load(&bitmap->words[w]) & mask;
+        if (dirty && is != mask)
             atomic_fetch_or(&bitmap->words[w], mask);
+        else if (!dirty && is)
+            atomic_fetch_and(&bitmap->words[w], ~mask);
     }
+}
+
+void dirty_bitmap_set(struct dirty_bitmap *bitmap, uint64_t offset, uint64_t len)
+{
+    change(bitmap, offset, len, true);
+}
+
+void dirty_bitmap_clear(struct dirty_bitmap *bitmap, uint64_t offset, uint64_t len)
+{
+    change(bitmap, offset, len, false);
+}
+
+void dirty_bitmap_merge(struct dirty_bitmap *bitmap, const struct dirty_bitmap *from)
+{
+    uint64_t offset = 0, len = 0;
+    for (; dirty_bitmap_next(from, offset, &offset, &len); offset += len)
+        dirty_bitmap_set(bitmap, offset, len);
+}
+
+uint64_t dirty_bitmap_count(const struct dirty_bitmap *bitmap)
+{
+    uint64_t sum = 0, offset = 0, len = 0;
+    for (; dirty_bitmap_next(bitmap, offset, &offset, &len); offset += len)
+        sum += len;
+    return sum;
 }
 
 /* The first granule from n on that is dirty (or clean); count: there is none. */

@@ -18,6 +18,12 @@ void dirty_bitmap_free(struct dirty_bitmap *bitmap);
 
 /* Every granule that the range touches; what lies beyond the disk is left out. */
 void dirty_bitmap_set(struct dirty_bitmap *bitmap, uint64_t offset, uint64_t len);
+/* Every granule that the range touches. */
+void dirty_bitmap_clear(struct dirty_bitmap *bitmap, uint64_t offset, uint64_t len);
+/* What is dirty in the other one, of any granularity, becomes dirty. */
+void dirty_bitmap_merge(struct dirty_bitmap *bitmap, const struct dirty_bitmap *from);
+/* Dirty bytes; the last granule counts as far as the disk goes. */
+uint64_t dirty_bitmap_count(const struct dirty_bitmap *bitmap);
 /* The first dirty range that ends behind from. False: there is none. */
 bool dirty_bitmap_next(const struct dirty_bitmap *bitmap, uint64_t from, uint64_t *offset,
                        uint64_t *len);

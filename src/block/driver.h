@@ -24,6 +24,8 @@
 #include "block/block.h"
 
 struct uring;
+struct block_tracker;
+struct block_root;
 
 /* Where a request's bytes lie. */
 struct block_mapping {
@@ -66,6 +68,8 @@ struct block_snapshot_ops {
     int (*load)(struct block_node *node, const char *id_or_name, struct kv_error *err);
 };
 
+struct block_bitmap_bits;
+
 /* Persistent dirty bitmaps inside an image. */
 struct block_bitmap_ops {
     /* granularity: bytes, a power of two; 0: the format's choice (the cluster size within 4 KiB
@@ -78,6 +82,9 @@ struct block_bitmap_ops {
     /* What is dirty in the other one (of the same or another node) becomes dirty in name too. */
     int (*merge)(struct block_node *node, const char *name, struct block_node *source,
                  const char *source_name, struct kv_error *err);
+    /* What is dirty in from becomes dirty in name too. */
+    int (*mark)(struct block_node *node, const char *name, const struct block_bitmap_bits *from,
+                struct kv_error *err);
 };
 
 /* What a bitmap holds. */
@@ -212,9 +219,19 @@ struct block_node {
     struct block_info info;            /* size: atomic, see block_size() */
     struct block_open_options options; /* path, description, format: NULL */
     char *name;                        /* for messages: the path, or "descriptor N" */
-    char *node_name;                   /* from the description; NULL: none */
-    struct block_node *file, *backing; /* children, owned; NULL: none */
-    void *state;                       /* the driver's */
+    char *node_name;                   /* from the description or made up; unique */
+    /* Children, a reference each; NULL: none. target: where a filter writes to besides. Changed
+     * under the graph's lock while every root above is held. */
+    struct block_node *file, *backing, *target;
+    void *state; /* the driver's */
+
+    /* graph.c; under its lock. */
+    struct list all; /* every open node; empty: not open yet */
+    unsigned refs;
+    bool added;       /* by block_node_add() */
+    const char *busy; /* the kind of job that has it; NULL: none */
+    /* tracker.c: writes are noted here. Changed while every root above is held. */
+    struct block_tracker *trackers;
 };
 
 static inline uint64_t block_size(const struct block_node *node)
@@ -243,6 +260,23 @@ int block_open_child(struct block_node **out, const struct block_node *parent,
                      struct kv_error *err);
 /* A path that an image names, as seen from where the image lies. Allocated; NULL: out of memory. */
 char *block_resolve_path(const char *image, const char *path);
+
+/* graph.c: an open node becomes known by its name. -EEXIST. */
+int block_node_register(struct block_node *node, struct kv_error *err);
+/* graph.c: gives a reference back. False: it was the last one, and nobody finds the node now. */
+bool block_unref(struct block_node *node);
+/* graph.c: a job of that kind has the node for itself, until NULL gives it back. -EBUSY. */
+int block_claim(struct block_node *node, const char *kind, struct kv_error *err);
+void block_unclaim(struct block_node *node);
+/* root.c: true on a thread between block_graph_begin() and block_graph_end(). */
+bool block_graph_is_changing(void);
+/* root.c: roots on from stand on to from now on. Held, under the graph's lock. */
+void block_roots_replace(struct block_node *from, struct block_node *to);
+/* root.c: somebody waits for roots to be quiet. */
+void block_graph_wake(void);
+/* Under the graph's lock, which is recursive: whether a device, or a node, uses the node. */
+bool block_has_root(const struct block_node *node);
+struct block_node *block_parent(const struct block_node *node);
 
 /* file.c: an empty file of this size (made or emptied), or a block device that is at least as
  * large, taken as it is. -EAGAIN when somebody uses it. */
@@ -276,9 +310,20 @@ bool buffer_is_zero(const void *buffer, size_t len);
 struct block_queue {
     struct block_node *node;
     struct loop *loop;
-    unsigned inflight;
+    unsigned inflight; /* submitted and not done */
+    unsigned depth;
+
+    struct block_root *root;
+    bool own_root;         /* made for this queue alone */
+    struct list of_root;   /* under the graph's lock */
+    _Atomic unsigned busy; /* requests (and looks at the node) under way; the loop's to change */
+    atomic_bool held;      /* the graph changes: nothing starts */
+    bool stale;            /* node is another; changed by who holds it */
+    struct list waiting;   /* requests that came meanwhile */
+    struct loop_work resume_work;
+
     struct uring *ring;      /* NULL: everything goes to the workers */
-    struct block_node *leaf; /* the protocol node that the ring works on */
+    struct block_node *leaf; /* the protocol node that the ring works on; NULL: none */
     bool batch_pending;      /* completions since batch_fn was called */
     bool in_batch;           /* batch_fn is running */
     void (*batch_fn)(void *opaque);
@@ -294,8 +339,22 @@ struct block_queue {
     struct loop_timer throttle_timers[BLOCK_QUEUE_DIRECTIONS];
 };
 
-/* queue.c: sends a checked request on its way. On the queue's loop. */
+/* queue.c: sends a checked request on its way. On the queue's loop, which has entered. */
 void block_start(struct block_request *request);
+
+/* queue.c: True: the node stays until block_queue_leave() (of a request: until it is complete).
+ * False: the queue is held. On the queue's loop. */
+bool block_queue_enter(struct block_queue *queue);
+void block_queue_leave(struct block_queue *queue);
+
+/* queue.c, for graph changes. Nothing starts any more; quiet when nothing is under way. Any
+ * thread. */
+void block_queue_hold(struct block_queue *queue);
+static inline bool block_queue_is_quiet(const struct block_queue *queue)
+{
+    return atomic_load(&queue->busy) == 0;
+}
+void block_queue_release(struct block_queue *queue);
 
 /* queue.c: ends a request. On the queue's loop. */
 void block_complete(struct block_request *request, int result);
@@ -324,6 +383,8 @@ void workers_submit(struct block_request *request);
 /* uring.c. -errno when the host does not allow it. */
 int uring_create(struct uring **out, struct block_queue *queue, int fd, unsigned depth);
 void uring_free(struct uring *ring);
+/* Works on another file from now on; nothing is in flight. On the loop's thread. */
+int uring_set_file(struct uring *ring, int fd);
 /* READ, WRITE or FLUSH at request->host_offset; sent by uring_kick(). False: no room, take another
  * way. */
 bool uring_submit(struct uring *ring, struct block_request *request);

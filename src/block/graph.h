@@ -73,8 +73,8 @@ int block_root_create(struct block_root **out, struct block_node *node, const ch
 void block_root_free(struct block_root *root);
 const char *block_root_name(const struct block_root *root);
 
-/* fn is called, on the thread that made the change and after the root goes on again, when the root
- * has got another node. */
+/* fn is called when the root has got another node, before it goes on: on the thread that made the
+ * change, with the graph locked. Short, no I/O. */
 void block_root_set_changed(struct block_root *root, void (*fn)(void *opaque), void *opaque);
 
 /* The node, which stays and whose graph does not change until block_root_leave(). For blocking

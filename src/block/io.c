@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "block/driver.h"
 #include "block/queue_throttle.h"
+#include "block/tracker.h"
 
 #define ZERO_BATCH 16
 
@@ -51,6 +52,7 @@ int block_pwritev(struct block_node *node, uint64_t offset, uint64_t len, const 
     if (rc < 0 || len == 0)
         return rc;
     rc = node->driver->pwritev(node, offset, len, iov, count, flags);
+    block_track(node, offset, len);
     if (rc == 0)
         note_growth(node, offset + len);
     return rc;
@@ -99,6 +101,7 @@ int block_write_zeroes(struct block_node *node, uint64_t offset, uint64_t len, u
                                     : -ENOTSUP;
     if (rc == -ENOTSUP && !(flags & BLOCK_NO_FALLBACK))
         rc = write_zeros_by_hand(node, offset, len, flags & BLOCK_FUA);
+    block_track(node, offset, len);
     if (rc == 0)
         note_growth(node, offset + len);
     return rc;
@@ -109,7 +112,9 @@ int block_discard(struct block_node *node, uint64_t offset, uint64_t len)
     int rc = check_write(node, offset, len);
     if (rc < 0 || len == 0 || !node->driver->discard || !node->info.can_discard)
         return rc;
-    return node->driver->discard(node, offset, len);
+    rc = node->driver->discard(node, offset, len);
+    block_track(node, offset, len);
+    return rc;
 }
 
 int block_flush(struct block_node *node)

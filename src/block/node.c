@@ -16,6 +16,8 @@
 #include "base/util.h"
 #include "block/description.h"
 #include "block/drivers.h"
+#include "block/graph.h"
+#include "block/tracker.h"
 
 #define PROBE_SIZE 2048
 #define DEPTH_MAX 200 /* nodes over nodes: a chain that goes on is a loop */
@@ -66,13 +68,17 @@ static struct block_node *node_new(const struct block_driver *driver,
         free(node);
         return NULL;
     }
+    list_init(&node->all);
+    node->refs = 1;
     return node;
 }
 
 static void node_free(struct block_node *node)
 {
+    block_close(node->target);
     block_close(node->backing);
     block_close(node->file);
+    block_trackers_free(node);
     free(node->node_name);
     free(node->name);
     free(node);
@@ -81,6 +87,19 @@ static void node_free(struct block_node *node)
 static int out_of_memory(struct kv_error *err)
 {
     return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "disk: out of memory");
+}
+
+/* What is open becomes known, or is closed. */
+static int publish(struct block_node **out, struct block_node *node, struct kv_error *err)
+{
+    int rc = block_node_register(node, err);
+    if (rc < 0) {
+        node->driver->close(node);
+        node_free(node);
+        return rc;
+    }
+    *out = node;
+    return 0;
 }
 
 static int open_protocol(struct block_node **out, const struct block_driver *driver,
@@ -104,8 +123,7 @@ static int open_protocol(struct block_node **out, const struct block_driver *dri
         node_free(node);
         return rc;
     }
-    *out = node;
-    return 0;
+    return publish(out, node, err);
 }
 
 /* --------------------------------------------------------------- the format */
@@ -177,6 +195,13 @@ static int open_over(struct block_node **out, const struct block_driver *driver,
     }
     if (!driver->is_filter)
         node->info.growable = false;
+    rc = block_node_register(node, err);
+    if (rc < 0) {
+        driver->close(node);
+        node->file = NULL;
+        node_free(node);
+        return rc;
+    }
     *out = node;
     return 0;
 }
@@ -239,9 +264,14 @@ static int open_described_node(struct block_node **out, const struct block_open_
         under = json_object_get(description, "image");
     struct block_open_options below = own;
     below.description = json_is_object(under) ? under : NULL;
-    below.path = json_is_string(under) ? json_string_value(under)
-                 : under               ? NULL
-                                       : string_member(description, "filename");
+    below.path = under ? NULL : string_member(description, "filename");
+    if (json_is_string(under)) {
+        file = block_find_node(json_string_value(under), err);
+        if (!file)
+            return -ENODEV;
+        own.path = NULL;
+        return open_format(out, driver ? driver : probe(file), file, &own, err);
+    }
     if (!below.description && !below.path)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "A block device must be specified for \"file\": the description needs "
@@ -343,7 +373,7 @@ int block_open(struct block_node **out, const struct block_open_options *options
 
 void block_close(struct block_node *node)
 {
-    if (!node)
+    if (!node || block_unref(node))
         return;
     node->driver->close(node);
     node_free(node);
@@ -361,8 +391,10 @@ int block_open_child(struct block_node **out, const struct block_node *parent,
     options.no_backing = false;
     options.description = json_is_object(description) ? description : NULL;
     options.format = format;
-    if (json_is_string(description))
-        path = json_string_value(description);
+    if (json_is_string(description)) {
+        *out = block_find_node(json_string_value(description), err);
+        return *out ? 0 : -ENODEV;
+    }
     if (!options.description) {
         resolved = block_resolve_path(parent->file ? parent->file->name : parent->name, path);
         if (!resolved)
@@ -451,6 +483,10 @@ int block_resize(struct block_node *node, uint64_t size, struct kv_error *err)
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s': size %" PRIu64 " is not a multiple of 512 up to 2^63",
                             node->name, size);
+    if (node->busy && !block_graph_is_changing())
+        return kv_error_set(err, KV_ERR_BLOCK, EBUSY,
+                            "Node '%s' is busy: block device is in use by block job: %s",
+                            block_node_name(node), node->busy);
     if (!node->driver->resize)
         return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
                             "'%s': the size of a %s image cannot be changed", node->name,

@@ -193,24 +193,19 @@ static void merge_bits(struct block_bitmap_bits *to, const struct block_bitmap_b
     }
 }
 
-static int merge(struct block_node *node, const char *name, struct block_node *source,
-                 const char *source_name, struct kv_error *err)
+static int mark(struct block_node *node, const char *name, const struct block_bitmap_bits *from,
+                struct kv_error *err)
 {
     struct change c;
-    struct block_bitmap_bits from = {0}, to = {0};
-    if (!source->driver->bitmap_read)
-        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP, "'%s': images of format %s have no bitmaps",
-                            source->name, source->driver->name);
-    int rc = source->driver->bitmap_read(source, source_name, &from, err);
-    if (rc == 0)
-        rc = node->driver->bitmap_read(node, name, &to, err);
-    if (rc == 0 && from.count * from.granularity > to.count * to.granularity + from.granularity)
+    struct block_bitmap_bits to = {0};
+    int rc = node->driver->bitmap_read(node, name, &to, err);
+    if (rc == 0 && from->count * from->granularity > to.count * to.granularity + from->granularity)
         rc = kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                           "Bitmaps are of different sizes and can't be merged");
     if (rc == 0)
         rc = begin(&c, node, name, err);
     if (rc == 0) {
-        merge_bits(&to, &from);
+        merge_bits(&to, from);
         rc = check_usable(&c, name, err);
         if (rc == 0) {
             c.before = *c.bitmap;
@@ -218,8 +213,21 @@ static int merge(struct block_node *node, const char *name, struct block_node *s
         }
         rc = end(&c, rc, err);
     }
-    free(from.bits);
     free(to.bits);
+    return rc;
+}
+
+static int merge(struct block_node *node, const char *name, struct block_node *source,
+                 const char *source_name, struct kv_error *err)
+{
+    struct block_bitmap_bits from = {0};
+    if (!source->driver->bitmap_read)
+        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP, "'%s': images of format %s have no bitmaps",
+                            source->name, source->driver->name);
+    int rc = source->driver->bitmap_read(source, source_name, &from, err);
+    if (rc == 0)
+        rc = mark(node, name, &from, err);
+    free(from.bits);
     return rc;
 }
 
@@ -229,6 +237,7 @@ const struct block_bitmap_ops qcow2_bitmap_ops = {
     .clear = clear_bitmap,
     .enable = enable,
     .merge = merge,
+    .mark = mark,
 };
 
 json_t *qcow2_bitmaps_info(struct block_node *node)

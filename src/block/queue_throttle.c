@@ -17,11 +17,16 @@ static unsigned direction_of(const struct block_request *request)
 
 void queue_throttle_init(struct block_queue *queue)
 {
-    struct block_node *node = queue->node;
     for (unsigned i = 0; i < BLOCK_QUEUE_DIRECTIONS; i++) {
         list_init(&queue->throttled[i]);
         queue->throttle_timers[i] = (struct loop_timer){0};
     }
+    queue_throttle_renew(queue);
+}
+
+void queue_throttle_renew(struct block_queue *queue)
+{
+    struct block_node *node = queue->node;
     while (node && node->driver->is_filter && node->driver != &block_throttle_driver)
         node = node->file;
     queue->throttle = node && node->driver == &block_throttle_driver ? node : NULL;
@@ -29,7 +34,7 @@ void queue_throttle_init(struct block_queue *queue)
 
 void queue_throttle_destroy(struct block_queue *queue)
 {
-    for (unsigned i = 0; queue->throttle && i < BLOCK_QUEUE_DIRECTIONS; i++)
+    for (unsigned i = 0; i < BLOCK_QUEUE_DIRECTIONS; i++)
         loop_timer_cancel(&queue->throttle_timers[i]);
 }
 
@@ -45,10 +50,13 @@ static void wait_for(struct block_queue *queue, unsigned direction, int64_t ns)
 static void go_on(struct block_queue *queue, unsigned direction)
 {
     struct list *waiting = &queue->throttled[direction];
-    while (!list_empty(waiting)) {
+    /* Held: who releases the queue calls again. */
+    while (!list_empty(waiting) && block_queue_enter(queue)) {
         struct block_request *request = list_entry(waiting->next, struct block_request, node);
-        int64_t ns = throttle_take(queue->throttle->state, request->op, request->len);
+        int64_t ns =
+            queue->throttle ? throttle_take(queue->throttle->state, request->op, request->len) : 0;
         if (ns) {
+            block_queue_leave(queue);
             wait_for(queue, direction, ns);
             break;
         }
@@ -56,6 +64,12 @@ static void go_on(struct block_queue *queue, unsigned direction)
         block_start(request);
     }
     block_kick(queue);
+}
+
+void queue_throttle_go_on(struct block_queue *queue)
+{
+    for (unsigned i = 0; i < BLOCK_QUEUE_DIRECTIONS; i++)
+        go_on(queue, i);
 }
 
 static void go_on_reading(void *opaque)
@@ -85,9 +99,9 @@ bool queue_throttle_admit(struct block_queue *queue, struct block_request *reque
 
 void queue_throttle_release(struct block_queue *queue)
 {
-    for (unsigned i = 0; queue->throttle && i < BLOCK_QUEUE_DIRECTIONS; i++) {
+    for (unsigned i = 0; i < BLOCK_QUEUE_DIRECTIONS; i++) {
         loop_timer_cancel(&queue->throttle_timers[i]);
-        while (!list_empty(&queue->throttled[i])) {
+        while (!list_empty(&queue->throttled[i]) && block_queue_enter(queue)) {
             struct block_request *request =
                 list_entry(queue->throttled[i].next, struct block_request, node);
             list_del(&request->node);

@@ -12,6 +12,15 @@
 /* Finds the throttle filter at the top of the queue's node, if there is one. */
 void queue_throttle_init(struct block_queue *queue);
 void queue_throttle_destroy(struct block_queue *queue);
+/* The queue has another node: what waits stays, for the limits of that one. */
+void queue_throttle_renew(struct block_queue *queue);
+/* Nothing waits. */
+static inline bool queue_throttle_is_empty(const struct block_queue *queue)
+{
+    return list_empty(&queue->throttled[0]) && list_empty(&queue->throttled[1]);
+}
+/* What waited while the queue was held tries again. */
+void queue_throttle_go_on(struct block_queue *queue);
 /* True: the request may go on now. False: it waits, block_start() is called when its time came. */
 bool queue_throttle_admit(struct block_queue *queue, struct block_request *request);
 /* Lets everything go that waits: somebody wants the queue empty. */

@@ -74,7 +74,7 @@ static int restrict_operations(struct uring *ring)
 {
     static const uint8_t allowed[] = {IORING_OP_READ, IORING_OP_READV, IORING_OP_WRITE,
                                       IORING_OP_WRITEV, IORING_OP_FSYNC};
-    struct io_uring_restriction rules[ARRAY_SIZE(allowed) + 2];
+    struct io_uring_restriction rules[ARRAY_SIZE(allowed) + 3];
     unsigned n = 0;
     memset(rules, 0, sizeof(rules));
     for (unsigned i = 0; i < ARRAY_SIZE(allowed); i++) {
@@ -85,6 +85,8 @@ static int restrict_operations(struct uring *ring)
     rules[n++].sqe_flags = IOSQE_FIXED_FILE;
     rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
     rules[n++].sqe_flags = IOSQE_FIXED_FILE;
+    rules[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+    rules[n++].register_op = IORING_REGISTER_FILES_UPDATE;
     return ring_register(ring, IORING_REGISTER_RESTRICTIONS, rules, n);
 }
 
@@ -141,6 +143,14 @@ static bool enable(struct uring *ring)
     if (ring->failed)
         log_error("block: io_uring cannot be enabled (errno %d), using threads", -rc);
     return !ring->failed;
+}
+
+int uring_set_file(struct uring *ring, int fd)
+{
+    const struct io_uring_files_update update = {.fds = (uintptr_t)&fd};
+    if (ring->failed || (ring->disabled && !enable(ring)))
+        return -EIO;
+    return ring_register(ring, IORING_REGISTER_FILES_UPDATE, &update, 1);
 }
 
 bool uring_submit(struct uring *ring, struct block_request *request)

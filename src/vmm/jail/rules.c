@@ -138,6 +138,7 @@ const struct rule jail_rules[] = {
     {C | I | W, SYS_ppoll},
     {C | I, SYS_timerfd_settime},
     {C | I, SYS_io_uring_register, {IS(2, IORING_REGISTER_ENABLE_RINGS)}},
+    {C | I, SYS_io_uring_register, {IS(2, IORING_REGISTER_FILES_UPDATE)}},
     {C | I, SYS_io_uring_enter}, /* rings are restricted to reads, writes and the like */
 
     /* Sockets that are open or come in; no addresses. */
