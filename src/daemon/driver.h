@@ -12,9 +12,14 @@
 #include "base/error.h"
 #include "rpc/server.h"
 
+struct model_host;
+struct state;
+
 /* What all drivers share; valid from start to stop. */
 struct daemon {
     struct rpc_server *server;
+    struct state *state;     /* what is defined (daemon/state/state.h); opened by main.c */
+    struct model_host *host; /* what the host is (model/host.h); made by main.c */
     const char *state_dir; /* what must outlive the host's restart; exists, mode 0700 */
     const char *run_dir;   /* what need not: sockets, pids; exists */
     const char *uri;       /* what clients opened: qemu:///system or qemu:///session */
