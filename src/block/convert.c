@@ -22,7 +22,8 @@
 #include "block/driver.h"
 
 #define SECTOR 512u
-#define PIECE MIB(1)
+#define PIECE MIB(2)
+#define AHEAD_MAX 2u /* pieces that were read and wait for their turn to be written */
 #define OFFLOAD_PIECE MIB(16)
 #define ZEROS_PIECE GIB(1)
 #define ZEROS_BUFFER KIB(64)
@@ -55,6 +56,10 @@ struct copy {
     uint64_t extent_end;   /* how far extent is known, in the target */
     struct piece extent;   /* of next; len is not used */
     uint64_t next_ticket, now_serving;
+    unsigned ahead;                     /* workers that wait for their turn */
+    pthread_cond_t room;                /* ahead has become less, or there is nothing to wait for */
+    void *buffers[CONVERT_MAX_WORKERS]; /* free ones; the last one was used last */
+    unsigned buffer_count;
     uint64_t done; /* bytes, for progress */
     struct ratelimit limit;
     int failure; /* first -errno */
@@ -75,6 +80,7 @@ static void fail(struct copy *copy, int rc, uint64_t offset, bool writing)
     }
     for (unsigned i = 0; i < CONVERT_MAX_WORKERS; i++)
         pthread_cond_broadcast(&copy->turns[i]);
+    pthread_cond_broadcast(&copy->room);
     pthread_mutex_unlock(&copy->lock);
 }
 
@@ -157,6 +163,8 @@ static bool take_piece(struct copy *copy, struct piece *piece)
 {
     int64_t wait_ns = 0;
     pthread_mutex_lock(&copy->lock);
+    while (copy->failure == 0 && copy->next < copy->total && copy->ahead >= AHEAD_MAX)
+        pthread_cond_wait(&copy->room, &copy->lock);
     int rc = copy->failure;
     while (rc == 0 && copy->next < copy->total &&
            copy->next == copy->source_start + block_size(copy->convert->sources[copy->source])) {
@@ -184,6 +192,8 @@ static bool take_piece(struct copy *copy, struct piece *piece)
             nanosleep(&pause, NULL);
         }
     }
+    if (copy->next == copy->total)
+        pthread_cond_broadcast(&copy->room);
     pthread_mutex_unlock(&copy->lock);
     if (rc < 0)
         fail(copy, rc, copy->next, false);
@@ -197,8 +207,11 @@ static bool wait_turn(struct copy *copy, const struct piece *piece)
 {
     bool ordered = !copy->convert->out_of_order && !copy->convert->compress;
     pthread_mutex_lock(&copy->lock);
+    copy->ahead++;
     while (ordered && copy->failure == 0 && copy->now_serving != piece->ticket)
         pthread_cond_wait(&copy->turns[piece->ticket % CONVERT_MAX_WORKERS], &copy->lock);
+    copy->ahead--;
+    pthread_cond_signal(&copy->room);
     bool go = copy->failure == 0;
     pthread_mutex_unlock(&copy->lock);
     return go;
@@ -377,18 +390,36 @@ static int do_piece(struct copy *copy, const struct piece *piece, uint8_t *buffe
     return 0;
 }
 
+/* The buffer that was used last, so the likeliest to be in a cache. NULL: out of memory. */
+static void *take_buffer(struct copy *copy)
+{
+    void *buffer = NULL;
+    pthread_mutex_lock(&copy->lock);
+    if (copy->buffer_count)
+        buffer = copy->buffers[--copy->buffer_count];
+    pthread_mutex_unlock(&copy->lock);
+    if (!buffer && posix_memalign(&buffer, 4096, buffer_size(copy)))
+        return NULL;
+    return buffer;
+}
+
+static void give_back(struct copy *copy, void *buffer)
+{
+    pthread_mutex_lock(&copy->lock);
+    copy->buffers[copy->buffer_count++] = buffer;
+    pthread_mutex_unlock(&copy->lock);
+}
+
 static void *worker(void *opaque)
 {
     struct copy *copy = opaque;
-    cleanup_free void *buffer = NULL;
     struct piece piece;
-    bool writing;
-    if (posix_memalign(&buffer, 4096, buffer_size(copy))) {
-        fail(copy, -ENOMEM, 0, false);
-        return NULL;
-    }
+    bool writing = false;
     while (take_piece(copy, &piece)) {
-        int rc = do_piece(copy, &piece, buffer, &writing);
+        void *buffer = take_buffer(copy);
+        int rc = buffer ? do_piece(copy, &piece, buffer, &writing) : -ENOMEM;
+        if (buffer)
+            give_back(copy, buffer);
         if (rc < 0) {
             fail(copy, rc, piece.offset, writing);
             break;
@@ -436,7 +467,11 @@ int block_convert(struct block_convert *convert)
     pthread_mutex_init(&copy.lock, NULL);
     for (unsigned i = 0; i < CONVERT_MAX_WORKERS; i++)
         pthread_cond_init(&copy.turns[i], NULL);
+    pthread_cond_init(&copy.room, NULL);
     run_workers(&copy);
+    while (copy.buffer_count)
+        free(copy.buffers[--copy.buffer_count]);
+    pthread_cond_destroy(&copy.room);
     for (unsigned i = 0; i < CONVERT_MAX_WORKERS; i++)
         pthread_cond_destroy(&copy.turns[i]);
     pthread_mutex_destroy(&copy.lock);
