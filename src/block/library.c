@@ -16,10 +16,13 @@ static int load(struct library *library, struct kv_error *err)
                             "that it was started with",
                             library->purpose, library->soname);
     void *handle = dlopen(library->soname, RTLD_NOW | RTLD_LOCAL);
+    if (!handle && library->alternative)
+        handle = dlopen(library->alternative, RTLD_NOW | RTLD_LOCAL);
     if (!handle)
         return kv_error_set(err, KV_ERR_BLOCK, ENOENT,
-                            "%s need the library %s, which cannot be loaded: %s", library->purpose,
-                            library->soname, dlerror());
+                            "%s need the library %s (Debian's package %s), which cannot be "
+                            "loaded: %s",
+                            library->purpose, library->soname, library->package, dlerror());
     for (const struct library_symbol *symbol = library->symbols; symbol->name; symbol++) {
         void *address = dlsym(handle, symbol->name);
         if (!address) {

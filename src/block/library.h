@@ -18,18 +18,19 @@ struct library_symbol {
 };
 
 struct library {
-    const char *soname;
+    const char *soname, *alternative;     /* alternative: another build of it, or NULL */
+    const char *package;                  /* of Debian and Ubuntu, for messages */
     const char *purpose;                  /* for messages: "compressed clusters of type zstd" */
     const struct library_symbol *symbols; /* name NULL at the end */
     pthread_mutex_t lock;
     bool loaded;
 };
 
-/* `static struct library x = LIBRARY("libz.so.1", "deflate", symbols)` */
-#define LIBRARY(soname_, purpose_, symbols_)                               \
-    {                                                                      \
-        .soname = (soname_), .purpose = (purpose_), .symbols = (symbols_), \
-        .lock = PTHREAD_MUTEX_INITIALIZER                                  \
+/* `static struct library x = LIBRARY("libz.so.1", "zlib1g", "compressed images", symbols)` */
+#define LIBRARY(soname_, package_, purpose_, symbols_)                                            \
+    {                                                                                             \
+        .soname = (soname_), .package = (package_), .purpose = (purpose_), .symbols = (symbols_), \
+        .lock = PTHREAD_MUTEX_INITIALIZER                                                         \
     }
 
 /* Loads it and fills its pointers, once; it stays loaded. Any thread. -ENOENT with err filled:

@@ -68,8 +68,9 @@ static struct nbd_link *least_loaded(struct nbd_client *client)
     struct nbd_link *best = &client->links[0];
     for (unsigned i = 1; i < count; i++) {
         struct nbd_link *link = &client->links[i];
-        bool up = atomic_load(&link->up), best_up = atomic_load(&best->up);
-        if (up > best_up || (up == best_up && atomic_load(&link->load) < atomic_load(&best->load)))
+        bool up = atomic_load(&link->remote.up), best_up = atomic_load(&best->remote.up);
+        if (up > best_up ||
+            (up == best_up && atomic_load(&link->remote.load) < atomic_load(&best->remote.load)))
             best = link;
     }
     return best;
@@ -80,7 +81,7 @@ static struct nbd_link *least_loaded(struct nbd_client *client)
 static int run(struct nbd_client *client, struct nbd_op *op)
 {
     struct nbd_link *link = least_loaded(client);
-    if (atomic_load(&link->load) >= LINK_BUSY &&
+    if (atomic_load(&link->remote.load) >= LINK_BUSY &&
         atomic_load(&client->link_count) < atomic_load(&client->link_max)) {
         grow(client);
         link = least_loaded(client);
@@ -88,7 +89,7 @@ static int run(struct nbd_client *client, struct nbd_op *op)
     int rc = nbd_link_run(link, op);
     for (unsigned i = 0; i < LINKS_MAX && rc == -ENOTCONN; i++) {
         link = least_loaded(client);
-        if (!atomic_load(&link->up))
+        if (!atomic_load(&link->remote.up))
             break;
         rc = nbd_link_run(link, op);
     }

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "block/driver.h"
+#include "block/remote.h"
 
 /* ------------------------------------------------------------------ library */
 
@@ -85,7 +86,7 @@ struct nbd_extents {
     } extent[NBD_EXTENTS_MAX];
 };
 
-/* A request on its way; lies on the stack of the thread that waits for it. */
+/* A request on its way. */
 struct nbd_op {
     enum nbd_op_kind kind;
     uint64_t offset, len;
@@ -93,11 +94,8 @@ struct nbd_op {
     uint32_t flags;              /* LIBNBD_CMD_FLAG_... */
     struct nbd_extents *extents; /* STATUS; filled */
 
-    struct list node; /* link->sent */
+    struct remote_op remote;
     const char *context;
-    pthread_cond_t cond; /* it is done, or its thread is to poll */
-    bool done;
-    int result;
 };
 
 /* What a server said of its export. */
@@ -107,22 +105,15 @@ struct nbd_server_facts {
     uint32_t block_min, payload_max; /* bytes */
 };
 
+#define NBD_WHAT_MAX 100
+
 struct nbd_link {
+    struct remote remote;
     const struct nbd_library *lib;
     const struct nbd_address *address;
     struct nbd_server_facts facts; /* of the first connection; fixed */
-    int wake_fd;                   /* eventfd: the polling thread is to look again */
-    atomic_uint load;              /* requests in flight or waiting */
-    atomic_bool up;                /* there is a handle */
-
-    pthread_mutex_t lock;      /* for what follows, and every call of the library */
-    struct nbd_handle *handle; /* NULL: not connected */
-    bool polled;               /* a thread waits for the socket */
-    bool connecting;           /* a thread makes the connection */
-    unsigned generation;       /* of the handle; counts losses */
-    pthread_cond_t connected;  /* connecting came to its end */
-    int64_t lost_ns, tried_ns; /* when the connection was lost, and last tried to make */
-    struct list sent;          /* ops in the library's hands */
+    bool opened;                   /* facts are known */
+    char what[NBD_WHAT_MAX];       /* for the log */
 };
 
 /* A connection can be made (anew). */
@@ -135,6 +126,8 @@ void nbd_link_close(struct nbd_link *link);
 /* Carries a request out; waits for the server to come back as long as the address says. 0 or
  * -errno; -ENOTCONN: there is no connection. Any thread. */
 int nbd_link_run(struct nbd_link *link, struct nbd_op *op);
+/* Makes an op ready for remote_start(). */
+void nbd_op_init(struct nbd_op *op, const struct nbd_link *link);
 /* Asks a server, over a connection of its own, for its facts. */
 int nbd_link_ask(const struct nbd_library *lib, const struct nbd_address *address,
                  struct nbd_server_facts *facts, struct kv_error *err);

@@ -12,7 +12,7 @@ static const struct library_symbol symbols[] = {
         {NULL, NULL},
 };
 
-static struct library library = LIBRARY("libnbd.so.0", "NBD images", symbols);
+static struct library library = LIBRARY("libnbd.so.0", "libnbd0", "NBD images", symbols);
 
 int nbd_library_get(const struct nbd_library **out, struct kv_error *err)
 {

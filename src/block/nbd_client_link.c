@@ -1,33 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One connection of the NBD client. No thread of its own: of the threads that
- * wait for replies one polls the socket for all, and hands that on when its own
- * request is done. When the connection is lost, one of them makes it anew while
- * the others wait; what was in flight is sent again (proto.md allows that: a
- * request without a reply may or may not have been carried out, and all of them
- * may be repeated).
+ * One connection of the NBD client over libnbd; remote.h shares it among
+ * threads and makes it anew when it is lost. What was in flight then is sent
+ * again: proto.md allows that, a request without a reply may or may not have
+ * been carried out, and all of them may be repeated.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <time.h>
-#include <unistd.h>
+#include <stdio.h>
 
-#include "base/log.h"
+#include "base/util.h"
 #include "block/nbd_client.h"
 #include "block/peers.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define CONNECT_TIMEOUT_MS 10000
-#define RETRY_FIRST_MS 50 /* between two tries to connect; doubles up to */
-#define RETRY_LAST_MS 1000
-#define FORGET_NS NS_PER_S /* without a delay: how long a failed try is remembered */
 #define LEAVE_NS (NS_PER_S / 4)
 #define PAYLOAD_MAX (32u << 20)
 #define PAYLOAD_MIN 512u
 #define BLOCK_MIN_MAX (64u << 10) /* proto.md, "Block size constraints" */
+
+/* Loaded once, by nbd_library_get(). */
+static const struct nbd_library *library;
 
 /* -------------------------------------------------------------------- connecting */
 
@@ -207,167 +203,100 @@ int nbd_link_ask(const struct nbd_library *lib, const struct nbd_address *addres
     return rc;
 }
 
+/* A server that comes back with less than what the image was opened with is another one. */
+static int check_same(const struct nbd_server_facts *was, const struct nbd_server_facts *facts,
+                      struct kv_error *err)
+{
+    if (facts->size < was->size || (facts->readonly && !was->readonly) ||
+        facts->block_min > was->block_min || facts->payload_max < was->payload_max ||
+        facts->flush < was->flush || facts->fua < was->fua || facts->trim < was->trim ||
+        facts->zero < was->zero || facts->fast_zero < was->fast_zero || facts->status < was->status)
+        return kv_error_set(err, KV_ERR_BLOCK, EIO,
+                            "it came back with another size or less features");
+    return 0;
+}
+
+static int link_connect(void *opaque, int timeout_ms, void **out, struct kv_error *err)
+{
+    struct nbd_link *link = opaque;
+    struct nbd_handle *h = NULL;
+    struct nbd_server_facts facts;
+    /* A socket that was handed in serves once. */
+    if (link->opened && link->address->kind == NBD_ADDRESS_FD)
+        return -ENOTCONN;
+    int rc = connect_handle(link->lib, link->address, timeout_ms, &h, err);
+    if (rc < 0)
+        return rc;
+    rc = read_facts(link->lib, link->address, h, &facts, err);
+    if (rc == 0 && link->opened)
+        rc = check_same(&link->facts, &facts, err);
+    if (rc < 0) {
+        link->lib->close(h);
+        return rc;
+    }
+    if (!link->opened)
+        link->facts = facts;
+    link->opened = true;
+    *out = h;
+    return 0;
+}
+
+static void link_disconnect(void *opaque, void *handle)
+{
+    const struct nbd_link *link = opaque;
+    disconnect(link->lib, handle);
+}
+
+static int link_fd(void *handle)
+{
+    return library->aio_get_fd(handle);
+}
+
+static short link_events(void *handle)
+{
+    return wanted_events(library, handle);
+}
+
+static bool link_serve(void *opaque, void *handle, short revents)
+{
+    if (revents)
+        notify(library, handle, revents);
+    return library->aio_is_dead(handle) <= 0 && library->aio_is_closed(handle) <= 0;
+}
+
+static const struct remote_ops link_ops = {
+    .connect = link_connect,
+    .disconnect = link_disconnect,
+    .fd = link_fd,
+    .events = link_events,
+    .serve = link_serve,
+};
+
 int nbd_link_open(struct nbd_link *link, const struct nbd_library *lib,
                   const struct nbd_address *address, int timeout_ms, struct kv_error *err)
 {
-    struct nbd_handle *h;
     *link = (struct nbd_link){.lib = lib, .address = address};
-    int rc = connect_handle(lib, address, timeout_ms ? timeout_ms : CONNECT_TIMEOUT_MS, &h, err);
+    library = lib;
+    int rc = remote_open(&link->remote, &link_ops, link, timeout_ms, err);
     if (rc < 0)
         return rc;
-    rc = read_facts(lib, address, h, &link->facts, err);
-    link->wake_fd = rc < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (rc == 0 && link->wake_fd < 0)
-        rc = kv_error_errno(err, KV_ERR_BLOCK, errno, "eventfd");
-    if (rc < 0) {
-        lib->close(h);
-        return rc;
-    }
-    link->handle = h;
-    atomic_store(&link->up, true);
-    list_init(&link->sent);
-    pthread_mutex_init(&link->lock, NULL);
-    pthread_cond_init(&link->connected, NULL);
+    snprintf(link->what, sizeof(link->what), "nbd: export '%s'", address->export);
+    link->remote.what = link->what;
+    link->remote.patience_s = address->reconnect_delay_s;
     return 0;
 }
 
 void nbd_link_close(struct nbd_link *link)
 {
-    if (link->handle)
-        disconnect(link->lib, link->handle);
-    close(link->wake_fd);
-    pthread_cond_destroy(&link->connected);
-    pthread_mutex_destroy(&link->lock);
-}
-
-/* ------------------------------------------------------------------ reconnecting */
-
-/* Until when requests wait for the server. */
-static int64_t patience_end(const struct nbd_link *link)
-{
-    return link->lost_ns + (int64_t)link->address->reconnect_delay_s * NS_PER_S;
-}
-
-static void finish(struct nbd_op *op, int result)
-{
-    op->done = true;
-    op->result = result;
-    list_del(&op->node);
-    pthread_cond_signal(&op->cond);
-}
-
-static bool is_lost(const struct nbd_link *link)
-{
-    return link->handle &&
-           (link->lib->aio_is_dead(link->handle) > 0 || link->lib->aio_is_closed(link->handle) > 0);
-}
-
-/* Under the lock: the handle is dead, and no request will be answered. */
-static void lose(struct nbd_link *link)
-{
-    link->lib->close(link->handle);
-    link->handle = NULL;
-    atomic_store(&link->up, false);
-    link->generation++;
-    link->lost_ns = clock_monotonic_ns();
-    link->tried_ns = 0;
-    while (!list_empty(&link->sent))
-        finish(list_entry(link->sent.next, struct nbd_op, node), -ENOTCONN);
-    if (link->polled)
-        eventfd_write(link->wake_fd, 1);
-    log_warning("nbd: the connection to export '%s' is lost%s", link->address->export,
-                link->address->reconnect_delay_s ? "; requests wait for it" : "");
-}
-
-/* A server that comes back with less than what the image was opened with is another one. */
-static int check_same(const struct nbd_link *link, struct nbd_handle *h, struct kv_error *err)
-{
-    struct nbd_server_facts facts;
-    const struct nbd_server_facts *was = &link->facts;
-    int rc = read_facts(link->lib, link->address, h, &facts, err);
-    if (rc == 0 &&
-        (facts.size < was->size || (facts.readonly && !was->readonly) ||
-         facts.block_min > was->block_min || facts.payload_max < was->payload_max ||
-         facts.flush < was->flush || facts.fua < was->fua || facts.trim < was->trim ||
-         facts.zero < was->zero || facts.fast_zero < was->fast_zero || facts.status < was->status))
-        rc =
-            kv_error_set(err, KV_ERR_BLOCK, EIO, "it came back with another size or less features");
-    return rc;
-}
-
-/* With the lock held on entry and exit, but not between; connecting is set. */
-static int try_connect(struct nbd_link *link, int timeout_ms)
-{
-    struct nbd_handle *h = NULL;
-    struct kv_error err = {0};
-    pthread_mutex_unlock(&link->lock);
-    int rc = connect_handle(link->lib, link->address, timeout_ms, &h, &err);
-    if (rc == 0) {
-        rc = check_same(link, h, &err);
-        if (rc < 0)
-            link->lib->close(h);
-    }
-    if (rc < 0)
-        log_debug("nbd: export '%s': %s", link->address->export, err.message);
-    pthread_mutex_lock(&link->lock);
-    link->tried_ns = clock_monotonic_ns();
-    if (rc == 0) {
-        link->handle = h;
-        atomic_store(&link->up, true);
-        log_info("nbd: the connection to export '%s' is back", link->address->export);
-    }
-    return rc;
-}
-
-/* Under the lock. Makes the connection, as often as patience allows. */
-static int reconnect(struct nbd_link *link)
-{
-    int64_t end = patience_end(link);
-    int pause_ms = RETRY_FIRST_MS, rc;
-    link->connecting = true;
-    for (;;) {
-        int64_t left_ms = (end - clock_monotonic_ns()) / 1000000;
-        rc = try_connect(
-            link, (int)MIN(MAX(left_ms, (int64_t)RETRY_LAST_MS), (int64_t)CONNECT_TIMEOUT_MS));
-        if (rc == 0 || clock_monotonic_ns() >= end)
-            break;
-        const struct timespec pause = {.tv_nsec = MIN(pause_ms, 999) * 1000000L};
-        pthread_mutex_unlock(&link->lock);
-        nanosleep(&pause, NULL);
-        pthread_mutex_lock(&link->lock);
-        pause_ms = MIN(2 * pause_ms, RETRY_LAST_MS);
-    }
-    link->connecting = false;
-    pthread_cond_broadcast(&link->connected);
-    return rc;
-}
-
-/* Under the lock. 0: there is a handle. */
-static int need_handle(struct nbd_link *link)
-{
-    while (!link->handle) {
-        if (!nbd_address_reachable(link->address))
-            return -EIO;
-        if (link->connecting) {
-            pthread_cond_wait(&link->connected, &link->lock);
-            continue;
-        }
-        /* After patience has ended requests fail at once, but for one try now and then. */
-        int64_t now = clock_monotonic_ns();
-        if (now >= patience_end(link) && link->tried_ns && now - link->tried_ns < FORGET_NS)
-            return -ENOTCONN;
-        if (reconnect(link) < 0)
-            return -ENOTCONN;
-    }
-    return 0;
+    remote_close(&link->remote);
 }
 
 /* ---------------------------------------------------------------------- requests */
 
-/* Under the lock, from within the library on the polling thread. */
+/* Under the lock, from within the library. */
 static int op_done(void *opaque, int *error)
 {
-    finish(opaque, -*error);
+    remote_finish(opaque, -*error);
     return 1;
 }
 
@@ -388,17 +317,13 @@ static int op_extents(void *opaque, const char *context, uint64_t offset, uint32
 }
 
 /* Hands the request to the library, which sends what the socket takes. */
-static int send_op(struct nbd_link *link, struct nbd_op *op)
+static int send_op(struct remote_op *remote_op, void *h)
 {
-    const struct nbd_library *lib = link->lib;
-    struct nbd_handle *h = link->handle;
-    nbd_completion_callback done = {.callback = op_done, .user_data = op};
+    struct nbd_op *op = container_of(remote_op, struct nbd_op, remote);
+    const struct nbd_library *lib = library;
+    nbd_completion_callback done = {.callback = op_done, .user_data = remote_op};
     nbd_extent_callback extents = {.callback = op_extents, .user_data = op};
     int64_t cookie = -1;
-    op->done = false;
-    op->result = 0;
-    op->context = link->address->context;
-    list_add_tail(&link->sent, &op->node);
     switch (op->kind) {
     case NBD_OP_READ:
         cookie = lib->aio_pread(h, op->buffer, op->len, op->offset, done, op->flags);
@@ -419,84 +344,20 @@ static int send_op(struct nbd_link *link, struct nbd_op *op)
         cookie = lib->aio_block_status(h, op->len, op->offset, extents, done, op->flags);
         break;
     }
-    if (cookie >= 0 || op->done)
+    if (cookie >= 0)
         return 0;
     int code = lib->get_errno();
-    list_del(&op->node);
-    return code ? -code : -EIO;
+    return lib->aio_is_dead(h) > 0 || lib->aio_is_closed(h) > 0 ? -ENOTCONN : code ? -code : -EIO;
 }
 
-/* One wait for the socket, on behalf of all. Under the lock but for the wait. */
-static void poll_once(struct nbd_link *link)
+void nbd_op_init(struct nbd_op *op, const struct nbd_link *link)
 {
-    struct nbd_handle *h = link->handle;
-    struct pollfd fds[] = {
-        {.fd = link->lib->aio_get_fd(h), .events = wanted_events(link->lib, h)},
-        {.fd = link->wake_fd, .events = POLLIN},
-    };
-    unsigned generation = link->generation;
-    eventfd_t ignored;
-    link->polled = true;
-    pthread_mutex_unlock(&link->lock);
-    int n = poll(fds, 2, -1);
-    pthread_mutex_lock(&link->lock);
-    link->polled = false;
-    if (n > 0 && (fds[1].revents & POLLIN))
-        eventfd_read(link->wake_fd, &ignored);
-    if (link->generation != generation)
-        return;
-    if (n > 0 && fds[0].revents)
-        notify(link->lib, h, fds[0].revents);
-    if (is_lost(link))
-        lose(link);
-}
-
-/* Another thread polls from now on. */
-static void hand_on(struct nbd_link *link)
-{
-    if (!link->polled && !list_empty(&link->sent))
-        pthread_cond_signal(&list_entry(link->sent.next, struct nbd_op, node)->cond);
-}
-
-/* Under the lock: sends and waits for the reply. -ENOTCONN: the connection was lost. */
-static int run_once(struct nbd_link *link, struct nbd_op *op)
-{
-    int rc = send_op(link, op);
-    if (rc < 0 && is_lost(link)) {
-        lose(link);
-        return -ENOTCONN;
-    }
-    if (rc < 0)
-        return rc;
-    /* Whoever polls waits for less than what there is to do now. */
-    if (link->polled && (link->lib->aio_get_direction(link->handle) & LIBNBD_AIO_DIRECTION_WRITE))
-        eventfd_write(link->wake_fd, 1);
-    while (!op->done) {
-        if (link->polled)
-            pthread_cond_wait(&op->cond, &link->lock);
-        else
-            poll_once(link);
-    }
-    if (is_lost(link))
-        lose(link);
-    hand_on(link);
-    return op->result;
+    op->context = link->address->context;
+    op->remote.send = send_op;
 }
 
 int nbd_link_run(struct nbd_link *link, struct nbd_op *op)
 {
-    pthread_cond_init(&op->cond, NULL);
-    atomic_fetch_add(&link->load, 1);
-    pthread_mutex_lock(&link->lock);
-    int rc;
-    do {
-        rc = need_handle(link);
-        if (rc < 0)
-            break;
-        rc = run_once(link, op);
-    } while (rc == -ENOTCONN && clock_monotonic_ns() < patience_end(link));
-    pthread_mutex_unlock(&link->lock);
-    atomic_fetch_sub(&link->load, 1);
-    pthread_cond_destroy(&op->cond);
-    return rc;
+    nbd_op_init(op, link);
+    return remote_run(&link->remote, &op->remote);
 }

@@ -18,7 +18,7 @@ static __typeof__(uncompress2) *zlib_uncompress2;
 
 static const struct library_symbol zlib_symbols[] = {{"uncompress2", &zlib_uncompress2},
                                                      {NULL, NULL}};
-static struct library zlib = LIBRARY("libz.so.1", "compressed VMDK images", zlib_symbols);
+static struct library zlib = LIBRARY("libz.so.1", "zlib1g", "compressed VMDK images", zlib_symbols);
 
 int vmdk_prepare_compressed(struct kv_error *err)
 {
