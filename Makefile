@@ -32,7 +32,8 @@ test: setup ## everything that is checked before a change goes in
 	@tests/run
 
 bench: build setup-bench ## measure against what the distribution has
-	@bench/run
+	@ninja -C $(BUILD) $(if $(MAKE_TERMOUT),,--quiet) bench-programs
+	@bench/run --build $(BUILD)
 
 lab: setup ## a shell as root in an emulated host with /dev/kvm
 	@lab/lab
