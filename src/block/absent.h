@@ -11,23 +11,23 @@
 
 #include "block/drivers.h"
 
-/* `BLOCK_ABSENT(iscsi, "iscsi:")`: the variable's name and the prefixes */
-#define BLOCK_ABSENT(name_, ...)                                                         \
-    static int refuse(struct block_node *node, const struct block_open_options *options, \
-                      struct kv_error *err)                                              \
-    {                                                                                    \
-        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,                                  \
-                            "'%s': this program was built without " #name_               \
-                            " (meson setup -D" #name_ "=enabled)",                       \
-                            node->name);                                                 \
-    }                                                                                    \
-    static const char *const prefixes[] = {__VA_ARGS__, NULL};                           \
-    const struct block_driver block_##name_##_driver = {                                 \
-        .name = #name_,                                                                  \
-        .is_protocol = true,                                                             \
-        .refused = true,                                                                 \
-        .prefixes = prefixes,                                                            \
-        .open = refuse,                                                                  \
+/* `BLOCK_ABSENT(https, "http", "https:")`: the driver, the build option, how its paths begin. */
+#define BLOCK_ABSENT(name_, option_, prefix_)                                                    \
+    static int name_##_refuse(struct block_node *node, const struct block_open_options *options, \
+                              struct kv_error *err)                                              \
+    {                                                                                            \
+        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,                                          \
+                            "'%s': this program was built without " option_                      \
+                            " (meson setup -D" option_ "=enabled)",                              \
+                            node->name);                                                         \
+    }                                                                                            \
+    static const char *const name_##_prefixes[] = {prefix_, NULL};                               \
+    const struct block_driver block_##name_##_driver = {                                         \
+        .name = #name_,                                                                          \
+        .is_protocol = true,                                                                     \
+        .refused = true,                                                                         \
+        .prefixes = name_##_prefixes,                                                            \
+        .open = name_##_refuse,                                                                  \
     }
 
 #endif

@@ -2,4 +2,4 @@
 /* In place of iscsi's files where its library's headers were not there; see absent.h. */
 #include "block/absent.h"
 
-BLOCK_ABSENT(iscsi, "iscsi:");
+BLOCK_ABSENT(iscsi, "iscsi", "iscsi:");

@@ -2,4 +2,4 @@
 /* In place of nfs's files where its library's headers were not there; see absent.h. */
 #include "block/absent.h"
 
-BLOCK_ABSENT(nfs, "nfs:");
+BLOCK_ABSENT(nfs, "nfs", "nfs:");

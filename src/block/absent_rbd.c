@@ -2,4 +2,4 @@
 /* In place of rbd's files where its library's headers were not there; see absent.h. */
 #include "block/absent.h"
 
-BLOCK_ABSENT(rbd, "rbd:");
+BLOCK_ABSENT(rbd, "rbd", "rbd:");

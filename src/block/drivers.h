@@ -16,6 +16,8 @@ extern const struct block_driver block_blkdebug_driver;
 extern const struct block_driver block_copy_on_read_driver;
 extern const struct block_driver block_detect_zeroes_driver;
 extern const struct block_driver block_file_driver;
+extern const struct block_driver block_http_driver;
+extern const struct block_driver block_https_driver;
 extern const struct block_driver block_iscsi_driver;
 extern const struct block_driver block_luks_driver;
 extern const struct block_driver block_memory_driver;
