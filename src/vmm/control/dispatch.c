@@ -83,11 +83,21 @@ const struct qmp_command *qmp_find_command(const struct qmp_server *server, cons
 json_t *qmp_describe_command(const struct qmp_command *command)
 {
     json_t *arguments = json_array();
-    for (const struct qmp_argument *a = command->arguments; a && a->name; a++)
-        json_array_append_new(arguments, json_pack("{s:s, s:s, s:b}", "name", a->name, "type",
-                                                   types[a->type].shown, "optional", a->optional));
-    return json_pack("{s:s, s:s, s:o}", "name", command->name, "help", command->help, "arguments",
-                     arguments);
+    for (const struct qmp_argument *a = command->arguments; a && a->name; a++) {
+        json_t *row = json_pack("{s:s, s:s, s:b}", "name", a->name, "type", types[a->type].shown,
+                                "optional", a->optional);
+        for (const char *const *value = a->values; value && *value; value++) {
+            if (value == a->values)
+                json_object_set_new(row, "values", json_array());
+            json_array_append_new(json_object_get(row, "values"), json_string(*value));
+        }
+        json_array_append_new(arguments, row);
+    }
+    json_t *out = json_pack("{s:s, s:s, s:o}", "name", command->name, "help", command->help,
+                            "arguments", arguments);
+    if (command->open)
+        json_object_set_new(out, "open", json_true());
+    return out;
 }
 
 static bool has_type(const json_t *value, enum qmp_type type)
@@ -111,18 +121,33 @@ static bool has_type(const json_t *value, enum qmp_type type)
     return false;
 }
 
-static bool is_argument(const struct qmp_command *command, const char *name)
+static int find_value(const char *const *values, const char *text)
 {
-    for (const struct qmp_argument *a = command->arguments; a && a->name; a++) {
-        if (strcmp(a->name, name) == 0)
-            return true;
+    for (int i = 0; values[i]; i++) {
+        if (strcmp(values[i], text) == 0)
+            return i;
     }
-    return false;
+    return -1;
 }
 
-static bool check_arguments(struct qmp_call *call, const struct qmp_command *command)
+static const struct qmp_argument *find_argument(const struct qmp_argument *specs, const char *name)
 {
-    for (const struct qmp_argument *a = command->arguments; a && a->name; a++) {
+    for (const struct qmp_argument *a = specs; a && a->name; a++) {
+        if (strcmp(a->name, name) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+int qmp_enum(const struct qmp_call *call, const char *name, int otherwise)
+{
+    const char *text = qmp_string(call, name);
+    return text ? find_value(find_argument(call->specs, name)->values, text) : otherwise;
+}
+
+bool qmp_check_arguments(struct qmp_call *call)
+{
+    for (const struct qmp_argument *a = call->specs; a && a->name; a++) {
         const json_t *value = json_object_get(call->arguments, a->name);
         if (!value && !a->optional) {
             qmp_fail(call, QMP_GENERIC_ERROR, "Parameter '%s' is missing", a->name);
@@ -133,11 +158,16 @@ static bool check_arguments(struct qmp_call *call, const struct qmp_command *com
                      a->name, types[a->type].name);
             return false;
         }
+        if (value && a->values && find_value(a->values, json_string_value(value)) < 0) {
+            qmp_fail(call, QMP_GENERIC_ERROR, "Parameter '%s' does not accept value '%.100s'",
+                     a->name, json_string_value(value));
+            return false;
+        }
     }
     const char *name;
     json_t *value;
     json_object_foreach ((json_t *)call->arguments, name, value) {
-        if (!is_argument(command, name)) {
+        if (!find_argument(call->specs, name) && !(call->command && call->command->open)) {
             qmp_fail(call, QMP_GENERIC_ERROR, "Parameter '%.200s' is unexpected", name);
             return false;
         }
@@ -206,7 +236,9 @@ static json_t *run_request(struct qmp_call *call, const json_t *request)
 
     json_t *none = arguments ? NULL : json_object();
     call->arguments = arguments ? arguments : none;
-    json_t *result = check_arguments(call, command) ? command->run(call) : NULL;
+    call->command = command;
+    call->specs = command->arguments;
+    json_t *result = qmp_check_arguments(call) ? command->run(call) : NULL;
     json_decref(none);
     return result;
 }

@@ -39,6 +39,7 @@ struct qmp_argument {
     const char *name; /* NULL ends the table */
     enum qmp_type type;
     bool optional;
+    const char *const *values; /* STRING: what it may be, NULL at the end; NULL: anything */
 };
 
 /* One call of a command. */
@@ -46,7 +47,9 @@ struct qmp_call {
     struct qmp_server *server;
     struct qmp_client *client;
     struct machine *machine;
-    const json_t *arguments; /* an object that fits the command's table */
+    const struct qmp_command *command;
+    const struct qmp_argument *specs; /* the command's table */
+    const json_t *arguments;          /* an object that fits it */
     enum qmp_error_class error_class;
     struct kv_error error; /* commands that fail fill it and return NULL */
 };
@@ -57,6 +60,7 @@ struct qmp_command {
     /* Returns the result, a new reference, or NULL with call->error filled. */
     json_t *(*run)(struct qmp_call *call);
     const struct qmp_argument *arguments; /* NULL: none */
+    bool open;                            /* takes further arguments than those */
 };
 
 struct qmp_event {
@@ -124,6 +128,10 @@ json_t *qmp_fail(struct qmp_call *call, enum qmp_error_class class, const char *
 const char *qmp_string(const struct qmp_call *call, const char *name);
 bool qmp_integer(const struct qmp_call *call, const char *name, int64_t *out);
 bool qmp_boolean(const struct qmp_call *call, const char *name, bool *out);
+/* Index into the values of the argument's row, or otherwise when it was not given. */
+int qmp_enum(const struct qmp_call *call, const char *name, int otherwise);
+/* Whether call->arguments fit call->specs; else call->error says why not. */
+bool qmp_check_arguments(struct qmp_call *call);
 
 /* The first descriptor that came with the client's last message that had any; the caller owns it.
  * -1: none left. */
