@@ -80,6 +80,8 @@ void block_root_set_changed(struct block_root *root, void (*fn)(void *opaque), v
 /* The node, which stays and whose graph does not change until block_root_leave(). For blocking
  * calls; sections may overlap on many threads, one thread is in one at a time. */
 struct block_node *block_root_enter(struct block_root *root);
+/* The same without waiting, for a loop's thread: NULL while the root is held. */
+struct block_node *block_root_try_enter(struct block_root *root);
 void block_root_leave(struct block_root *root);
 /* The node, with a reference that the caller gives back by block_close(). */
 struct block_node *block_root_node(struct block_root *root);

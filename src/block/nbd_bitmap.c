@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A persistent bitmap of an image as an NBD server shows it: its bits as they were when the image
- * was opened, which is all a bitmap that nobody writes behind has. */
+/* A bitmap of an image as an NBD server shows it: its bits as they were when the export was made,
+ * which is all a bitmap has that records nothing. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "block/driver.h"
 #include "block/nbd_server.h"
+#include "block/tracker_bitmaps.h"
 
 static bool bit_at(const struct block_bitmap_bits *bits, uint64_t n)
 {
@@ -47,8 +48,7 @@ int nbd_bitmap_open(struct nbd_bitmap *out, struct block_node *node, const char 
         kv_error_set(err, KV_ERR_BLOCK, ENOENT, "Bitmap '%s' is not found", name);
     /* As in QEMU the nearest image of the chain that has it. */
     for (struct block_node *layer = node; bits && rc == -ENOENT && layer; layer = layer->backing)
-        if (layer->driver->bitmap_read)
-            rc = layer->driver->bitmap_read(layer, name, bits, err);
+        rc = block_bitmap_get(layer, name, bits, err);
     if (rc == 0 && bits->enabled && !node->info.readonly)
         rc = kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                           "Bitmap '%s' records writes; it can be shown of an image that is opened "

@@ -57,30 +57,37 @@ static void export_free(struct nbd_export *export)
         return;
     for (unsigned i = 0; i < export->bitmap_count; i++)
         free((char *)export->bitmaps[i].name);
+    block_root_free(export->root);
     free(export->name);
     free(export->description);
     free(export);
 }
 
-static struct nbd_export *export_new(const struct nbd_export_options *options)
+static struct nbd_export *export_new(const struct nbd_export_options *options, struct kv_error *err)
 {
     struct nbd_export *export =
         calloc(1, sizeof(*export) + options->bitmap_count * sizeof(export->bitmaps[0]));
-    if (!export)
-        return NULL;
-    export->block = options->node;
-    export->readonly = options->readonly || block_get_info(options->node)->readonly;
-    export->allocation_depth = options->allocation_depth;
-    export->name = strdup(options->name);
-    export->description = options->description ? strdup(options->description) : NULL;
-    bool whole = export->name && !export->description == !options->description;
-    for (unsigned i = 0; i < options->bitmap_count; i++) {
+    bool whole = export != NULL;
+    if (export) {
+        export->info = *block_get_info(options->node);
+        export->readonly = options->readonly || export->info.readonly;
+        export->allocation_depth = options->allocation_depth;
+        export->name = strdup(options->name);
+        export->description = options->description ? strdup(options->description) : NULL;
+        whole = export->name && !export->description == !options->description;
+    }
+    for (unsigned i = 0; export && i < options->bitmap_count; i++) {
         export->bitmaps[i] = options->bitmaps[i];
         export->bitmaps[i].name = strdup(options->bitmaps[i].name);
         export->bitmap_count++;
         whole = whole && export->bitmaps[i].name;
     }
-    if (whole)
+    int rc = whole ? block_root_create(
+                         &export->root, options->node, options->name,
+                         BLOCK_USE_SHARE_WRITE | (export->readonly ? 0 : BLOCK_USE_WRITE), err)
+                   : kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "NBD export '%s': out of memory",
+                                  options->name);
+    if (rc == 0)
         return export;
     export_free(export);
     return NULL;
@@ -126,10 +133,11 @@ int nbd_server_add_export(struct nbd_server *server, const struct nbd_export_opt
     int rc = check_export(options, err);
     if (rc < 0)
         return rc;
-    struct nbd_export *export = export_new(options);
+    struct kv_error own = {0};
+    err = err ? err : &own;
+    struct nbd_export *export = export_new(options, err);
     if (!export)
-        return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "NBD export '%s': out of memory",
-                            options->name);
+        return -err->code;
     pthread_mutex_lock(&server->lock);
     bool exists = export_find(server, options->name) != NULL;
     if (!exists)
@@ -177,6 +185,15 @@ int nbd_export_each(struct nbd_server *server,
     }
     pthread_mutex_unlock(&server->lock);
     return rc;
+}
+
+unsigned nbd_server_export_users(struct nbd_server *server, const char *name)
+{
+    pthread_mutex_lock(&server->lock);
+    const struct nbd_export *export = export_find(server, name);
+    unsigned users = export ? export->users : 0;
+    pthread_mutex_unlock(&server->lock);
+    return users;
 }
 
 struct removal {

@@ -74,7 +74,7 @@ void nbd_bitmap_close(struct nbd_bitmap *bitmap);
 struct nbd_export_options {
     const char *name;                 /* "": the default export */
     const char *description;          /* NULL: none */
-    struct block_node *node;          /* borrowed until the export is removed */
+    struct block_node *node;          /* gets a root for it */
     bool readonly;                    /* always, if the node is */
     bool allocation_depth;            /* offer qemu:allocation-depth */
     const struct nbd_bitmap *bitmaps; /* copied */
@@ -83,6 +83,8 @@ struct nbd_export_options {
 
 int nbd_server_add_export(struct nbd_server *server, const struct nbd_export_options *options,
                           struct kv_error *err);
+/* Connections that use it. */
+unsigned nbd_server_export_users(struct nbd_server *server, const char *name);
 /* Ends the connections that use it and waits for them. */
 int nbd_server_remove_export(struct nbd_server *server, const char *name, struct kv_error *err);
 

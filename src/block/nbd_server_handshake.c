@@ -160,7 +160,7 @@ static int option_export_name(struct option *option)
     if (!export)
         return kv_error_set(option->err, KV_ERR_BLOCK, ENOENT, "no export '%.200s'", name);
     drop_foreign_contexts(conn, export);
-    nbd_put64(out, block_get_info(export->block)->size);
+    nbd_put64(out, export->info.size);
     nbd_put16(out + 8, nbd_transmission_flags(conn, export));
     int rc = nbd_channel_write_all(&conn->channel, out, option->no_zeroes ? 10 : sizeof(out));
     return rc < 0 ? rc : ENTER;
@@ -228,7 +228,7 @@ static int send_info(const struct option *option, const struct nbd_export *expor
 {
     uint8_t data[14];
     struct buffer out = BUFFER_INIT(LIST_MAX);
-    const struct block_info *info = block_get_info(export->block);
+    const struct block_info *info = &export->info;
 
     nbd_put16(data, NBD_INFO_EXPORT);
     nbd_put64(data + 2, info->size);

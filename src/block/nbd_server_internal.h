@@ -13,6 +13,7 @@
 #include "base/iothread.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "block/graph.h"
 #include "block/nbd_channel.h"
 #include "block/nbd_server.h"
 
@@ -23,7 +24,8 @@ struct nbd_export {
     unsigned users;   /* connections; under server->lock */
     bool removed;     /* nobody new; under server->lock */
     char *name, *description;
-    struct block_node *block;
+    struct block_root *root;
+    struct block_info info; /* of the node, as clients were told */
     bool readonly, allocation_depth;
     unsigned bitmap_count;
     struct nbd_bitmap bitmaps[]; /* names allocated */
@@ -75,8 +77,8 @@ uint64_t nbd_contexts_all(const struct nbd_export *export);
 size_t nbd_context_name(const struct nbd_export *export, unsigned context, char *name, size_t size);
 /* Bytes that a reply with one status of every selected context takes at most. */
 size_t nbd_status_reply_size(uint64_t contexts, bool one);
-/* Chunks of a complete reply into out; their bytes or -errno. */
-ssize_t nbd_status_reply(const struct nbd_connection *conn, uint64_t cookie, uint64_t offset,
-                         uint64_t len, bool one, uint8_t *out);
+/* Chunks of a complete reply into out; their bytes or -errno. node: of the export's root. */
+ssize_t nbd_status_reply(const struct nbd_connection *conn, struct block_node *node,
+                         uint64_t cookie, uint64_t offset, uint64_t len, bool one, uint8_t *out);
 
 #endif

@@ -23,6 +23,7 @@
 #define RECEIVE_SIZE KIB(128)
 #define IOV_MAX_SENT 64u
 #define CACHE_STEP MIB(1) /* CACHE reads so much at a time */
+#define PUT_OFF_NS INT64_C(1000000)
 #define BUFFER_ALIGN 4096u
 
 struct session;
@@ -58,6 +59,8 @@ struct session {
 
     struct nbd_request requests[REQUESTS];
     struct list spare, replies;
+    struct list put_off; /* requests that wait for a held graph */
+    struct loop_timer again;
     unsigned busy;     /* requests that are not spare */
     size_t bytes;      /* charged by busy requests */
     size_t kept;       /* capacity of spare requests' buffers */
@@ -352,6 +355,21 @@ static void run_cache(struct nbd_request *r)
     submit(r, BLOCK_READ, r->offset, MIN(r->len, CACHE_STEP));
 }
 
+static void run_again(void *opaque);
+
+/* The export's node for a call from this thread. NULL: the graph changes, r is run again soon (this
+ * loop must go on meanwhile, or the change would not come about). */
+static struct block_node *enter(struct nbd_request *r)
+{
+    struct session *s = r->session;
+    struct block_node *node = block_root_try_enter(s->export->root);
+    if (!node) {
+        list_add_tail(&s->put_off, &r->node);
+        loop_timer_arm(&s->loop, &s->again, PUT_OFF_NS, run_again, s);
+    }
+    return node;
+}
+
 /* A fast zero is done or refused at once, so it may be done here. */
 static void run_write_zeroes(struct nbd_request *r)
 {
@@ -361,15 +379,24 @@ static void run_write_zeroes(struct nbd_request *r)
     }
     unsigned flags = BLOCK_NO_FALLBACK | (r->flags & NBD_CMD_FLAG_FUA ? BLOCK_FUA : 0) |
                      (r->flags & NBD_CMD_FLAG_NO_HOLE ? 0 : BLOCK_UNMAP);
-    answer(r, block_write_zeroes(r->session->export->block, r->offset, r->len, flags));
+    struct block_node *node = enter(r);
+    if (!node)
+        return;
+    int rc = block_write_zeroes(node, r->offset, r->len, flags);
+    block_root_leave(r->session->export->root);
+    answer(r, rc);
 }
 
 static void run_status(struct nbd_request *r)
 {
     struct session *s = r->session;
-    ssize_t len = s->conn->contexts ? nbd_status_reply(s->conn, r->cookie, r->offset, r->len,
+    struct block_node *node = enter(r);
+    if (!node)
+        return;
+    ssize_t len = s->conn->contexts ? nbd_status_reply(s->conn, node, r->cookie, r->offset, r->len,
                                                        r->flags & NBD_CMD_FLAG_REQ_ONE, r->buffer)
                                     : -EINVAL;
+    block_root_leave(s->export->root);
     if (len < 0) {
         answer(r, (int)len);
         return;
@@ -418,7 +445,7 @@ static int check_request(const struct session *s, const struct nbd_request *r)
         return -EPERM;
     if (r->type == NBD_CMD_READ && r->len > NBD_PAYLOAD_MAX)
         return -EINVAL;
-    if (!range_within(r->offset, r->len, 0, block_size(s->export->block)))
+    if (!range_within(r->offset, r->len, 0, s->export->info.size))
         return command->kind & WRITES ? -ENOSPC : -EINVAL;
     if (r->len == 0 && r->type == NBD_CMD_BLOCK_STATUS)
         return -EINVAL;
@@ -612,6 +639,24 @@ static void batch_done(void *opaque)
         receive(s);
 }
 
+static void run_again(void *opaque)
+{
+    struct session *s = opaque;
+    struct list waiting;
+    list_init(&waiting);
+    while (!list_empty(&s->put_off)) {
+        struct list *node = s->put_off.next;
+        list_del(node);
+        list_add_tail(&waiting, node);
+    }
+    while (!list_empty(&waiting)) {
+        struct nbd_request *r = list_entry(waiting.next, struct nbd_request, node);
+        list_del(&r->node);
+        command_of(r->type)->run(r);
+    }
+    batch_done(s);
+}
+
 /* ------------------------------------------------------------------- the session */
 
 static int session_open(struct session *s, struct kv_error *err)
@@ -619,6 +664,7 @@ static int session_open(struct session *s, struct kv_error *err)
     struct nbd_connection *conn = s->conn;
     list_init(&s->spare);
     list_init(&s->replies);
+    list_init(&s->put_off);
     for (unsigned i = 0; i < REQUESTS; i++) {
         s->requests[i].session = s;
         list_add_tail(&s->spare, &s->requests[i].node);
@@ -626,7 +672,7 @@ static int session_open(struct session *s, struct kv_error *err)
     s->received = malloc(RECEIVE_SIZE);
     if (!s->received)
         return -ENOMEM;
-    int rc = block_queue_create(&s->queue, conn->export->block, &s->loop, REQUESTS, err);
+    int rc = block_root_queue(&s->queue, conn->export->root, &s->loop, REQUESTS, err);
     if (rc < 0)
         return rc;
     block_queue_set_batch(s->queue, batch_done, s);
@@ -642,6 +688,7 @@ static void session_run(struct session *s)
     receive(s);
     loop_run(&s->loop);
     loop_remove(&s->source);
+    loop_timer_cancel(&s->again);
     s->dead = s->leaving = true;
     block_drain(s->queue);
     block_queue_free(s->queue);

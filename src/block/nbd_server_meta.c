@@ -68,8 +68,8 @@ uint64_t nbd_contexts_match(const struct nbd_export *export, const char *query, 
 /* --------------------------------------------------------------------- status */
 
 /* Flags of the extent that begins at offset, and its length, in one context. */
-static int extent_at(const struct nbd_export *export, unsigned context, uint64_t offset,
-                     uint64_t len, uint32_t *flags, uint64_t *run)
+static int extent_at(const struct nbd_export *export, struct block_node *node, unsigned context,
+                     uint64_t offset, uint64_t len, uint32_t *flags, uint64_t *run)
 {
     struct block_extent extent = {0};
     bool dirty = false;
@@ -79,7 +79,7 @@ static int extent_at(const struct nbd_export *export, unsigned context, uint64_t
         *flags = dirty ? NBD_STATE_DIRTY : 0;
         return rc;
     }
-    int rc = block_status_above(export->block, NULL, offset, len, &extent);
+    int rc = block_status_above(node, NULL, offset, len, &extent);
     if (rc < 0)
         return rc;
     *run = extent.len;
@@ -92,8 +92,8 @@ static int extent_at(const struct nbd_export *export, unsigned context, uint64_t
 }
 
 /* Extents of one context, neighbours of the same flags joined. Their number or -errno. */
-static int write_extents(const struct nbd_export *export, unsigned context, uint64_t offset,
-                         uint64_t len, unsigned max, uint8_t *out)
+static int write_extents(const struct nbd_export *export, struct block_node *node, unsigned context,
+                         uint64_t offset, uint64_t len, unsigned max, uint8_t *out)
 {
     unsigned count = 0;
     uint32_t last_flags = 0;
@@ -101,7 +101,7 @@ static int write_extents(const struct nbd_export *export, unsigned context, uint
     while (len) {
         uint32_t flags;
         uint64_t run = 0;
-        int rc = extent_at(export, context, offset, len, &flags, &run);
+        int rc = extent_at(export, node, context, offset, len, &flags, &run);
         if (rc < 0)
             return rc;
         if (run == 0 || run > len)
@@ -130,13 +130,13 @@ size_t nbd_status_reply_size(uint64_t contexts, bool one)
            (NBD_CHUNK_SIZE + 4 + (one ? 1 : EXTENTS_MAX) * EXTENT_SIZE);
 }
 
-ssize_t nbd_status_reply(const struct nbd_connection *conn, uint64_t cookie, uint64_t offset,
-                         uint64_t len, bool one, uint8_t *out)
+ssize_t nbd_status_reply(const struct nbd_connection *conn, struct block_node *node,
+                         uint64_t cookie, uint64_t offset, uint64_t len, bool one, uint8_t *out)
 {
     uint8_t *p = out;
     for (uint64_t left = conn->contexts; left; left &= left - 1) {
         unsigned context = (unsigned)__builtin_ctzll(left);
-        int count = write_extents(conn->export, context, offset, len, one ? 1 : EXTENTS_MAX,
+        int count = write_extents(conn->export, node, context, offset, len, one ? 1 : EXTENTS_MAX,
                                   p + NBD_CHUNK_SIZE + 4);
         if (count < 0)
             return count;

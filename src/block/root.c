@@ -142,6 +142,15 @@ struct block_node *block_root_enter(struct block_root *root)
     return node;
 }
 
+struct block_node *block_root_try_enter(struct block_root *root)
+{
+    block_graph_lock();
+    struct block_node *node = root->held ? NULL : root->node;
+    root->sections += node != NULL;
+    block_graph_unlock();
+    return node;
+}
+
 void block_root_leave(struct block_root *root)
 {
     block_graph_lock();

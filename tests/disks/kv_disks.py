@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -38,13 +39,10 @@ def check_clean(path):
 
 def pattern(path, sector, count, image_format="qcow2"):
     """Bytes of an image as qemu-img sees them."""
-    out = f"{path}.{sector}.part"
-    run("qemu-img", "dd", "-U", "-f", image_format, "-O", "raw", f"bs={SECTOR}", f"skip={sector}",
-        f"count={sector + count}", f"if={path}", f"of={out}")
-    with open(out, "rb") as part:
-        data = part.read()
-    os.unlink(out)
-    return data
+    with tempfile.NamedTemporaryFile(prefix="kv-") as out:
+        run("qemu-img", "dd", "-U", "-f", image_format, "-O", "raw", f"bs={SECTOR}", f"skip={sector}",
+            f"count={sector + count}", f"if={path}", f"of={out.name}")
+        return out.read()
 
 
 class Guest:
@@ -150,8 +148,12 @@ class Machine:
 
     def refused(self, command, **arguments):
         """The command fails; its error."""
+        return self.refused_run(command, {name.replace("_", "-"): value for name, value in arguments.items()})
+
+    def refused_run(self, command, arguments):
+        """The same with names of arguments as they are."""
         try:
-            answer = self.qmp.execute(command, **arguments)
+            answer = self.qmp.run(command, arguments)
         except QmpError as error:
             return error
         raise AssertionError(f"{command} was not refused: {answer}")

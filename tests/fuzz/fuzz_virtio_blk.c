@@ -52,8 +52,8 @@ static void build(void)
         .serial = (char *)"fuzz",
     };
     if (limited) {
-        config.limit[BLK_IOPS_TOTAL] = 100000;
-        config.limit[BLK_BPS_READ] = 1000000;
+        config.limits.limits[THROTTLE_IOPS_TOTAL].average = 100000;
+        config.limits.limits[THROTTLE_BPS_READ].average = 1000000;
     }
     fuzz_device_init(&f);
     if (ftruncate(config.fd, DISK_SIZE) < 0 ||

@@ -31,10 +31,14 @@ class Qmp:
 
     def execute(self, command, timeout=None, **arguments):
         """Run a command, return its answer. `_` in the names of arguments stands for `-`."""
+        return self.run(command, {name.replace("_", "-"): value for name, value in arguments.items()}, timeout)
+
+    def run(self, command, arguments, timeout=None):
+        """The same with names of arguments as they are."""
         self._id += 1
         request = {"execute": command, "id": self._id}
         if arguments:
-            request["arguments"] = {name.replace("_", "-"): value for name, value in arguments.items()}
+            request["arguments"] = arguments
         self.send(request)
         deadline = time.monotonic() + (timeout or self.timeout)
         while True:

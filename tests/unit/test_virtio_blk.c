@@ -466,7 +466,7 @@ static void limited_requests_take_their_time_and_others_do_not(void **state)
 {
     uint64_t token;
     uint32_t written;
-    config.limit[BLK_IOPS_WRITE] = 100; /* ten at once, then one each 10 ms */
+    config.limits.limits[THROTTLE_IOPS_WRITE].average = 100; /* ten at once, then one each 10 ms */
     make_device();
     const struct vring_buffer data = {.gpa = DATA_GPA, .len = 512};
     int64_t begin = clock_monotonic_ns();
@@ -495,14 +495,16 @@ static void contradictory_options_are_refused_by_name(void **state)
     struct virtio_device *none;
     config.path = path;
     config.fd = -1;
-    config.limit[BLK_BPS_TOTAL] = config.limit[BLK_BPS_READ] = 1000;
+    config.limits.limits[THROTTLE_BPS_TOTAL].average = 1000;
+    config.limits.limits[THROTTLE_BPS_READ].average = 1000;
     assert_int_equal(blk_create(&none, NULL, &mem, &config, one_loop, NULL, &err), -EINVAL);
     assert_non_null(strstr(err.message, "bps-read"));
-    config.limit[BLK_BPS_TOTAL] = 0;
-    config.limit_max[BLK_BPS_READ] = 10;
+    config.limits.limits[THROTTLE_BPS_TOTAL].average = 0;
+    config.limits.limits[THROTTLE_BPS_READ].average = 0;
+    config.limits.limits[THROTTLE_BPS_READ].max = 10;
     assert_int_equal(blk_create(&none, NULL, &mem, &config, one_loop, NULL, &err), -EINVAL);
-    assert_non_null(strstr(err.message, "bps-read-max"));
-    config.limit[BLK_BPS_READ] = config.limit_max[BLK_BPS_READ] = 0;
+    assert_non_null(strstr(err.message, "bps-read"));
+    config.limits.limits[THROTTLE_BPS_READ].max = 0;
     config.queue_size = 48;
     assert_int_equal(blk_create(&none, NULL, &mem, &config, one_loop, NULL, &err), -EINVAL);
     assert_non_null(strstr(err.message, "queue-size"));

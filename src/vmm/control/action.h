@@ -26,20 +26,18 @@ struct action {
 };
 
 struct action_type {
-    const char *name; /* NULL ends the table */
-    const char *help; /* as in struct qmp_command */
+    const char *name; /* NULL ends the table; there is a command of this name */
     /* Each returns 0, or -errno with action->call.error filled; all may be NULL but prepare. */
     int (*open)(struct action *action);    /* before the disks stand still; fills node */
     int (*prepare)(struct action *action); /* does it, or finds that nothing speaks against it */
     int (*commit)(struct action *action);  /* after all others were prepared */
     void (*undo)(struct action *action);   /* of what was prepared */
-    const struct qmp_argument *arguments;
 };
 
 /* Tables, NULL at the end. */
 extern const struct action_type snapshot_actions[], bitmap_actions[], backup_actions[];
 
-/* A command whose name is that of an action. */
+/* Runs a command whose name is that of an action. */
 json_t *action_run(struct qmp_call *call);
 
 /* A node by an argument that names it or a disk that it is the top of; a new reference. */
@@ -47,12 +45,13 @@ struct block_node *action_find_node(struct qmp_call *call, const char *argument)
 struct block_node *qmp_find_node(struct qmp_call *call, const char *name);
 
 /* The arguments that all commands that start a job have. */
-#define JOB_ARGUMENTS                                                                  \
-    {"job-id", QMP_STRING, .optional = true}, {"device", QMP_STRING},                  \
-        {"speed", QMP_INTEGER, .optional = true},                                      \
-        {"auto-finalize", QMP_BOOLEAN, .optional = true},                              \
-        {"auto-dismiss", QMP_BOOLEAN, .optional = true}, {                             \
-        "filter-node-name", QMP_STRING, .optional = true                               \
+#define JOB_ARGUMENTS                                                 \
+    {"job-id", QMP_STRING, .optional = true}, {"device", QMP_STRING}, \
+        {"speed", QMP_INTEGER, .optional = true},                     \
+        {"auto-finalize", QMP_BOOLEAN, .optional = true},             \
+        {"auto-dismiss", QMP_BOOLEAN, .optional = true},              \
+    {                                                                 \
+        "filter-node-name", QMP_STRING, .optional = true              \
     }
 extern const char *const job_on_error_values[];
 /* Reads them. False: the error is filled. */

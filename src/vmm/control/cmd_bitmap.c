@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "vmm/control/action.h"
+#include "vmm/control/commands.h"
 
 static int fail(struct action *action)
 {
@@ -149,8 +150,7 @@ static int set_enabled(struct action *action, bool enabled)
     action->changed = recording != enabled;
     return rc < 0 || !action->changed
                ? rc
-               : block_bitmap_enable(action->node, own_name(action), enabled,
-                                     &action->call.error);
+               : block_bitmap_enable(action->node, own_name(action), enabled, &action->call.error);
 }
 
 static int enable_prepare(struct action *action)
@@ -193,8 +193,7 @@ static int each_source(struct action *action,
                      "'bitmaps' holds names, or objects with 'node' and 'name'");
             return -EINVAL;
         }
-        struct block_node *node =
-            in ? qmp_find_node(&action->call, in) : block_ref(action->node);
+        struct block_node *node = in ? qmp_find_node(&action->call, in) : block_ref(action->node);
         rc = node ? fn(action, node, name) : fail(action);
         block_close(node);
         if (rc < 0)
@@ -247,17 +246,22 @@ static const struct qmp_argument merge_arguments[] = {
 };
 
 const struct action_type bitmap_actions[] = {
-    {"block-dirty-bitmap-add", "records what is written from now on", bitmap_open, add_prepare,
-     NULL, add_undo, add_arguments},
-    {"block-dirty-bitmap-remove", "forgets a bitmap", bitmap_open, remove_prepare, remove_commit,
-     NULL, named_arguments},
-    {"block-dirty-bitmap-clear", "nothing is dirty any more", bitmap_open, clear_prepare,
-     drop_saved, restore, named_arguments},
-    {"block-dirty-bitmap-enable", "a bitmap records writes again", bitmap_open, enable_prepare,
-     NULL, enable_undo, named_arguments},
-    {"block-dirty-bitmap-disable", "a bitmap stays as it is", bitmap_open, disable_prepare, NULL,
-     disable_undo, named_arguments},
-    {"block-dirty-bitmap-merge", "what is dirty in others becomes dirty in one", bitmap_open,
-     merge_prepare, drop_saved, restore, merge_arguments},
+    {"block-dirty-bitmap-add", bitmap_open, add_prepare, NULL, add_undo},
+    {"block-dirty-bitmap-remove", bitmap_open, remove_prepare, remove_commit, NULL},
+    {"block-dirty-bitmap-clear", bitmap_open, clear_prepare, drop_saved, restore},
+    {"block-dirty-bitmap-enable", bitmap_open, enable_prepare, NULL, enable_undo},
+    {"block-dirty-bitmap-disable", bitmap_open, disable_prepare, NULL, disable_undo},
+    {"block-dirty-bitmap-merge", bitmap_open, merge_prepare, drop_saved, restore},
+    {NULL},
+};
+
+const struct qmp_command qmp_bitmap_commands[] = {
+    {"block-dirty-bitmap-add", "records what is written from now on", action_run, add_arguments},
+    {"block-dirty-bitmap-remove", "forgets a bitmap", action_run, named_arguments},
+    {"block-dirty-bitmap-clear", "nothing is dirty any more", action_run, named_arguments},
+    {"block-dirty-bitmap-enable", "a bitmap records writes again", action_run, named_arguments},
+    {"block-dirty-bitmap-disable", "a bitmap stays as it is", action_run, named_arguments},
+    {"block-dirty-bitmap-merge", "what is dirty in others becomes dirty in one", action_run,
+     merge_arguments},
     {NULL},
 };

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands about disks. */
+#include <errno.h>
+
 #include "base/util.h"
+#include "block/driver.h"
+#include "vmm/control/action.h"
+#include "vmm/control/blockdev.h"
 #include "vmm/control/commands.h"
 #include "vmm/machine/machine.h"
 #include "vmm/virtio/blk.h"
@@ -10,17 +15,28 @@ static const char *const status_names[] = {
     [BLK_STATUS_FAILED] = "failed",
     [BLK_STATUS_NOSPACE] = "nospace",
 };
-static const char *const limit_names[] = {
-    [BLK_BPS_TOTAL] = "bps",   [BLK_BPS_READ] = "bps_rd",   [BLK_BPS_WRITE] = "bps_wr",
-    [BLK_IOPS_TOTAL] = "iops", [BLK_IOPS_READ] = "iops_rd", [BLK_IOPS_WRITE] = "iops_wr",
+static const char *const limit_names[THROTTLE_KINDS] = {
+    [THROTTLE_IOPS_TOTAL] = "iops",    [THROTTLE_IOPS_READ] = "iops_rd",
+    [THROTTLE_IOPS_WRITE] = "iops_wr", [THROTTLE_BPS_TOTAL] = "bps",
+    [THROTTLE_BPS_READ] = "bps_rd",    [THROTTLE_BPS_WRITE] = "bps_wr",
+};
+/* "bps_max", "bps_rd_max_length", ... */
+static const struct {
+    const char *suffix;
+    size_t offset; /* in struct throttle_limit */
+    bool always;   /* shown when it is 0, too */
+} limit_parts[] = {
+    {"", offsetof(struct throttle_limit, average), true},
+    {"_max", offsetof(struct throttle_limit, max), false},
+    {"_max_length", offsetof(struct throttle_limit, length), false},
 };
 
 /* In QEMU's words: does the host's page cache hold data, and do flushes reach the disk. */
-static json_t *describe_cache(const struct blk_info *info)
+static json_t *describe_cache(enum block_cache cache, bool writeback)
 {
-    bool direct = info->cache == BLOCK_CACHE_NONE || info->cache == BLOCK_CACHE_DIRECTSYNC;
-    return json_pack("{s:b, s:b, s:b}", "no-flush", info->cache == BLOCK_CACHE_UNSAFE, "direct",
-                     direct, "writeback", info->writeback);
+    bool direct = cache == BLOCK_CACHE_NONE || cache == BLOCK_CACHE_DIRECTSYNC;
+    return json_pack("{s:b, s:b, s:b}", "no-flush", cache == BLOCK_CACHE_UNSAFE, "direct", direct,
+                     "writeback", writeback);
 }
 
 /* An image and, as its members, those under it. */
@@ -53,24 +69,57 @@ static int backing_depth(const struct block_node *node)
     return depth;
 }
 
-static json_t *describe_medium(const struct blk_info *info)
+json_t *block_describe_node(struct block_node *node)
 {
-    json_t *medium = json_pack(
-        "{s:s, s:s, s:b, s:s, s:i, s:b, s:s, s:i, s:o, s:o}", "file", info->path, "node-name",
-        info->id, "ro", info->block.readonly, "drv", block_format(info->image),
-        "backing_file_depth", backing_depth(info->image), "encrypted", 0, "detect_zeroes", "off",
-        "write_threshold", 0, "cache", describe_cache(info), "image", describe_image(info->image));
-    const struct block_node *backing = block_backing(info->image);
+    enum block_cache cache = node->options.cache;
+    json_t *bitmaps = block_bitmaps_describe(node);
+    block_graph_lock();
+    json_t *out = json_pack(
+        "{s:s, s:s, s:b, s:s, s:i, s:b, s:s, s:i, s:o, s:o}", "file", block_name(node), "node-name",
+        block_node_name(node), "ro", block_get_info(node)->readonly, "drv", block_format(node),
+        "backing_file_depth", backing_depth(node), "encrypted", 0, "detect_zeroes", "off",
+        "write_threshold", 0, "cache",
+        describe_cache(cache, cache != BLOCK_CACHE_WRITETHROUGH && cache != BLOCK_CACHE_DIRECTSYNC),
+        "image", describe_image(node));
+    const struct block_node *backing = block_backing(node);
     if (backing)
-        json_object_set_new(medium, "backing_file", json_string(block_name(backing)));
-    for (unsigned i = 0; i < BLK_LIMIT_COUNT; i++) {
-        char name[32];
-        json_object_set_new(medium, limit_names[i], json_integer((json_int_t)info->limit[i]));
-        if (!info->limit_max[i])
-            continue;
-        snprintf(name, sizeof(name), "%s_max", limit_names[i]);
-        json_object_set_new(medium, name, json_integer((json_int_t)info->limit_max[i]));
+        json_object_set_new(out, "backing_file", json_string(block_name(backing)));
+    block_graph_unlock();
+    if (json_array_size(bitmaps))
+        json_object_set(out, "dirty-bitmaps", bitmaps);
+    json_decref(bitmaps);
+    for (unsigned i = 0; i < THROTTLE_KINDS; i++)
+        json_object_set_new(out, limit_names[i], json_integer(0));
+    return out;
+}
+
+static void describe_limits(json_t *medium, const char *group)
+{
+    struct throttle_limits limits;
+    if (!group || throttle_group_limits(group, &limits) < 0)
+        return;
+    json_object_set_new(medium, "group", json_string(group));
+    for (unsigned i = 0; i < THROTTLE_KINDS; i++) {
+        for (unsigned part = 0; part < ARRAY_SIZE(limit_parts); part++) {
+            char name[32];
+            uint64_t value = *(uint64_t *)((char *)&limits.limits[i] + limit_parts[part].offset);
+            snprintf(name, sizeof(name), "%s%s", limit_names[i], limit_parts[part].suffix);
+            if (value || limit_parts[part].always)
+                json_object_set_new(medium, name, json_integer((json_int_t)value));
+        }
     }
+    if (limits.iops_size)
+        json_object_set_new(medium, "iops_size", json_integer((json_int_t)limits.iops_size));
+}
+
+static json_t *describe_medium(struct blk *blk, const struct blk_info *info)
+{
+    struct block_node *node = blk_node(blk);
+    json_t *medium = block_describe_node(node);
+    block_close(node);
+    json_object_set_new(json_object_get(medium, "cache"), "writeback",
+                        json_boolean(info->writeback));
+    describe_limits(medium, info->throttle_group);
     return medium;
 }
 
@@ -84,7 +133,7 @@ static json_t *query_block(struct qmp_call *call)
         json_array_append_new(
             list, json_pack("{s:s, s:s, s:s, s:b, s:b, s:s, s:o}", "device", info.id, "qdev",
                             info.id, "type", "unknown", "locked", 0, "removable", 0, "io-status",
-                            status_names[info.io_status], "inserted", describe_medium(&info)));
+                            status_names[info.io_status], "inserted", describe_medium(blk, &info)));
     }
     return list;
 }
@@ -139,29 +188,96 @@ static json_t *query_blockstats(struct qmp_call *call)
         struct blk_stats stats;
         blk_get_info(blk, &info);
         blk_get_stats(blk, &stats);
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:o}", "device", info.id, "qdev", info.id,
-                                        "node-name", info.id, "stats", describe_stats(&stats)));
+        struct block_node *node = blk_node(blk);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "device", info.id, "qdev",
+                                              info.id, "node-name", block_node_name(node), "stats",
+                                              describe_stats(&stats)));
+        block_close(node);
     }
     return list;
 }
 
 static json_t *resize(struct qmp_call *call)
 {
-    const char *id = qmp_string(call, "device"), *node = qmp_string(call, "node-name");
+    bool by_device = qmp_string(call, "device");
     int64_t size = 0;
-    if (!id == !node)
+    if (by_device == (qmp_string(call, "node-name") != NULL))
         return qmp_fail(call, QMP_GENERIC_ERROR, "Either 'device' or 'node-name' must be given");
-    id = id ? id : node;
-    struct blk *blk = blk_find(call->machine, id);
-    if (!blk)
-        return qmp_fail(call, QMP_DEVICE_NOT_FOUND, "Device '%.100s' not found", id);
     qmp_integer(call, "size", &size);
     if (size < 0)
         return qmp_fail(call, QMP_GENERIC_ERROR, "Parameter 'size' expects a value of 0 or more");
+    struct block_node *node = action_find_node(call, by_device ? "device" : "node-name");
+    if (!node)
+        return NULL;
+    struct blk *blk = blk_of_node(call->machine, node);
+    int rc;
     /* 0: the file or device was resized already, from outside. */
-    int rc = size ? blk_resize(blk, (uint64_t)size, &call->error) : blk_refresh(blk, &call->error);
+    if (blk)
+        rc = size ? blk_resize(blk, (uint64_t)size, &call->error) : blk_refresh(blk, &call->error);
+    else
+        rc = size ? block_resize(node, (uint64_t)size, &call->error)
+                  : block_refresh(node, &call->error);
+    block_close(node);
     return rc < 0 ? NULL : qmp_done();
+}
+
+static bool read_limits(struct qmp_call *call, struct throttle_limits *limits)
+{
+    int64_t value;
+    for (unsigned i = 0; i < THROTTLE_KINDS; i++) {
+        for (unsigned part = 0; part < ARRAY_SIZE(limit_parts); part++) {
+            char name[32];
+            snprintf(name, sizeof(name), "%s%s", limit_names[i], limit_parts[part].suffix);
+            if (!qmp_integer(call, name, &value))
+                continue;
+            if (value < 0) {
+                qmp_fail(call, QMP_GENERIC_ERROR, "Parameter '%s' expects a value of 0 or more",
+                         name);
+                return false;
+            }
+            *(uint64_t *)((char *)&limits->limits[i] + limit_parts[part].offset) = (uint64_t)value;
+        }
+    }
+    if (qmp_integer(call, "iops_size", &value))
+        limits->iops_size = (uint64_t)MAX(value, 0);
+    return true;
+}
+
+static bool has_limits(const struct throttle_limits *limits)
+{
+    bool any = false;
+    for (unsigned i = 0; i < THROTTLE_KINDS; i++)
+        any |= limits->limits[i].average || limits->limits[i].max;
+    return any;
+}
+
+/* Sets the limits of the disk's group, or of one that it enters; none at all: it leaves it. */
+static json_t *set_io_throttle(struct qmp_call *call)
+{
+    struct throttle_limits limits = {0};
+    const char *id = qmp_string(call, "id"), *device = qmp_string(call, "device");
+    const char *group = qmp_string(call, "group");
+    id = id ? id : device;
+    struct blk *blk = id ? blk_find(call->machine, id) : NULL;
+    struct blk_info info;
+    if (!blk)
+        return qmp_fail(call, QMP_DEVICE_NOT_FOUND, "Device '%.100s' not found", id ? id : "");
+    if (!read_limits(call, &limits))
+        return NULL;
+    blk_get_info(blk, &info);
+    if (!has_limits(&limits))
+        return blk_set_throttle(blk, NULL, &call->error) < 0 ? NULL : qmp_done();
+    group = group ? group : info.throttle_group ? info.throttle_group : info.id;
+    if (throttle_group_set(group, &limits, &call->error) < 0 ||
+        blk_set_throttle(blk, group, &call->error) < 0)
+        return NULL;
+    /* What waits in other disks of the group waits by the old limits. */
+    for (blk = NULL; (blk = blk_next(call->machine, blk));) {
+        blk_get_info(blk, &info);
+        if (info.throttle_group && strcmp(info.throttle_group, group) == 0)
+            blk_throttle_changed(blk);
+    }
+    return qmp_done();
 }
 
 static const struct qmp_argument resize_arguments[] = {
@@ -171,10 +287,31 @@ static const struct qmp_argument resize_arguments[] = {
     {NULL},
 };
 
+#define LIMIT(name_)                                                                       \
+    {name_, QMP_INTEGER, .optional = true}, {name_ "_max", QMP_INTEGER, .optional = true}, \
+    {                                                                                      \
+        name_ "_max_length", QMP_INTEGER, .optional = true                                 \
+    }
+static const struct qmp_argument throttle_arguments[] = {
+    {"device", QMP_STRING, .optional = true},
+    {"id", QMP_STRING, .optional = true},
+    LIMIT("bps"),
+    LIMIT("bps_rd"),
+    LIMIT("bps_wr"),
+    LIMIT("iops"),
+    LIMIT("iops_rd"),
+    LIMIT("iops_wr"),
+    {"iops_size", QMP_INTEGER, .optional = true},
+    {"group", QMP_STRING, .optional = true},
+    {NULL},
+};
+
 const struct qmp_command qmp_block_commands[] = {
     {"query-block", "the disks", query_block},
     {"query-blockstats", "counters of the disks", query_blockstats},
     {"block_resize", "changes a disk's size; 0: takes over the size its file has by now", resize,
      resize_arguments},
+    {"block_set_io_throttle", "limits of a disk or of the group that it shares them with",
+     set_io_throttle, throttle_arguments},
     {NULL},
 };

@@ -11,7 +11,8 @@
 #include "vmm/control/commands.h"
 #include "vmm/machine/machine.h"
 
-struct export {
+struct export
+{
     struct list link;
     char *id, *name;
     struct block_node *node;
@@ -181,8 +182,7 @@ static int add_bitmaps(struct qmp_call *call, struct export *export)
 }
 
 /* id and name: by whom they are known later; node: argument that names it. */
-static json_t *add_export(struct qmp_call *call, const char *id, const char *name,
-                          const char *node)
+static json_t *add_export(struct qmp_call *call, const char *id, const char *name, const char *node)
 {
     if (!server)
         return qmp_fail(call, QMP_GENERIC_ERROR, "NBD server not running");
@@ -200,8 +200,9 @@ static json_t *add_export(struct qmp_call *call, const char *id, const char *nam
     qmp_boolean(call, "allocation-depth", &depth);
     int rc = export->id && export->name && export->node ? add_bitmaps(call, export) : -ENOMEM;
     if (rc == 0 && writable && block_get_info(export->node)->readonly)
-        rc = kv_error_set(&call->error, KV_ERR_BLOCK, EROFS, "Cannot export read-only node as "
-                                                            "writable");
+        rc = kv_error_set(&call->error, KV_ERR_BLOCK, EROFS,
+                          "Cannot export read-only node as "
+                          "writable");
     if (rc == 0) {
         const struct nbd_export_options options = {
             .name = export->name,

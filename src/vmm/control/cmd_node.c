@@ -3,6 +3,8 @@
  * with what does it instead. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "vmm/control/action.h"
 #include "vmm/control/blockdev.h"
@@ -15,8 +17,10 @@ static bool take_connections(struct qmp_call *call, json_t *description)
 {
     const char *key;
     json_t *value;
-    json_t *type = json_object_get(description, "type"), *name = json_object_get(description, "str");
-    if (json_is_string(type) && json_is_string(name) && strcmp(json_string_value(type), "fd") == 0) {
+    json_t *type = json_object_get(description, "type"),
+           *name = json_object_get(description, "str");
+    if (json_is_string(type) && json_is_string(name) &&
+        strcmp(json_string_value(type), "fd") == 0) {
         char number[16];
         int fd = qmp_fd_take(call->server, json_string_value(name));
         if (fd < 0) {
@@ -50,16 +54,41 @@ static json_t *blockdev_del(struct qmp_call *call)
     return block_node_del(qmp_string(call, "node-name"), &call->error) < 0 ? NULL : qmp_done();
 }
 
-static int describe(void *opaque, struct block_node *node)
+struct found {
+    struct block_node **nodes;
+    unsigned count;
+};
+
+static int count_node(void *opaque, struct block_node *node)
 {
-    json_array_append_new(opaque, block_describe_node(node));
+    ++*(unsigned *)opaque;
     return 0;
 }
 
+static int take_node(void *opaque, struct block_node *node)
+{
+    struct found *found = opaque;
+    found->nodes[found->count++] = block_ref(node);
+    return 0;
+}
+
+/* Describing reads images, which must not happen with the graph locked. */
 static json_t *query_nodes(struct qmp_call *call)
 {
     json_t *list = json_array();
-    block_nodes_each(describe, list);
+    struct found found = {0};
+    unsigned count = 0;
+    block_graph_lock();
+    block_nodes_each(count_node, &count);
+    found.nodes = calloc(count + 1, sizeof(struct block_node *));
+    if (found.nodes)
+        block_nodes_each(take_node, &found);
+    block_graph_unlock();
+    for (unsigned i = 0; i < found.count; i++) {
+        json_array_append_new(list, block_describe_node(found.nodes[i]));
+        block_close(found.nodes[i]);
+    }
+    free(found.nodes);
     return list;
 }
 

@@ -10,6 +10,7 @@
 #include "block/driver.h"
 #include "block/image_create.h"
 #include "vmm/control/action.h"
+#include "vmm/control/commands.h"
 
 static int fail(struct action *action)
 {
@@ -179,8 +180,8 @@ static int delete_prepare(struct action *action)
     if (rc == 0)
         rc = snapshot_ops(action)->remove(action->node, s.id, &call->error);
     if (rc == 0)
-        action->result = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "id", s.id, "name", s.name,
-                                   "vm-state-size", (json_int_t)s.vm_state_size, "date-sec",
+        action->result = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "id", s.id, "name",
+                                   s.name, "vm-state-size", (json_int_t)s.vm_state_size, "date-sec",
                                    (json_int_t)s.date_sec, "date-nsec", (json_int_t)s.date_nsec,
                                    "vm-clock-sec", (json_int_t)(s.vm_clock_nsec / 1000000000),
                                    "vm-clock-nsec", (json_int_t)(s.vm_clock_nsec % 1000000000));
@@ -218,13 +219,21 @@ static const struct qmp_argument delete_arguments[] = {
 };
 
 const struct action_type snapshot_actions[] = {
-    {"blockdev-snapshot", "an overlay that was added takes the place of a node", snapshot_open,
-     snapshot_prepare, NULL, snapshot_undo, snapshot_arguments},
+    {"blockdev-snapshot", snapshot_open, snapshot_prepare, NULL, snapshot_undo},
+    {"blockdev-snapshot-sync", sync_open, snapshot_prepare, NULL, snapshot_undo},
+    {"blockdev-snapshot-internal-sync", device_open, internal_prepare, NULL, internal_undo},
+    {"blockdev-snapshot-delete-internal-sync", device_open, delete_prepare, NULL, NULL},
+    {NULL},
+};
+
+const struct qmp_command qmp_snapshot_commands[] = {
+    {"blockdev-snapshot", "an overlay that was added takes the place of a node", action_run,
+     snapshot_arguments},
     {"blockdev-snapshot-sync", "makes an overlay over a disk or node; '/dev/fdset/N' in a jail",
-     sync_open, snapshot_prepare, NULL, snapshot_undo, sync_arguments},
-    {"blockdev-snapshot-internal-sync", "keeps the state of a disk inside its image", device_open,
-     internal_prepare, NULL, internal_undo, internal_arguments},
-    {"blockdev-snapshot-delete-internal-sync", "forgets a state that was kept inside", device_open,
-     delete_prepare, NULL, NULL, delete_arguments},
+     action_run, sync_arguments},
+    {"blockdev-snapshot-internal-sync", "keeps the state of a disk inside its image", action_run,
+     internal_arguments},
+    {"blockdev-snapshot-delete-internal-sync", "forgets a state that was kept inside", action_run,
+     delete_arguments},
     {NULL},
 };

@@ -4,15 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/cleanup.h"
 #include "vmm/control/action.h"
 #include "vmm/control/commands.h"
 #include "vmm/virtio/blk.h"
 
 #define ACTIONS_MAX 256
 
-static const struct action_type *const tables[] = {snapshot_actions, bitmap_actions, backup_actions,
-                                                   NULL};
+static const struct action_type *const tables[] = {snapshot_actions, bitmap_actions, NULL};
 
 struct block_node *qmp_find_node(struct qmp_call *call, const char *name)
 {
@@ -49,19 +48,26 @@ static void action_free(struct action *action)
     free(action);
 }
 
-static struct action *action_new(const struct qmp_call *call, const struct action_type *type,
+/* NULL: out of memory, or the arguments do not fit; the call's error is filled. */
+static struct action *action_new(struct qmp_call *call, const struct action_type *type,
                                  const json_t *arguments)
 {
     struct action *action = calloc(1, sizeof(*action));
-    if (!action)
+    if (!action) {
+        qmp_fail(call, QMP_GENERIC_ERROR, "out of memory");
         return NULL;
+    }
     list_init(&action->link);
     action->type = type;
     action->call = *call;
-    action->call.command = NULL;
-    action->call.specs = type->arguments;
+    action->call.command = qmp_find_command(call->server, type->name);
+    action->call.specs = action->call.command->arguments;
     action->call.arguments = arguments;
-    return action;
+    if (qmp_check_arguments(&action->call))
+        return action;
+    call->error = action->call.error;
+    free(action);
+    return NULL;
 }
 
 static int step(struct action *action, int (*fn)(struct action *action))
@@ -137,7 +143,7 @@ json_t *action_run(struct qmp_call *call)
     list_init(&actions);
     struct action *action = action_new(call, find_type(call->command->name), call->arguments);
     if (!action)
-        return qmp_fail(call, QMP_GENERIC_ERROR, "out of memory");
+        return NULL;
     action->alone = true;
     list_add_tail(&actions, &action->link);
     return finish(call, &actions);
@@ -158,16 +164,11 @@ static int add_action(struct qmp_call *call, struct list *actions, const json_t 
         return -EINVAL;
     }
     struct action *action = action_new(call, type, data);
-    if (!action) {
-        qmp_fail(call, QMP_GENERIC_ERROR, "out of memory");
-        return -ENOMEM;
-    }
+    if (!action)
+        return -EINVAL;
     action->txn = txn;
     list_add_tail(actions, &action->link);
-    if (qmp_check_arguments(&action->call))
-        return 0;
-    call->error = action->call.error;
-    return -EINVAL;
+    return 0;
 }
 
 static json_t *transaction(struct qmp_call *call)
@@ -184,7 +185,7 @@ static json_t *transaction(struct qmp_call *call)
     if (mode && strcmp(mode, modes[0]) != 0 && strcmp(mode, modes[1]) != 0)
         return qmp_fail(call, QMP_GENERIC_ERROR,
                         "Parameter 'completion-mode' does not accept value '%.100s'", mode);
-    struct job_txn *txn = mode && strcmp(mode, modes[1]) == 0 ? job_txn_create() : NULL;
+    struct job_txn *txn = NULL;
     int rc = 0;
     json_array_foreach (rows, i, row) {
         rc = rc < 0 ? rc : add_action(call, &actions, row, txn);
@@ -196,8 +197,6 @@ static json_t *transaction(struct qmp_call *call)
         result = finish(call, &actions);
     while (!list_empty(&actions))
         action_free(list_entry(actions.next, struct action, link));
-    if (txn)
-        job_txn_put(txn);
     if (result)
         json_object_clear(result);
     return result;

@@ -5,15 +5,15 @@
 #include <stddef.h>
 
 const struct qmp_command *const qmp_command_tables[] = {
-    qmp_monitor_commands, qmp_fd_commands, qmp_run_commands,
-    qmp_cpu_commands,     qmp_memory_commands,
-    qmp_pci_commands,     qmp_block_commands,
-    qmp_net_commands,     qmp_chardev_commands,
-    qmp_balloon_commands, NULL,
+    qmp_monitor_commands,  qmp_fd_commands,      qmp_run_commands,    qmp_cpu_commands,
+    qmp_memory_commands,   qmp_pci_commands,     qmp_block_commands,  qmp_net_commands,
+    qmp_chardev_commands,  qmp_balloon_commands, qmp_node_commands,   qmp_transaction_commands,
+    qmp_snapshot_commands, qmp_bitmap_commands,  qmp_export_commands, NULL,
 };
 
 const struct qmp_event qmp_events[] = {
     {"BALLOON_CHANGE", "the guest changed the balloon's size", .interval_ms = 1000},
+    {"BLOCK_EXPORT_DELETED", "an export is gone"},
     {"BLOCK_IO_ERROR", "a disk request failed", .interval_ms = 100, .key = "device"},
     {"GUEST_CRASHLOADED", "the guest panicked and its crash kernel takes over",
      .interval_ms = 1000},

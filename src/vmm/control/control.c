@@ -3,11 +3,13 @@
 #include "vmm/control/control.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "vmm/control/blockdev.h"
 #include "vmm/control/commands.h"
 #include "vmm/control/qmp.h"
 #include "vmm/jail/jail.h"
@@ -58,6 +60,43 @@ void control_free(struct control *control)
         unlink(control->path);
     free(control->path);
     free(control);
+}
+
+void control_stop_work(void)
+{
+    exports_stop();
+}
+
+struct names {
+    char last[BLOCK_NODE_NAME_MAX + 1], next[BLOCK_NODE_NAME_MAX + 1];
+};
+
+/* The added node whose name follows the last one's. */
+static int find_next(void *opaque, struct block_node *node)
+{
+    struct names *names = opaque;
+    const char *name = block_node_name(node);
+    if (block_node_is_added(node) && strcmp(name, names->last) > 0 &&
+        (!*names->next || strcmp(name, names->next) < 0))
+        snprintf(names->next, sizeof(names->next), "%s", name);
+    return 0;
+}
+
+void control_close_nodes(void)
+{
+    /* Those that others stand on go in a later round. */
+    for (bool again = true; again;) {
+        struct names names = {.last = ""};
+        again = false;
+        for (;;) {
+            names.next[0] = '\0';
+            block_nodes_each(find_next, &names);
+            if (!*names.next)
+                break;
+            again |= block_node_del(names.next, NULL) == 0;
+            memcpy(names.last, names.next, sizeof(names.last));
+        }
+    }
 }
 
 void control_broadcast(struct control *control, json_t *event)

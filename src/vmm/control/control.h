@@ -19,6 +19,11 @@ struct control;
 int control_create(struct machine *machine, const char *path, int fd, struct kv_error *err);
 void control_free(struct control *control);
 
+/* Ends what commands set going on disks: exports and jobs. Before the disks go. */
+void control_stop_work(void);
+/* Closes the nodes that commands added. After the disks went. */
+void control_close_nodes(void);
+
 /* To every client that negotiated; takes event over. Control thread. */
 void control_broadcast(struct control *control, json_t *event);
 

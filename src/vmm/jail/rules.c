@@ -15,6 +15,8 @@
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <linux/vhost.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -129,7 +131,10 @@ const struct rule jail_rules[] = {
     FCNTL(C | I | W, F_GETFD),
     FCNTL(C | I | W, F_SETFD),
     FCNTL(C | I, F_DUPFD_CLOEXEC),
-    FCNTL(C | I, F_OFD_SETLK), /* a disk's lock is taken before the jail closes, and given back */
+    /* Images that are added later come as descriptors and are locked as others are. */
+    FCNTL(C | I | W, F_OFD_SETLK),
+    FCNTL(C | I | W, F_OFD_GETLK),
+    {C | I, SYS_epoll_create1}, /* a thread for a client of the NBD server has a loop */
     {C | I, SYS_epoll_wait},
     {C | I, SYS_epoll_pwait},
     {C | I, SYS_epoll_pwait2},
@@ -150,7 +155,10 @@ const struct rule jail_rules[] = {
     {C | I | W, SYS_recvfrom, {NO_POINTER(5)}},
     {C | I | W, SYS_sendto, {NO_POINTER(5)}},
     {C | I, SYS_shutdown},
+    {C | I, SYS_setsockopt, {IS(2, IPPROTO_TCP), IS(3, TCP_NODELAY)}},
+    {C | I, SYS_setsockopt, {IS(2, SOL_SOCKET), IS(3, SO_KEEPALIVE)}},
     {C | I, SYS_getsockopt, {IS(2, SOL_SOCKET), IS(3, SO_ERROR)}},
+    {C, SYS_getsockopt, {IS(2, SOL_SOCKET), IS(3, SO_ACCEPTCONN)}},
     {C | I, SYS_unlink, .answer = EPERM}, /* by owners of sockets; the process outside does it */
 
     /* Terminals. */

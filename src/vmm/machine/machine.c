@@ -307,6 +307,7 @@ void machine_free(struct machine *machine)
     machine_settle(machine, NULL);
     if (machine->vcpus)
         vcpu_stop_all(machine);
+    control_stop_work();
     /* The last created first; devices may still use their loops. */
     while (!list_empty(&machine->devices)) {
         struct device *dev = list_entry(machine->devices.prev, struct device, node);
@@ -317,6 +318,7 @@ void machine_free(struct machine *machine)
     for (unsigned i = 0; i < machine->iothread_count; i++)
         iothread_stop(&machine->iothreads[i]);
     free(machine->iothreads);
+    control_close_nodes();
     control_free(machine->control);
     vcpu_destroy_all(machine);
     x86_close_images(machine);

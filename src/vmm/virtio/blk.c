@@ -37,9 +37,10 @@ static const char *const discard_names[] = {"off", "on", "ignore", "unmap", NULL
 static const char *const policy_names[] = {"report", "stop", "ignore", "enospc", NULL};
 static const char *const read_policy_names[] = {"report", "stop", "ignore", NULL};
 
-#define LIMIT(name_, limit_)                                                           \
-    OPTION_NAMED(name_, SIZE, struct blk_config, limit[limit_], .help = "per second"), \
-        OPTION_NAMED(name_ "-max", SIZE, struct blk_config, limit_max[limit_],         \
+#define LIMIT(name_, kind_)                                                           \
+    OPTION_NAMED(name_, SIZE, struct blk_config, limits.limits[kind_].average,        \
+                 .help = "per second"),                                               \
+        OPTION_NAMED(name_ "-max", SIZE, struct blk_config, limits.limits[kind_].max, \
                      .help = "what may go at once after a pause")
 
 static const struct option_spec blk_options[] = {
@@ -66,12 +67,14 @@ static const struct option_spec blk_options[] = {
                  .max = 4096, .help = "what the guest sees; default 512 or the device's"),
     OPTION_NAMED("share-rw", BOOL, struct blk_config, share_rw,
                  .help = "others may write at the same time"),
-    LIMIT("bps-total", BLK_BPS_TOTAL),
-    LIMIT("bps-read", BLK_BPS_READ),
-    LIMIT("bps-write", BLK_BPS_WRITE),
-    LIMIT("iops-total", BLK_IOPS_TOTAL),
-    LIMIT("iops-read", BLK_IOPS_READ),
-    LIMIT("iops-write", BLK_IOPS_WRITE),
+    LIMIT("bps-total", THROTTLE_BPS_TOTAL),
+    LIMIT("bps-read", THROTTLE_BPS_READ),
+    LIMIT("bps-write", THROTTLE_BPS_WRITE),
+    LIMIT("iops-total", THROTTLE_IOPS_TOTAL),
+    LIMIT("iops-read", THROTTLE_IOPS_READ),
+    LIMIT("iops-write", THROTTLE_IOPS_WRITE),
+    OPTION_NAMED("throttle-group", STRING, struct blk_config, throttle_group,
+                 .help = "disks of one group share its limits"),
     OPTION_END,
 };
 
@@ -94,9 +97,9 @@ static void set_capacity(struct blk *blk, uint64_t size)
     blk->config.capacity = sectors;
 }
 
-static void fill_config(struct blk *blk, const struct blk_config *config, unsigned queues)
+static void fill_config(struct blk *blk, const struct blk_config *config,
+                        const struct block_info *info, unsigned queues)
 {
-    const struct block_info *info = block_get_info(blk->node_io);
     uint32_t logical =
         config->logical_block_size ? (uint32_t)config->logical_block_size : info->logical_block;
     uint32_t physical = MAX(info->physical_block, logical);
@@ -118,9 +121,8 @@ static void fill_config(struct blk *blk, const struct blk_config *config, unsign
     c->write_zeroes_may_unmap = blk->range_unmap;
 }
 
-static uint64_t offered_features(const struct blk *blk, unsigned queues)
+static uint64_t offered_features(const struct block_info *info, unsigned queues)
 {
-    const struct block_info *info = block_get_info(blk->node_io);
     uint64_t features = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
                         BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH) |
                         BIT(VIRTIO_BLK_F_CONFIG_WCE);
@@ -199,8 +201,11 @@ static void blk_destroy(struct blk *blk)
     for (unsigned i = 0; blk->queues && i < blk->virtio.queue_count; i++)
         free_queue(&blk->queues[i]);
     free(blk->queues);
-    block_close(blk->node_io);
-    pthread_mutex_destroy(&blk->throttle_lock);
+    block_root_free(blk->root);
+    if (blk->changed.opaque && blk->virtio.machine)
+        loop_unpost(&blk->virtio.machine->loop, &blk->changed);
+    blk_throttle_destroy(blk);
+    pthread_mutex_destroy(&blk->name_lock);
     list_del(&blk->node);
     free(blk->id);
     free(blk->path);
@@ -243,7 +248,7 @@ static int init_queue(struct blk *blk, unsigned index, struct loop *loop, struct
     queue->iov = calloc(virtio->size_max, BLK_IOV_MAX * sizeof(*queue->iov));
     if (!queue->requests || !queue->iov)
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "disk '%s': out of memory", blk->id);
-    int rc = block_queue_create(&queue->io, blk->node_io, loop, virtio->size_max, err);
+    int rc = block_root_queue(&queue->io, blk->root, loop, virtio->size_max, err);
     if (rc == 0)
         block_queue_set_batch(queue->io, blk_batch_done, queue);
     return rc;
@@ -280,6 +285,53 @@ static char *make_id(struct machine *machine, const char *given)
     }
 }
 
+static void drain_queue(void *opaque)
+{
+    struct blk_queue *queue = opaque;
+    block_drain(queue->io);
+}
+
+/* The guest sees the new size; requests behind it are refused from here on, and what was under way
+ * is done. */
+static void announce_capacity(struct blk *blk, uint64_t size)
+{
+    set_capacity(blk, size);
+    for (unsigned i = 0; i < blk->virtio.queue_count; i++)
+        loop_call(blk->virtio.queues[i].loop, drain_queue, &blk->queues[i]);
+    virtio_config_changed(&blk->virtio);
+}
+
+struct block_node *blk_node(struct blk *blk)
+{
+    return block_root_node(blk->root);
+}
+
+static void learn_name(struct blk *blk, const struct block_node *node)
+{
+    pthread_mutex_lock(&blk->name_lock);
+    snprintf(blk->node_name, sizeof(blk->node_name), "%s", block_node_name(node));
+    pthread_mutex_unlock(&blk->name_lock);
+}
+
+/* The size may be another one, too. Control thread. */
+static void follow_node(void *opaque)
+{
+    struct blk *blk = opaque;
+    struct block_node *node = blk_node(blk);
+    learn_name(blk, node);
+    if (block_get_info(node)->size / BLK_SECTOR != blk->sectors)
+        announce_capacity(blk, block_get_info(node)->size);
+    block_close(node);
+}
+
+/* With the graph locked. */
+static void node_changed(void *opaque)
+{
+    struct blk *blk = opaque;
+    if (blk->virtio.machine)
+        loop_post(&blk->virtio.machine->loop, &blk->changed);
+}
+
 static int open_node(struct blk *blk, const struct blk_config *config, struct kv_error *err)
 {
     const struct block_open_options options = {
@@ -293,23 +345,34 @@ static int open_node(struct blk *blk, const struct blk_config *config, struct kv
         .discard = config->discard & 1, /* on, unmap */
         .share_rw = config->share_rw,
     };
-    int rc = block_open(&blk->node_io, &options, err);
+    struct block_node *node;
+    int rc = block_open(&node, &options, err);
     if (rc < 0)
         return rc;
-    const struct block_info *info = block_get_info(blk->node_io);
-    if (config->logical_block_size && config->logical_block_size < info->logical_block)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                            "logical-block-size %" PRIu64 " is smaller than the device's %u",
-                            config->logical_block_size, info->logical_block);
-    return 0;
+    const struct block_info *info = block_get_info(node);
+    blk->readonly = info->readonly;
+    rc = block_root_create(&blk->root, node, blk->id,
+                           (info->readonly ? 0 : BLOCK_USE_WRITE) |
+                               (config->share_rw ? BLOCK_USE_SHARE_WRITE : 0),
+                           err);
+    if (rc == 0 && config->logical_block_size && config->logical_block_size < info->logical_block)
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                          "logical-block-size %" PRIu64 " is smaller than the device's %u",
+                          config->logical_block_size, info->logical_block);
+    learn_name(blk, node);
+    block_close(node);
+    if (rc == 0)
+        block_root_set_changed(blk->root, node_changed, blk);
+    return rc;
 }
 
 /* Everything but the virtio device itself. */
 static int prepare(struct blk *blk, struct machine *machine, const struct blk_config *config,
                    struct kv_error *err)
 {
-    pthread_mutex_init(&blk->throttle_lock, NULL);
+    pthread_mutex_init(&blk->name_lock, NULL);
     list_init(&blk->node);
+    blk->changed = (struct loop_work){.fn = follow_node, .opaque = blk};
     blk->cache = (enum block_cache)config->cache;
     blk->werror = (enum blk_policy)config->werror;
     blk->rerror = (enum blk_policy)config->rerror;
@@ -332,9 +395,13 @@ static int init_virtio(struct blk *blk, struct machine *machine, struct guest_me
     uint16_t sizes[QUEUES_MAX];
     for (unsigned i = 0; i < queues; i++)
         sizes[i] = (uint16_t)config->queue_size;
-    fill_config(blk, config, queues);
-    int rc = virtio_device_init(&blk->virtio, &blk_ops, "virtio-blk", offered_features(blk, queues),
-                                &blk->config, sizeof(blk->config), queues, sizes, mem, loop, err);
+    struct block_node *node = blk_node(blk);
+    const struct block_info *info = block_get_info(node);
+    fill_config(blk, config, info, queues);
+    int rc =
+        virtio_device_init(&blk->virtio, &blk_ops, "virtio-blk", offered_features(info, queues),
+                           &blk->config, sizeof(blk->config), queues, sizes, mem, loop, err);
+    block_close(node);
     blk->virtio.machine = machine;
     return rc;
 }
@@ -420,40 +487,40 @@ struct blk *blk_find(struct machine *machine, const char *id)
     return blk;
 }
 
-static void drain_queue(void *opaque)
-{
-    struct blk_queue *queue = opaque;
-    block_drain(queue->io);
-}
-
-/* The guest sees the new size; requests behind it are refused from here on, and what was under way
- * is done. */
-static void announce_capacity(struct blk *blk, uint64_t size)
-{
-    set_capacity(blk, size);
-    for (unsigned i = 0; i < blk->virtio.queue_count; i++)
-        loop_call(blk->virtio.queues[i].loop, drain_queue, &blk->queues[i]);
-    virtio_config_changed(&blk->virtio);
-}
-
 int blk_resize(struct blk *blk, uint64_t size, struct kv_error *err)
 {
-    uint64_t old = block_get_info(blk->node_io)->size;
-    if (size < old && size % BLK_SECTOR == 0 && !block_get_info(blk->node_io)->readonly)
+    struct block_node *node = blk_node(blk);
+    uint64_t old = block_get_info(node)->size;
+    if (size < old && size % BLK_SECTOR == 0 && !block_get_info(node)->readonly)
         announce_capacity(blk, size);
-    int rc = block_resize(blk->node_io, size, err);
-    uint64_t now = block_get_info(blk->node_io)->size;
+    int rc = block_resize(node, size, err);
+    uint64_t now = block_get_info(node)->size;
     if (now / BLK_SECTOR != blk->sectors)
         announce_capacity(blk, now);
+    block_close(node);
     return rc < 0 ? kv_error_prefix(err, "disk '%s'", blk->id) : 0;
 }
 
 int blk_refresh(struct blk *blk, struct kv_error *err)
 {
-    int rc = block_refresh(blk->node_io, err);
+    struct block_node *node = blk_node(blk);
+    int rc = block_refresh(node, err);
     if (rc == 0)
-        announce_capacity(blk, block_get_info(blk->node_io)->size);
+        announce_capacity(blk, block_get_info(node)->size);
+    block_close(node);
     return rc;
+}
+
+struct blk *blk_of_node(struct machine *machine, const struct block_node *wanted)
+{
+    struct blk *blk = NULL;
+    bool found = false;
+    while (!found && (blk = blk_next(machine, blk))) {
+        struct block_node *node = blk_node(blk);
+        found = node == wanted;
+        block_close(node);
+    }
+    return blk;
 }
 
 void blk_get_info(const struct blk *blk, struct blk_info *info)
@@ -462,16 +529,11 @@ void blk_get_info(const struct blk *blk, struct blk_info *info)
         .id = blk->id,
         .path = blk->path,
         .serial = blk->serial,
-        .image = blk->node_io,
-        .block = *block_get_info(blk->node_io),
-        .allocated = block_allocated_size(blk->node_io),
-        .cache = blk->cache,
         .writeback = __atomic_load_n(&blk->config.wce, __ATOMIC_RELAXED),
         .io_status = (enum blk_io_status)atomic_load(&blk->io_status),
         .queue_count = blk->virtio.queue_count,
+        .throttle_group = blk->throttle_name,
     };
-    memcpy(info->limit, blk->limit, sizeof(info->limit));
-    memcpy(info->limit_max, blk->limit_max, sizeof(info->limit_max));
 }
 
 void blk_get_stats(const struct blk *blk, struct blk_stats *stats)

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "block/block.h"
+#include "block/throttle.h"
 #include "vmm/device.h"
 
 struct blk;
@@ -27,16 +28,6 @@ enum blk_policy {
     BLK_POLICY_ENOSPC, /* STOP when the host is full, else REPORT */
 };
 
-enum blk_limit {
-    BLK_BPS_TOTAL,
-    BLK_BPS_READ,
-    BLK_BPS_WRITE,
-    BLK_IOPS_TOTAL,
-    BLK_IOPS_READ,
-    BLK_IOPS_WRITE,
-    BLK_LIMIT_COUNT,
-};
-
 struct blk_config {
     char *path;
     char *format; /* name of a block driver; NULL: raw */
@@ -50,7 +41,8 @@ struct blk_config {
     uint64_t queues; /* 0: one a vCPU */
     uint64_t queue_size;
     uint64_t logical_block_size; /* 0: the host's */
-    uint64_t limit[BLK_LIMIT_COUNT], limit_max[BLK_LIMIT_COUNT];
+    char *throttle_group;        /* disks of one group share its limits; NULL: its own */
+    struct throttle_limits limits;
 };
 
 /* Makes the device without a transport, for tests and fuzzers too: machine may be NULL. queue_loop
@@ -63,6 +55,15 @@ int blk_create(struct virtio_device **out, struct machine *machine, struct guest
 /* The first disk (previous NULL) or the one after; NULL at the end. In order of creation. */
 struct blk *blk_next(struct machine *machine, struct blk *previous);
 struct blk *blk_find(struct machine *machine, const char *id);
+/* The disk whose root the node is; NULL: none. */
+struct blk *blk_of_node(struct machine *machine, const struct block_node *node);
+/* The node that it stands on now; a new reference. */
+struct block_node *blk_node(struct blk *blk);
+
+/* Puts it into a group (NULL: out of any), made or changed before by throttle_group_set(). */
+int blk_set_throttle(struct blk *blk, const char *group, struct kv_error *err);
+/* The limits of its group are others: what waits is looked at again. */
+void blk_throttle_changed(struct blk *blk);
 
 /* block_resize: the file grows or shrinks and the guest is told. */
 int blk_resize(struct blk *blk, uint64_t size, struct kv_error *err);
@@ -79,14 +80,10 @@ enum blk_io_status {
 /* For query-block. Strings live as long as the disk. */
 struct blk_info {
     const char *id, *path, *serial; /* path: of the file, or "descriptor N" */
-    const struct block_node *image; /* format, backing chain */
-    struct block_info block;
-    int64_t allocated; /* bytes on the host, or -errno */
-    enum block_cache cache;
-    bool writeback;               /* as the guest sees and set it */
-    enum blk_io_status io_status; /* since the machine went on last */
+    bool writeback;                 /* as the guest sees and set it */
+    enum blk_io_status io_status;   /* since the machine went on last */
     unsigned queue_count;
-    uint64_t limit[BLK_LIMIT_COUNT], limit_max[BLK_LIMIT_COUNT];
+    const char *throttle_group; /* NULL: no limits */
 };
 void blk_get_info(const struct blk *blk, struct blk_info *info);
 

@@ -13,8 +13,8 @@
 
 #include "base/list.h"
 #include "base/log.h"
-#include "base/ratelimit.h"
-#include "block/block.h"
+#include "block/graph.h"
+#include "block/throttle.h"
 #include "vmm/virtio/blk.h"
 #include "vmm/virtio/virtio.h"
 
@@ -68,8 +68,12 @@ struct blk_queue {
 struct blk {
     struct virtio_device virtio; /* first */
     struct list node;            /* of all disks; control thread */
-    struct block_node *node_io;
+    struct block_root *root;     /* what it has of the graph of nodes */
+    bool readonly;               /* as the guest was told */
     char *id, *path, *serial;
+    pthread_mutex_t name_lock;
+    char node_name[BLOCK_NODE_NAME_MAX + 1]; /* of the root's node, for events; under name_lock */
+    struct loop_work changed;                /* the root has got another node */
     enum block_cache cache;
     enum blk_policy werror, rerror;
     struct virtio_blk_config config;
@@ -79,10 +83,8 @@ struct blk {
     atomic_int io_status;
     struct blk_queue *queues;
 
-    bool throttled; /* any limit is set */
-    pthread_mutex_t throttle_lock;
-    struct ratelimit limits[BLK_LIMIT_COUNT]; /* under throttle_lock */
-    uint64_t limit[BLK_LIMIT_COUNT], limit_max[BLK_LIMIT_COUNT];
+    _Atomic(struct throttle_group *) throttle; /* NULL: no limits */
+    char *throttle_name;                       /* of the group; control thread */
 };
 
 /* blk_request.c; all on the queue's loop. */
@@ -96,6 +98,7 @@ void blk_batch_done(void *opaque);
 
 /* blk_throttle.c. */
 int blk_throttle_init(struct blk *blk, const struct blk_config *config, struct kv_error *err);
+void blk_throttle_destroy(struct blk *blk);
 /* True: go on with it. False: it waits and is submitted later. */
 bool blk_throttle_admit(struct blk_request *request);
 /* Submits all that wait, limits or not. */

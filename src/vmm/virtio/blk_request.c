@@ -87,12 +87,16 @@ static void emit_error(struct blk_request *request, enum blk_policy action, int 
         [BLK_POLICY_STOP] = "stop",
         [BLK_POLICY_IGNORE] = "ignore",
     };
-    const struct blk *blk = request->queue->blk;
+    struct blk *blk = request->queue->blk;
+    char node_name[sizeof(blk->node_name)];
     if (action != BLK_POLICY_STOP && !log_limit_pass(&request->queue->error_events))
         return;
+    pthread_mutex_lock(&blk->name_lock);
+    memcpy(node_name, blk->node_name, sizeof(node_name));
+    pthread_mutex_unlock(&blk->name_lock);
     machine_emit(blk->virtio.machine, "BLOCK_IO_ERROR",
                  json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "device", blk->id, "node-name",
-                           blk->id, "operation", request->io.op == BLOCK_READ ? "read" : "write",
+                           node_name, "operation", request->io.op == BLOCK_READ ? "read" : "write",
                            "action", actions[action], "nospace", code == ENOSPC, "reason",
                            strerror(code)));
 }
@@ -167,7 +171,7 @@ static void start_transfer(struct blk_request *request, const struct virtio_blk_
 {
     const struct blk *blk = request->queue->blk;
     if (len % BLK_SECTOR || !sectors_on_disk(blk, header->sector, len / BLK_SECTOR) ||
-        (op == BLOCK_WRITE && block_get_info(blk->node_io)->readonly)) {
+        (op == BLOCK_WRITE && blk->readonly)) {
         refuse(request, VIRTIO_BLK_S_IOERR);
         return;
     }

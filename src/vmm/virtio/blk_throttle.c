@@ -1,67 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rate limits of a disk: bytes and requests a second, reads and writes apart or
- * together, with bursts. The buckets belong to the disk and are shared by its
- * queues; each queue keeps what must wait, in order, reads and writes apart, so
- * that a limit on one does not hold up the other. Called by blk.c and
- * blk_request.c.
+ * Rate limits of a disk, those of a throttle group (block/throttle.h) that
+ * several disks may share. Each queue keeps what must wait, in order, reads and
+ * writes apart, so that a limit on one does not hold up the other. Called by
+ * blk.c and blk_request.c.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/util.h"
 #include "vmm/virtio/blk_internal.h"
-
-static const char *const limit_names[BLK_LIMIT_COUNT] = {
-    [BLK_BPS_TOTAL] = "bps-total",   [BLK_BPS_READ] = "bps-read",   [BLK_BPS_WRITE] = "bps-write",
-    [BLK_IOPS_TOTAL] = "iops-total", [BLK_IOPS_READ] = "iops-read", [BLK_IOPS_WRITE] = "iops-write",
-};
-
-int blk_throttle_init(struct blk *blk, const struct blk_config *config, struct kv_error *err)
-{
-    for (unsigned i = 0; i < BLK_LIMIT_COUNT; i++) {
-        unsigned total = i < BLK_IOPS_TOTAL ? BLK_BPS_TOTAL : BLK_IOPS_TOTAL;
-        if (config->limit_max[i] && config->limit_max[i] < config->limit[i])
-            return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "%s-max is smaller than %s",
-                                limit_names[i], limit_names[i]);
-        if (config->limit_max[i] && !config->limit[i])
-            return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "%s-max needs %s", limit_names[i],
-                                limit_names[i]);
-        if (i != total && config->limit[i] && config->limit[total])
-            return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "%s and %s exclude each other",
-                                limit_names[total], limit_names[i]);
-        blk->limit[i] = config->limit[i];
-        blk->limit_max[i] = config->limit_max[i];
-        blk->throttled |= config->limit[i] != 0;
-        ratelimit_init(&blk->limits[i], config->limit[i], config->limit_max[i]);
-    }
-    return 0;
-}
 
 static enum blk_direction direction(const struct blk_request *request)
 {
     return request->io.op == BLOCK_READ ? BLK_DIRECTION_READ : BLK_DIRECTION_WRITE;
 }
 
-/* Takes from all buckets that apply, or from none. 0, or how many nanoseconds to wait. */
+/* 0: it may go, or how many nanoseconds to wait. A group is let go of only after every queue's
+ * loop has passed by. */
 static int64_t take(struct blk *blk, const struct blk_request *request)
 {
-    static const enum blk_limit which[BLK_DIRECTIONS][4] = {
-        {BLK_BPS_TOTAL, BLK_BPS_READ, BLK_IOPS_TOTAL, BLK_IOPS_READ},
-        {BLK_BPS_TOTAL, BLK_BPS_WRITE, BLK_IOPS_TOTAL, BLK_IOPS_WRITE},
-    };
-    const enum blk_limit *limits = which[direction(request)];
-    uint64_t bytes = request->io.op == BLOCK_DISCARD ? 0 : request->io.len;
-    const uint64_t amount[4] = {bytes, bytes, 1, 1};
-    int64_t now = clock_monotonic_ns(), wait = 0;
-
-    pthread_mutex_lock(&blk->throttle_lock);
-    for (unsigned i = 0; i < 4 && wait == 0; i++) {
-        wait = ratelimit_take(&blk->limits[limits[i]], amount[i], now);
-        for (unsigned j = 0; wait && j < i; j++)
-            ratelimit_return(&blk->limits[limits[j]], amount[j]);
-    }
-    pthread_mutex_unlock(&blk->throttle_lock);
-    return wait;
+    struct throttle_group *group = atomic_load(&blk->throttle);
+    return group ? throttle_take(group, request->io.op, request->io.len) : 0;
 }
 
 static void serve_waiting(struct blk_queue *queue, enum blk_direction dir);
@@ -101,7 +61,7 @@ static void serve_waiting(struct blk_queue *queue, enum blk_direction dir)
 bool blk_throttle_admit(struct blk_request *request)
 {
     struct blk_queue *queue = request->queue;
-    if (!queue->blk->throttled || request->io.op == BLOCK_FLUSH)
+    if (!atomic_load(&queue->blk->throttle) || request->io.op == BLOCK_FLUSH)
         return true;
     enum blk_direction dir = direction(request);
     if (list_empty(&queue->throttled[dir])) {
@@ -125,4 +85,60 @@ void blk_throttle_flush(struct blk_queue *queue)
             blk_request_submit(request);
         }
     }
+}
+
+/* On the queue's loop: the limits are others now. */
+static void look_again(void *opaque)
+{
+    for (unsigned dir = 0; dir < BLK_DIRECTIONS; dir++)
+        serve_waiting(opaque, (enum blk_direction)dir);
+}
+
+void blk_throttle_changed(struct blk *blk)
+{
+    for (unsigned i = 0; i < blk->virtio.queue_count; i++)
+        loop_call(blk->virtio.queues[i].loop, look_again, &blk->queues[i]);
+}
+
+int blk_set_throttle(struct blk *blk, const char *name, struct kv_error *err)
+{
+    struct throttle_group *group = name ? throttle_group_get(name) : NULL;
+    char *copy = name ? strdup(name) : NULL;
+    if (name && (!group || !copy)) {
+        throttle_group_put(group);
+        free(copy);
+        return kv_error_set(err, KV_ERR_DEVICE, group ? ENOMEM : ENOENT,
+                            "disk '%s': no throttle group '%s'", blk->id, name);
+    }
+    struct throttle_group *old = atomic_exchange(&blk->throttle, group);
+    free(blk->throttle_name);
+    blk->throttle_name = copy;
+    if (blk->queues)
+        blk_throttle_changed(blk);
+    throttle_group_put(old);
+    return 0;
+}
+
+int blk_throttle_init(struct blk *blk, const struct blk_config *config, struct kv_error *err)
+{
+    const char *name = config->throttle_group ? config->throttle_group : blk->id;
+    struct throttle_limits known;
+    bool limited = false;
+    for (unsigned i = 0; i < THROTTLE_KINDS; i++)
+        limited |= config->limits.limits[i].average || config->limits.limits[i].max;
+    if (!limited && !config->throttle_group)
+        return 0;
+    /* The first disk of a group says its limits. */
+    if (limited || throttle_group_limits(name, &known) < 0) {
+        int rc = throttle_group_set(name, &config->limits, err);
+        if (rc < 0)
+            return kv_error_prefix(err, "disk '%s'", blk->id);
+    }
+    return blk_set_throttle(blk, name, err);
+}
+
+void blk_throttle_destroy(struct blk *blk)
+{
+    throttle_group_put(atomic_load(&blk->throttle));
+    free(blk->throttle_name);
 }
