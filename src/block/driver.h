@@ -263,6 +263,9 @@ char *block_resolve_path(const char *image, const char *path);
 
 /* graph.c: an open node becomes known by its name. -EEXIST. */
 int block_node_register(struct block_node *node, struct kv_error *err);
+/* node.c: as block_insert_filter(); description (may be NULL) may have "node-name". */
+int block_insert_driver(struct block_node **node, const struct block_driver *driver,
+                        const json_t *description, struct kv_error *err);
 /* graph.c: gives a reference back. False: it was the last one, and nobody finds the node now. */
 bool block_unref(struct block_node *node);
 /* graph.c: a job of that kind has the node for itself, until NULL gives it back. -EBUSY. */

@@ -21,6 +21,7 @@ extern const struct block_driver block_https_driver;
 extern const struct block_driver block_iscsi_driver;
 extern const struct block_driver block_luks_driver;
 extern const struct block_driver block_memory_driver;
+extern const struct block_driver block_mirror_driver; /* of jobs; no description has it */
 extern const struct block_driver block_nbd_driver;
 extern const struct block_driver block_qcow2_driver;
 extern const struct block_driver block_raw_driver;

@@ -53,6 +53,13 @@ void filter_map(struct block_node *node, const struct block_request *request,
     out->host_offset = request->offset;
 }
 
+void filter_map_reads(struct block_node *node, const struct block_request *request,
+                      struct block_mapping *out)
+{
+    if (request->op == BLOCK_READ)
+        filter_map(node, request, out);
+}
+
 /* The token is that of the format under the filters. */
 void filter_mapped_done(struct block_node *node, void *token, int result)
 {

@@ -20,6 +20,9 @@ int filter_flush(struct block_node *node);
 int filter_status(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out);
 void filter_map(struct block_node *node, const struct block_request *request,
                 struct block_mapping *out);
+/* Writes are for the filter's functions. */
+void filter_map_reads(struct block_node *node, const struct block_request *request,
+                      struct block_mapping *out);
 void filter_mapped_done(struct block_node *node, void *token, int result);
 
 #endif

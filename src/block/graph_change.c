@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "block/drivers.h"
+#include "block/fdset.h"
 #include "block/file.h"
 #include "block/graph_internal.h"
 
@@ -118,7 +119,7 @@ static int check_overlay(const struct block_node *node, const struct block_node 
                             "'%s' and its overlay '%s' have different sizes", node->name,
                             overlay->name);
     block_graph_lock();
-    bool used = block_has_root(overlay) || block_parent(overlay);
+    bool used = !overlay->busy && (block_has_root(overlay) || block_parent(overlay));
     block_graph_unlock();
     return used ? kv_error_set(err, KV_ERR_BLOCK, EBUSY, "The overlay is already in use") : 0;
 }
@@ -147,26 +148,40 @@ int block_snapshot(struct block_node *node, struct block_node *overlay, struct k
 
 /* --------------------------------------------------------------------- filters */
 
+/* filter was opened over node, or was not. */
+static int put_between(struct block_node *node, struct block_node *filter, int rc,
+                       struct block_node **out, struct kv_error *err)
+{
+    if (rc == 0)
+        rc = block_replace_node(node, filter, err);
+    if (rc == 0 && out)
+        *out = filter;
+    else
+        block_close(filter);
+    return rc;
+}
+
 int block_graph_insert_filter(struct block_node *node, const json_t *description,
                               struct block_node **out, struct kv_error *err)
 {
     struct block_node *filter = block_ref(node);
     block_graph_begin(&node, 1);
     int rc = block_insert_filter(&filter, description, err);
-    if (rc == 0 && (rc = block_replace_node(node, filter, err)) < 0) {
-        block_close(filter);
-        filter = NULL;
-    }
+    rc = put_between(node, filter, rc, out, err);
     block_graph_end();
-    if (rc < 0) {
-        block_close(filter);
-        return rc;
-    }
-    if (out)
-        *out = filter;
-    else
-        block_close(filter);
-    return 0;
+    return rc;
+}
+
+int block_graph_insert_driver(struct block_node *node, const struct block_driver *driver,
+                              const char *filter_name, struct block_node **out,
+                              struct kv_error *err)
+{
+    json_t *description = filter_name ? json_pack("{s:s}", "node-name", filter_name) : NULL;
+    struct block_node *filter = block_ref(node);
+    int rc = block_insert_driver(&filter, driver, description, err);
+    rc = put_between(node, filter, rc, out, err);
+    json_decref(description);
+    return rc;
 }
 
 int block_graph_remove_filter(struct block_node *filter, struct kv_error *err)
@@ -179,13 +194,21 @@ int block_graph_remove_filter(struct block_node *filter, struct kv_error *err)
 
 /* ------------------------------------------------------------------ read-only or not */
 
-/* Whoever may find it finds the new one under the name. */
+static void swap(char **a, char **b)
+{
+    char *value = *a;
+    *a = *b;
+    *b = value;
+}
+
+/* Whoever looks for it finds the new one under the name; a descriptor says nothing to people. */
 static void swap_names(struct block_node *a, struct block_node *b)
 {
     block_graph_lock();
-    char *name = a->node_name;
-    a->node_name = b->node_name;
-    b->node_name = name;
+    swap(&a->node_name, &b->node_name);
+    swap(&a->name, &b->name);
+    if (a->file && b->file)
+        swap(&a->file->name, &b->file->name);
     block_graph_unlock();
 }
 
@@ -209,19 +232,15 @@ static int open_again(struct block_node **out, struct block_node *node, bool wri
     options.format = node->driver->name;
     options.description = NULL;
     options.no_backing = true;
-    if (!file)
-        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
-                            "'%s' is open read-only; only images in local files are opened for "
-                            "writing meanwhile",
-                            node->name);
-    if (fd < 0 && block_is_sealed())
+    if (fd < 0 && block_is_sealed() && !fdset_is_path(node->name))
         return kv_error_set(err, KV_ERR_BLOCK, EACCES,
                             "'%s' is open read-only, and a jailed process opens no files: a "
                             "descriptor that is open for writing is needed",
                             node->name);
-    image_unlock(file->fd);
+    if (file)
+        image_unlock(file->fd);
     int rc = block_open(out, &options, err);
-    if (rc < 0 && !node->options.unlocked)
+    if (rc < 0 && file && !node->options.unlocked)
         image_lock(file->fd, node->name, node->info.readonly, node->options.share_rw, NULL);
     return rc;
 }

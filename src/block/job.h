@@ -178,7 +178,7 @@ struct job_info {
     bool failed_io, no_space; /* io-status failed or nospace, until it is resumed */
     bool manual_finalize, manual_dismiss;
     bool actively_synced; /* mirror, write-blocking: nothing is left to copy */
-    char error[256];      /* why it failed; "": it did not */
+    char error[480];      /* why it failed; "": it did not */
 };
 void job_get_info(struct job *job, struct job_info *info);
 

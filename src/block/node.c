@@ -217,17 +217,24 @@ static int open_format(struct block_node **out, const struct block_driver *drive
     return rc;
 }
 
+int block_insert_driver(struct block_node **node, const struct block_driver *driver,
+                        const json_t *description, struct kv_error *err)
+{
+    struct block_open_options options = (*node)->options;
+    options.description = description;
+    options.readonly = (*node)->info.readonly;
+    options.fd = -1;
+    return open_over(node, driver, *node, &options, err);
+}
+
 int block_insert_filter(struct block_node **node, const json_t *description, struct kv_error *err)
 {
     const struct block_driver *driver = NULL;
-    struct block_open_options options = (*node)->options;
     const char *name = string_member(description, "driver");
     int rc = find_driver(&driver, name ? name : "", err);
     if (rc == 0 && !driver->is_filter)
         rc = kv_error_set(err, KV_ERR_BLOCK, EINVAL, "'%s' is no filter", name);
-    options.description = description;
-    options.fd = -1;
-    return rc < 0 ? rc : open_over(node, driver, *node, &options, err);
+    return rc < 0 ? rc : block_insert_driver(node, driver, description, err);
 }
 
 /* --------------------------------------------------------- from a description */

@@ -160,6 +160,22 @@ void block_root_leave(struct block_root *root)
     block_graph_unlock();
 }
 
+void block_root_enter_both(struct block_root *a, struct block_root *b)
+{
+    block_graph_lock();
+    while ((a->held || b->held) && !changing)
+        block_graph_sleep(&cond);
+    a->sections++;
+    b->sections++;
+    block_graph_unlock();
+}
+
+void block_root_leave_both(struct block_root *a, struct block_root *b)
+{
+    block_root_leave(a);
+    block_root_leave(b);
+}
+
 struct block_node *block_root_node(struct block_root *root)
 {
     block_graph_lock();

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copying for jobs: piece by piece, holes stay holes; see job_copy.h. */
+#include "block/job_copy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/util.h"
+
+#define BUFFER_ALIGN 4096u
+
+uint8_t *job_copy_buffer(void)
+{
+    void *buffer;
+    return posix_memalign(&buffer, BUFFER_ALIGN, JOB_COPY_PIECE) ? NULL : buffer;
+}
+
+/* How much of it, from offset on, the node shows as zeros without its bytes being read. */
+static uint64_t zeros_at(struct block_node *node, uint64_t offset, uint64_t len)
+{
+    struct block_extent extent;
+    if (block_status_above(node, NULL, offset, len, &extent) < 0)
+        return 0;
+    return extent.flags & BLOCK_STATUS_ZERO ? extent.len : 0;
+}
+
+static int zero_piece(const struct job_copy *copy, uint64_t offset, uint64_t len)
+{
+    while (len) {
+        uint64_t there = zeros_at(copy->target, offset, len), part = there ? there : len;
+        int rc = there ? 0
+                       : block_write_zeroes(copy->target, offset, len,
+                                            copy->keep_zeros ? 0 : BLOCK_UNMAP);
+        if (rc < 0)
+            return rc;
+        offset += part;
+        len -= part;
+    }
+    return 0;
+}
+
+int job_copy_piece(const struct job_copy *copy, uint64_t offset, uint64_t len, bool *is_read)
+{
+    while (len) {
+        uint64_t part = zeros_at(copy->source, offset, len);
+        int rc;
+        *is_read = false;
+        if (part) {
+            rc = zero_piece(copy, offset, part);
+        } else {
+            struct block_extent extent;
+            rc = block_status_above(copy->source, NULL, offset, len, &extent);
+            part = rc < 0 || (copy->write_flags & BLOCK_COMPRESSED) ? len : extent.len;
+            rc = block_pread(copy->source, offset, copy->buffer, part);
+            *is_read = rc < 0;
+            if (rc == 0 && buffer_is_zero(copy->buffer, part))
+                rc = zero_piece(copy, offset, part);
+            else if (rc == 0)
+                rc = block_pwrite(copy->target, offset, copy->buffer, part, copy->write_flags);
+        }
+        if (rc < 0)
+            return rc;
+        offset += part;
+        len -= part;
+    }
+    return 0;
+}
+
+int job_mark_allocated(struct block_node *source, struct block_node *base,
+                       struct block_node *target, uint64_t offset, uint64_t len,
+                       struct dirty_bitmap *bits, uint64_t *done)
+{
+    struct block_extent extent;
+    int rc = block_status_above(source, base, offset, len, &extent);
+    *done = rc < 0 ? 0 : extent.len;
+    if (rc < 0)
+        return rc;
+    bool mark = base ? extent.flags & BLOCK_STATUS_ALLOCATED : true;
+    if (mark && target && (extent.flags & BLOCK_STATUS_ZERO)) {
+        uint64_t there = zeros_at(target, offset, extent.len);
+        mark = there == 0;
+        *done = there ? there : extent.len;
+    }
+    if (mark)
+        dirty_bitmap_set(bits, offset, *done);
+    return 0;
+}
