@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Procedures that define, undefine, rename, and set what a definition carries with it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/domain/call.h"
+
+static int define(struct rpc_call *call, const char *xml, unsigned flags, wire_domain *out,
+                  struct kv_error *err)
+{
+    struct domains *domains = call_domains(call);
+    struct model_domain *model = NULL;
+    unsigned parse = MODEL_PARSE_INACTIVE;
+    if (flags & VIR_DOMAIN_DEFINE_VALIDATE)
+        parse |= MODEL_PARSE_VALIDATE;
+    if (model_domain_parse(&model, domains->model_host, xml, strlen(xml), parse, err))
+        return -EINVAL;
+    struct domain *domain = domains_reserve(domains, model->uuid, model->name, err);
+    int ret = domain ? domain_job_begin(domain, rpc_call_procedure(call)->name, err) : -EEXIST;
+    if (!ret) {
+        pthread_mutex_lock(&domain->lock);
+        bool known = domain->persistent;
+        pthread_mutex_unlock(&domain->lock);
+        ret = domain->listed ? domain_config_store(domains, domain, model, err)
+                             : api_error(err, VIR_ERR_OPERATION_FAILED,
+                                         "domain '%s' was removed meanwhile", model->name);
+        if (!ret && wire_domain_fill(out, domain))
+            ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
+        if (!ret)
+            domain_event_lifecycle(domains, domain, VIR_DOMAIN_EVENT_DEFINED,
+                                   known ? VIR_DOMAIN_EVENT_DEFINED_UPDATED
+                                         : VIR_DOMAIN_EVENT_DEFINED_ADDED);
+        domain_job_finish(domains, domain);
+    }
+    domain_unref(domain);
+    model_domain_free(model);
+    return ret;
+}
+
+CALL(define_xml)
+{
+    const REMOTE_ARGS(DOMAIN_DEFINE_XML) *in = args;
+    REMOTE_RET(DOMAIN_DEFINE_XML) *out = ret;
+    return define(call, in->xml, 0, &out->dom, err);
+}
+
+CALL(define_xml_flags)
+{
+    const REMOTE_ARGS(DOMAIN_DEFINE_XML_FLAGS) *in = args;
+    REMOTE_RET(DOMAIN_DEFINE_XML_FLAGS) *out = ret;
+    if (call_check_flags(call, in->flags, VIR_DOMAIN_DEFINE_VALIDATE, err))
+        return -EINVAL;
+    return define(call, in->xml, in->flags, &out->dom, err);
+}
+
+static int undefine(struct rpc_call *call, const wire_domain *dom, struct kv_error *err)
+{
+    struct domains *domains = call_domains(call);
+    struct domain *domain = call_begin(call, dom, err);
+    if (!domain)
+        return -ENOENT;
+    int ret = 0;
+    if (!domain->persistent)
+        ret = api_error(err, VIR_ERR_OPERATION_INVALID, "cannot undefine transient domain");
+    else
+        ret = state_delete(domains->state, STATE_DOMAIN, domain->uuid, err);
+    if (!ret) {
+        pthread_mutex_lock(&domain->lock);
+        domain->persistent = domain->autostart = false;
+        pthread_mutex_unlock(&domain->lock);
+        domain_event_lifecycle(domains, domain, VIR_DOMAIN_EVENT_UNDEFINED,
+                               VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+    }
+    call_end(call, domain);
+    return ret;
+}
+
+CALL(undefine_plain)
+{
+    const REMOTE_ARGS(DOMAIN_UNDEFINE) *in = args;
+    return undefine(call, &in->dom, err);
+}
+
+/* There are no saved states, snapshots, checkpoints, variables of firmware or TPM states yet that
+ * would have to be kept or removed with it. */
+CALL(undefine_flags)
+{
+    const REMOTE_ARGS(DOMAIN_UNDEFINE_FLAGS) *in = args;
+    if (call_check_flags(call, in->flags,
+                         VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+                             VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+                             VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_TPM |
+                             VIR_DOMAIN_UNDEFINE_KEEP_TPM,
+                         err))
+        return -EINVAL;
+    if ((in->flags & VIR_DOMAIN_UNDEFINE_NVRAM) && (in->flags & VIR_DOMAIN_UNDEFINE_KEEP_NVRAM))
+        return api_error(err, VIR_ERR_OPERATION_INVALID, "cannot both keep and delete nvram");
+    if ((in->flags & VIR_DOMAIN_UNDEFINE_TPM) && (in->flags & VIR_DOMAIN_UNDEFINE_KEEP_TPM))
+        return api_error(err, VIR_ERR_OPERATION_INVALID, "cannot both keep and delete TPM");
+    return undefine(call, &in->dom, err);
+}
+
+static int rename_domain(struct rpc_call *call, struct domain *domain, const char *name,
+                         struct kv_error *err)
+{
+    struct domains *domains = call_domains(call);
+    if (!domain->persistent)
+        return api_error(err, VIR_ERR_OPERATION_INVALID, "cannot rename a transient domain");
+    if (domain_is_active(domain))
+        return api_error(err, VIR_ERR_OPERATION_INVALID, "cannot rename active domain");
+    struct model_domain *model = domain_config_load(domains, domain, err);
+    if (!model)
+        return -EINVAL;
+    wire_domain before;
+    int ret = model_domain_set_name(model, name, err);
+    if (!ret && wire_domain_fill(&before, domain))
+        ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    if (!ret) {
+        ret = domains_rename(domains, domain, name, err);
+        if (!ret && (ret = domain_config_store(domains, domain, model, err)))
+            domains_rename(domains, domain, before.name, NULL);
+        if (!ret)
+            domain_event_renamed(domains, domain, &before);
+        free(before.name);
+    }
+    model_domain_free(model);
+    return ret;
+}
+
+CALL(rename_call)
+{
+    const REMOTE_ARGS(DOMAIN_RENAME) *in = args;
+    if (call_check_flags(call, in->flags, 0, err))
+        return -EINVAL;
+    if (!in->new_name || !(*in->new_name)[0])
+        return api_error(err, VIR_ERR_INVALID_ARG, "new_name must not be empty");
+    if (strpbrk(*in->new_name, "/\n"))
+        return api_error(err, VIR_ERR_XML_ERROR, "name %s cannot contain '/' or a line's end",
+                         *in->new_name);
+    struct domain *domain = call_begin(call, &in->dom, err);
+    if (!domain)
+        return -ENOENT;
+    int result = rename_domain(call, domain, *in->new_name, err);
+    call_end(call, domain);
+    return result;
+}
+
+CALL(get_autostart)
+{
+    const REMOTE_ARGS(DOMAIN_GET_AUTOSTART) *in = args;
+    REMOTE_RET(DOMAIN_GET_AUTOSTART) *out = ret;
+    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    if (!domain)
+        return -ENOENT;
+    out->autostart = domain->autostart;
+    return 0;
+}
+
+CALL(set_autostart)
+{
+    const REMOTE_ARGS(DOMAIN_SET_AUTOSTART) *in = args;
+    struct domain *domain = call_begin(call, &in->dom, err);
+    if (!domain)
+        return -ENOENT;
+    bool autostart = in->autostart != 0;
+    int result = 0;
+    if (!domain->persistent)
+        result =
+            api_error(err, VIR_ERR_OPERATION_INVALID, "cannot set autostart for transient domain");
+    else if (domain->autostart != autostart)
+        result = state_set_autostart(call_domains(call)->state, STATE_DOMAIN, domain->uuid,
+                                     autostart, err);
+    if (!result) {
+        pthread_mutex_lock(&domain->lock);
+        domain->autostart = autostart;
+        pthread_mutex_unlock(&domain->lock);
+    }
+    call_end(call, domain);
+    return result;
+}
+
+static const struct rpc_handler rows[] = {
+    {REMOTE_PROC_DOMAIN_DEFINE_XML, define_xml, 0},
+    {REMOTE_PROC_DOMAIN_DEFINE_XML_FLAGS, define_xml_flags, 0},
+    {REMOTE_PROC_DOMAIN_UNDEFINE, undefine_plain, 0},
+    {REMOTE_PROC_DOMAIN_UNDEFINE_FLAGS, undefine_flags, 0},
+    {REMOTE_PROC_DOMAIN_RENAME, rename_call, 0},
+    {REMOTE_PROC_DOMAIN_GET_AUTOSTART, get_autostart, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SET_AUTOSTART, set_autostart, 0},
+};
+const struct call_rows call_define_rows = {rows, ARRAY_SIZE(rows)};

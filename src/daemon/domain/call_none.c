@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Procedures on what no domain has here yet: saved states, snapshots, checkpoints, graphics, a
+ * keyboard, a guest agent. Clients ask for lists of them as a matter of course and get empty ones;
+ * what would make or use one is refused with the error that libvirt has for the case. What is not
+ * listed at all answers VIR_ERR_NO_SUPPORT.
+ */
+#include <errno.h>
+
+#include "daemon/domain/call.h"
+
+/* Each of these procedures' arguments begin with the domain. */
+static struct domain *domain_in(struct rpc_call *call, const void *args, struct kv_error *err)
+{
+    return call_domain(call, args, err);
+}
+
+/* The answer is zero, or nothing: ret is zeroed already. */
+CALL(none)
+{
+    cleanup_domain struct domain *domain = domain_in(call, args, err);
+    return domain ? 0 : -ENOENT;
+}
+
+CALL(no_current_snapshot)
+{
+    cleanup_domain struct domain *domain = domain_in(call, args, err);
+    if (!domain)
+        return -ENOENT;
+    return api_error(err, VIR_ERR_NO_DOMAIN_SNAPSHOT,
+                     "the domain does not have a current snapshot");
+}
+
+CALL(no_snapshot_of_name)
+{
+    const REMOTE_ARGS(DOMAIN_SNAPSHOT_LOOKUP_BY_NAME) *in = args;
+    cleanup_domain struct domain *domain = domain_in(call, args, err);
+    if (!domain)
+        return -ENOENT;
+    return api_error(err, VIR_ERR_NO_DOMAIN_SNAPSHOT, "no domain snapshot with matching name '%s'",
+                     in->name);
+}
+
+CALL(no_checkpoint_of_name)
+{
+    const REMOTE_ARGS(DOMAIN_CHECKPOINT_LOOKUP_BY_NAME) *in = args;
+    cleanup_domain struct domain *domain = domain_in(call, args, err);
+    if (!domain)
+        return -ENOENT;
+    return api_error(err, VIR_ERR_NO_DOMAIN_CHECKPOINT,
+                     "no domain checkpoint with matching name '%s'", in->name);
+}
+
+CALL(no_saved_state)
+{
+    cleanup_domain struct domain *domain = domain_in(call, args, err);
+    if (!domain)
+        return -ENOENT;
+    return api_error(err, VIR_ERR_OPERATION_INVALID, "domain does not have managed save image");
+}
+
+/* For running domains, with the reason of each. */
+static const struct {
+    unsigned procedure;
+    int code;
+    const char *reason;
+} refusals[] = {
+    {REMOTE_PROC_DOMAIN_SEND_KEY, VIR_ERR_OPERATION_UNSUPPORTED, "the machine has no keyboard"},
+    {REMOTE_PROC_DOMAIN_SCREENSHOT, VIR_ERR_OPERATION_UNSUPPORTED, "the machine has no screen"},
+    {REMOTE_PROC_DOMAIN_OPEN_GRAPHICS, VIR_ERR_OPERATION_UNSUPPORTED,
+     "the machine has no graphics"},
+    {REMOTE_PROC_DOMAIN_OPEN_GRAPHICS_FD, VIR_ERR_OPERATION_UNSUPPORTED,
+     "the machine has no graphics"},
+    {REMOTE_PROC_DOMAIN_MANAGED_SAVE, VIR_ERR_OPERATION_UNSUPPORTED,
+     "the state of a machine cannot be saved"},
+    {REMOTE_PROC_DOMAIN_SAVE, VIR_ERR_OPERATION_UNSUPPORTED,
+     "the state of a machine cannot be saved"},
+    {REMOTE_PROC_DOMAIN_SAVE_FLAGS, VIR_ERR_OPERATION_UNSUPPORTED,
+     "the state of a machine cannot be saved"},
+    {REMOTE_PROC_DOMAIN_SAVE_PARAMS, VIR_ERR_OPERATION_UNSUPPORTED,
+     "the state of a machine cannot be saved"},
+    {REMOTE_PROC_DOMAIN_GET_HOSTNAME, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_GET_TIME, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_SET_TIME, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_FSFREEZE, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_FSTHAW, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_FSTRIM, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_GET_FSINFO, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_GET_GUEST_INFO, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_GET_GUEST_VCPUS, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_SET_USER_PASSWORD, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_PM_SUSPEND_FOR_DURATION, VIR_ERR_ARGUMENT_UNSUPPORTED,
+     "QEMU guest agent is not configured"},
+    {REMOTE_PROC_DOMAIN_PM_WAKEUP, VIR_ERR_OPERATION_UNSUPPORTED, "the machine cannot sleep"},
+};
+
+CALL(refused)
+{
+    cleanup_domain struct domain *domain = domain_in(call, args, err);
+    if (!domain || domain_check_active(domain, err))
+        return -EINVAL;
+    unsigned number = rpc_call_procedure(call)->number;
+    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
+        if (refusals[i].procedure == number)
+            return api_error(err, refusals[i].code, "%s", refusals[i].reason);
+    return api_error(err, VIR_ERR_NO_SUPPORT, NULL);
+}
+
+/* Also answers the addresses of a guest's NICs, which the host does not know. */
+CALL(interface_addresses)
+{
+    const REMOTE_ARGS(DOMAIN_INTERFACE_ADDRESSES) *in = args;
+    if (call_check_flags(call, in->flags, 0, err))
+        return -EINVAL;
+    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    if (!domain || domain_check_active(domain, err))
+        return -EINVAL;
+    switch (in->source) {
+    case VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE:
+        return 0; /* no network of ours gives any */
+    case VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT:
+        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
+    case VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP:
+        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED,
+                         "addresses are not learned from the host's ARP table");
+    default:
+        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED, "Unknown IP address data source %d",
+                         (int)in->source);
+    }
+}
+
+static const struct rpc_handler rows[] = {
+    {REMOTE_PROC_DOMAIN_HAS_MANAGED_SAVE_IMAGE, none, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_MANAGED_SAVE_REMOVE, none, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_MANAGED_SAVE_GET_XML_DESC, no_saved_state, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_MANAGED_SAVE_DEFINE_XML, no_saved_state, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SNAPSHOT_NUM, none, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SNAPSHOT_LIST_NAMES, none, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_LIST_ALL_SNAPSHOTS, none, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_HAS_CURRENT_SNAPSHOT, none, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SNAPSHOT_CURRENT, no_current_snapshot, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, no_snapshot_of_name, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_LIST_ALL_CHECKPOINTS, none, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_CHECKPOINT_LOOKUP_BY_NAME, no_checkpoint_of_name, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_INTERFACE_ADDRESSES, interface_addresses, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SEND_KEY, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SCREENSHOT, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_OPEN_GRAPHICS, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_OPEN_GRAPHICS_FD, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_MANAGED_SAVE, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SAVE, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SAVE_FLAGS, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SAVE_PARAMS, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_GET_HOSTNAME, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_GET_TIME, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SET_TIME, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_FSFREEZE, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_FSTHAW, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_FSTRIM, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_GET_FSINFO, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_GET_GUEST_INFO, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_GET_GUEST_VCPUS, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_SET_USER_PASSWORD, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_PM_SUSPEND_FOR_DURATION, refused, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_PM_WAKEUP, refused, RPC_INLINE},
+};
+const struct call_rows call_none_rows = {rows, ARRAY_SIZE(rows)};

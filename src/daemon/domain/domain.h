@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The domain driver: the list of domains, their definitions and their running
+ * machines, and the procedures of the remote program that act on them.
+ *
+ * list.c       finding domains          job.c        one change at a time
+ * config.c     definitions on disk      live.c       a running domain and its machine
+ * events.c     telling the clients      driver.c     start and end of the driver
+ * call_*.c     procedures, by subject; procedures.c lists them
+ *
+ * Locks. domains.lock (the list) comes before domain.lock (one domain); both are
+ * held for microseconds only, never while something blocks, so that procedures
+ * on the loop's thread may take them. What blocks (the database, a machine) is
+ * done by who has the domain's job. A definition costs a few hundred bytes of
+ * memory: its document stays in the database (daemon/state).
+ */
+#ifndef KV_DAEMON_DOMAIN_DOMAIN_H
+#define KV_DAEMON_DOMAIN_DOMAIN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/list.h"
+#include "daemon/driver.h"
+#include "daemon/machine/machine.h"
+#include "daemon/state/state.h"
+#include "model/api_error.h"
+#include "model/domain.h"
+
+struct domain_live;
+
+/* What is asked for often, of a domain's current document: answered without parsing it. */
+struct domain_summary {
+    uint64_t max_memory_kib, memory_kib;
+    uint16_t vcpus, max_vcpus;
+    bool has_secrets; /* passwords: only VIR_DOMAIN_XML_SECURE shows the document as it is */
+    uint16_t disk_count;
+    char *disks; /* target NUL source NUL, for each disk */
+};
+
+struct domain {
+    atomic_uint refs;
+    uint8_t uuid[16]; /* never changes */
+
+    /* Under domains.lock. */
+    struct list node;
+    struct domain *next_by_uuid, *next_by_name, *next_by_id;
+    bool listed;
+
+    pthread_mutex_t lock; /* of what follows */
+    char *name;           /* changed with domains.lock as well: either lock is enough to read it */
+    int id;               /* -1 while it does not run; changed as the name */
+    bool visible;         /* false: being defined or started for the first time */
+    bool persistent, autostart;
+    bool updated;                  /* the running machine is not what its first document said */
+    uint8_t state, reason;         /* VIR_DOMAIN_*, VIR_DOMAIN_<state>_* */
+    struct domain_summary summary; /* of the definition; of a transient domain, of what runs */
+    struct domain_live *live;      /* NULL while it does not run */
+
+    pthread_cond_t changed; /* job or reaping ended */
+    const char *job;        /* the procedure's name ("DOMAIN_SUSPEND"), or NULL */
+    unsigned reaping;       /* machines that ended and are not cleaned up yet */
+};
+
+struct domain_index {
+    struct domain **buckets;
+    size_t size; /* power of two */
+};
+
+struct domains {
+    struct daemon *daemon;
+    struct state *state;
+    struct machine_host *host;
+    struct model_host *model_host;
+
+    pthread_mutex_t lock;
+    struct list all; /* in order of appearance */
+    size_t count;
+    struct domain_index by_uuid, by_name, by_id;
+    int last_id;
+
+    pthread_t reaper;
+    bool reaper_runs, stopping; /* under reap_lock */
+    pthread_mutex_t reap_lock;
+    pthread_cond_t reap_wanted;
+    struct domain_live *reap_first, **reap_last; /* ended machines, see live.c */
+};
+
+/* ------------------------------------------------------------------- list.c */
+
+int domains_init_list(struct domains *domains, struct kv_error *err);
+void domains_free_list(struct domains *domains);
+
+/* Each returns a reference, or NULL; only visible domains are found. */
+struct domain *domains_by_uuid(struct domains *domains, const uint8_t uuid[16]);
+struct domain *domains_by_name(struct domains *domains, const char *name);
+struct domain *domains_by_id(struct domains *domains, int id);
+
+struct domain *domain_ref(struct domain *domain);
+void domain_unref(struct domain *domain);
+
+static inline void cleanup_domain_fn(struct domain **domain)
+{
+    domain_unref(*domain);
+}
+#define cleanup_domain __attribute__((cleanup(cleanup_domain_fn), unused))
+
+/*
+ * Finds the domain of that uuid, or makes an invisible one with uuid and name.
+ * VIR_ERR_OPERATION_FAILED when name or uuid belongs to another domain.
+ * NULL with err filled; else a reference.
+ */
+struct domain *domains_reserve(struct domains *domains, const uint8_t uuid[16], const char *name,
+                               struct kv_error *err);
+
+/* Takes it from the list when it is neither defined nor running; else nothing. */
+void domains_remove_unneeded(struct domains *domains, struct domain *domain);
+
+/* VIR_ERR_OPERATION_INVALID when the name is taken. */
+int domains_rename(struct domains *domains, struct domain *domain, const char *name,
+                   struct kv_error *err);
+
+/* Gives it the next number, or id when that is above 0 (reattached); -1 takes it away. */
+int domains_set_id(struct domains *domains, struct domain *domain, int id);
+
+/* All visible ones, as references in an array of *count to free with domains_release(). NULL when
+ * there is no memory. */
+struct domain **domains_snapshot(struct domains *domains, size_t *count);
+void domains_release(struct domain **array, size_t count);
+
+/* -------------------------------------------------------------------- job.c */
+
+/* How long a change waits for the one before it. */
+#define DOMAIN_JOB_TIMEOUT_S 30
+
+/* Waits until nothing else changes the domain. VIR_ERR_OPERATION_TIMEOUT; VIR_ERR_NO_DOMAIN when it
+ * went away meanwhile. name lives forever. */
+int domain_job_begin(struct domain *domain, const char *name, struct kv_error *err);
+void domain_job_end(struct domain *domain);
+
+/* Ends the job and drops a domain from the list that is neither defined nor running. */
+void domain_job_finish(struct domains *domains, struct domain *domain);
+
+/* With a job: waits until that machine, known to be dead, was cleaned up. live is only compared. */
+void domain_wait_ended(struct domain *domain, const struct domain_live *live);
+
+/* ----------------------------------------------------------------- config.c */
+
+/* Of a parsed document and its full text (NULL: not known to have secrets). 0 or -ENOMEM. */
+int domain_summary_fill(struct domain_summary *summary, const struct model_domain *model,
+                        const char *text);
+void domain_summary_free(struct domain_summary *summary);
+
+/* The definition, parsed; for who has the job, and for readers. NULL with err filled. */
+struct model_domain *domain_config_load(struct domains *domains, struct domain *domain,
+                                        struct kv_error *err);
+
+/* Makes model the definition, on disk; the domain becomes persistent and visible. With the job. */
+int domain_config_store(struct domains *domains, struct domain *domain,
+                        const struct model_domain *model, struct kv_error *err);
+
+/* The definition's text as it is in the database; to free(). */
+int domain_config_text(struct domains *domains, struct domain *domain, char **text,
+                       struct kv_error *err);
+
+/* Reads all definitions. */
+int domains_load(struct domains *domains, struct kv_error *err);
+
+/* ----------------------------------------------------------------- events.c */
+
+void domain_event_lifecycle(struct domains *domains, struct domain *domain, int event, int detail);
+
+/* Gone under its former name, there under the new one. */
+void domain_event_renamed(struct domains *domains, struct domain *domain,
+                          const wire_domain *before);
+
+/* Events whose only contents is the domain (reboot, control error). */
+void domain_event_plain(struct domains *domains, struct domain *domain, int id);
+void domain_event_io_error(struct domains *domains, struct domain *domain, const char *path,
+                           const char *alias, int action, const char *reason);
+void domain_event_balloon(struct domains *domains, struct domain *domain, uint64_t kib);
+void domain_event_rtc(struct domains *domains, struct domain *domain, int64_t offset);
+void domain_event_metadata(struct domains *domains, struct domain *domain, int type,
+                           const char *uri);
+void domain_event_agent(struct domains *domains, struct domain *domain, int state, int reason);
+
+#endif

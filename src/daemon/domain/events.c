@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the clients are told: each function builds the wire's form of one event
+ * and hands it to the server. Any thread, none of the locks of domain.h held.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/domain/call.h"
+#include "daemon/domain/domain.h"
+#include "rpc/event.h"
+
+/* Texts of the wire are not const, though nobody writes to them. */
+static char *text(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+static void emit(struct domains *domains, const struct domain *domain, int id, const void *body)
+{
+    rpc_event_emit(domains->daemon->server, RPC_EVENTS_DOMAIN, id, domain->uuid, body);
+}
+
+void domain_event_lifecycle(struct domains *domains, struct domain *domain, int event, int detail)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_LIFECYCLE) body = {.event = event, .detail = detail};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &body);
+    free(body.dom.name);
+}
+
+void domain_event_plain(struct domains *domains, struct domain *domain, int id)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_REBOOT) body;
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, id, &body);
+    free(body.dom.name);
+}
+
+void domain_event_io_error(struct domains *domains, struct domain *domain, const char *path,
+                           const char *alias, int action, const char *reason)
+{
+    wire_domain dom;
+    if (wire_domain_fill(&dom, domain))
+        return;
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_IO_ERROR)
+    body = {dom, text(path), text(alias), action};
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_IO_ERROR, &body);
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_IO_ERROR_REASON)
+    with_reason = {dom, text(path), text(alias), action, text(reason)};
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, &with_reason);
+    free(dom.name);
+}
+
+void domain_event_balloon(struct domains *domains, struct domain *domain, uint64_t kib)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE) body = {.actual = kib};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, &body);
+    free(body.dom.name);
+}
+
+void domain_event_rtc(struct domains *domains, struct domain *domain, int64_t offset)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_RTC_CHANGE) body = {.offset = offset};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_RTC_CHANGE, &body);
+    free(body.dom.name);
+}
+
+void domain_event_metadata(struct domains *domains, struct domain *domain, int type,
+                           const char *uri)
+{
+    wire_text nsuri = text(uri);
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_METADATA_CHANGE)
+    body = {.type = type, .nsuri = uri ? &nsuri : NULL};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, &body);
+    free(body.dom.name);
+}
+
+void domain_event_agent(struct domains *domains, struct domain *domain, int state, int reason)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_AGENT_LIFECYCLE) body = {.state = state, .reason = reason};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, &body);
+    free(body.dom.name);
+}
+
+void domain_event_renamed(struct domains *domains, struct domain *domain, const wire_domain *before)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_LIFECYCLE)
+    body = {*before, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_RENAMED};
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &body);
+    domain_event_lifecycle(domains, domain, VIR_DOMAIN_EVENT_DEFINED,
+                           VIR_DOMAIN_EVENT_DEFINED_RENAMED);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a machine tells becomes the domain's state and the clients' events, in
+ * libvirt's order. Runs on the machines' loop thread: nothing here blocks.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/domain/call.h"
+#include "daemon/domain/live.h"
+
+typedef void event_fn(struct domain_live *live, struct machine *machine,
+                      const struct machine_event *event);
+
+/* How clients see each reason to stand still; event -1: it is told by other means. */
+static const struct {
+    uint8_t state, reason;
+    int8_t event, detail;
+} pauses[] = {
+    [MACHINE_PAUSE_NONE] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN,
+                            VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED},
+    [MACHINE_PAUSE_USER] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER, VIR_DOMAIN_EVENT_SUSPENDED,
+                            VIR_DOMAIN_EVENT_SUSPENDED_PAUSED},
+    [MACHINE_PAUSE_IO_ERROR] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR,
+                                VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_IOERROR},
+    [MACHINE_PAUSE_PANIC] = {VIR_DOMAIN_CRASHED, VIR_DOMAIN_CRASHED_PANICKED, -1, 0},
+    [MACHINE_PAUSE_SHUTDOWN] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_SHUTTING_DOWN,
+                                VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED},
+    [MACHINE_PAUSE_DUMP] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_DUMP, VIR_DOMAIN_EVENT_SUSPENDED,
+                            VIR_DOMAIN_EVENT_SUSPENDED_PAUSED},
+    [MACHINE_PAUSE_FAILED] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN,
+                              VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED},
+    [MACHINE_PAUSE_STARTING] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP, -1, 0},
+};
+
+static void on_stop(struct domain_live *live, struct machine *machine,
+                    const struct machine_event *event)
+{
+    enum machine_pause why = event->paused_reason;
+    pthread_mutex_lock(&live->domain->lock);
+    bool waits_for_start = live->starting && why == MACHINE_PAUSE_USER;
+    pthread_mutex_unlock(&live->domain->lock);
+    if (waits_for_start)
+        return;
+    if (pauses[why].event < 0)
+        domain_set_state(live->domain, pauses[why].state, pauses[why].reason);
+    else
+        domain_set_paused(live->domains, live->domain, pauses[why].reason, pauses[why].detail);
+}
+
+static void on_resume(struct domain_live *live, struct machine *machine,
+                      const struct machine_event *event)
+{
+    pthread_mutex_lock(&live->domain->lock);
+    int reason = live->starting ? VIR_DOMAIN_RUNNING_BOOTED : VIR_DOMAIN_RUNNING_UNPAUSED;
+    pthread_mutex_unlock(&live->domain->lock);
+    domain_set_running(live->domains, live->domain, reason, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED);
+}
+
+static void on_reset(struct domain_live *live, struct machine *machine,
+                     const struct machine_event *event)
+{
+    domain_event_plain(live->domains, live->domain, VIR_DOMAIN_EVENT_ID_REBOOT);
+}
+
+static void on_shutdown(struct domain_live *live, struct machine *machine,
+                        const struct machine_event *event)
+{
+    pthread_mutex_lock(&live->domain->lock);
+    bool told = live->shutting_down || live->destroyed;
+    live->shutting_down = true;
+    pthread_mutex_unlock(&live->domain->lock);
+    if (told)
+        return;
+    domain_set_state(live->domain, VIR_DOMAIN_SHUTDOWN, VIR_DOMAIN_SHUTDOWN_UNKNOWN);
+    domain_event_lifecycle(live->domains, live->domain, VIR_DOMAIN_EVENT_SHUTDOWN,
+                           event->by_guest ? VIR_DOMAIN_EVENT_SHUTDOWN_GUEST
+                                           : VIR_DOMAIN_EVENT_SHUTDOWN_HOST);
+}
+
+static void on_panic(struct domain_live *live, struct machine *machine,
+                     const struct machine_event *event)
+{
+    domain_set_state(live->domain, VIR_DOMAIN_CRASHED, VIR_DOMAIN_CRASHED_PANICKED);
+    domain_event_lifecycle(live->domains, live->domain, VIR_DOMAIN_EVENT_CRASHED,
+                           VIR_DOMAIN_EVENT_CRASHED_PANICKED);
+}
+
+static int io_error_action(const char *action)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } actions[] = {{"ignore", VIR_DOMAIN_EVENT_IO_ERROR_NONE},
+                   {"stop", VIR_DOMAIN_EVENT_IO_ERROR_PAUSE},
+                   {"report", VIR_DOMAIN_EVENT_IO_ERROR_REPORT}};
+    for (size_t i = 0; action && i < ARRAY_SIZE(actions); i++)
+        if (strcmp(actions[i].name, action) == 0)
+            return actions[i].number;
+    return VIR_DOMAIN_EVENT_IO_ERROR_NONE;
+}
+
+static void on_io_error(struct domain_live *live, struct machine *machine,
+                        const struct machine_event *event)
+{
+    char path[4096] = "";
+    pthread_mutex_lock(&live->domain->lock);
+    for (unsigned i = 0; event->alias && i < live->document->disk_count; i++) {
+        const struct model_disk *disk = &live->document->disks[i];
+        if (disk->device.alias && strcmp(disk->device.alias, event->alias) == 0)
+            snprintf(path, sizeof(path), "%s", disk->image.path ? disk->image.path : "");
+    }
+    pthread_mutex_unlock(&live->domain->lock);
+    domain_event_io_error(live->domains, live->domain, path, event->alias ? event->alias : "",
+                          io_error_action(event->action), event->reason ? event->reason : "");
+}
+
+static void on_balloon(struct domain_live *live, struct machine *machine,
+                       const struct machine_event *event)
+{
+    uint64_t kib = event->bytes >> 10;
+    pthread_mutex_lock(&live->domain->lock);
+    model_domain_set_memory(live->document, live->document->memory_kib, kib, NULL);
+    pthread_mutex_unlock(&live->domain->lock);
+    domain_event_balloon(live->domains, live->domain, kib);
+}
+
+static void on_rtc_change(struct domain_live *live, struct machine *machine,
+                          const struct machine_event *event)
+{
+    domain_event_rtc(live->domains, live->domain, event->seconds);
+}
+
+static void on_channel(struct domain_live *live, struct machine *machine,
+                       const struct machine_event *event)
+{
+    bool agent = false;
+    pthread_mutex_lock(&live->domain->lock);
+    for (unsigned i = 0; event->alias && i < live->document->channel_count; i++) {
+        struct model_chardev *channel = &live->document->channels[i];
+        if (!channel->device.alias || strcmp(channel->device.alias, event->alias) != 0)
+            continue;
+        model_channel_set_state(live->document, channel, event->open);
+        agent = channel->name && strcmp(channel->name, "org.qemu.guest_agent.0") == 0;
+    }
+    pthread_mutex_unlock(&live->domain->lock);
+    if (agent)
+        domain_event_agent(live->domains, live->domain,
+                           event->open
+                               ? VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
+                               : VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_DISCONNECTED,
+                           VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_REASON_CHANNEL);
+}
+
+static void on_died(struct domain_live *live, struct machine *machine,
+                    const struct machine_event *event)
+{
+    if (event->end == MACHINE_END_FAILED)
+        log_warning("domain '%s': its monitor ended: %s", machine_get_name(machine),
+                    event->reason ? event->reason : "no reason known");
+    domain_live_died(live, event->end);
+}
+
+static event_fn *const handlers[] = {
+    [MACHINE_EVENT_STOP] = on_stop,       [MACHINE_EVENT_RESUME] = on_resume,
+    [MACHINE_EVENT_RESET] = on_reset,     [MACHINE_EVENT_SHUTDOWN] = on_shutdown,
+    [MACHINE_EVENT_PANIC] = on_panic,     [MACHINE_EVENT_IO_ERROR] = on_io_error,
+    [MACHINE_EVENT_BALLOON] = on_balloon, [MACHINE_EVENT_RTC_CHANGE] = on_rtc_change,
+    [MACHINE_EVENT_CHANNEL] = on_channel, [MACHINE_EVENT_DIED] = on_died,
+};
+
+void domain_machine_event(void *opaque, struct machine *machine, const struct machine_event *event)
+{
+    struct domain_live *live = opaque;
+    if ((size_t)event->kind < ARRAY_SIZE(handlers) && handlers[event->kind])
+        handlers[event->kind](live, machine, event);
+}
