@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A guest for tests of what surrounds a machine. It says "ready", then does what
+ * single letters on COM1 tell it, and switches off at the power button:
+ *
+ *   e  sends back what follows, up to a newline
+ *   w  writes 1,000,000 bytes to the virtio console, see below
+ *   p  panics (pvpanic)     r  resets the machine    q  switches off
+ *
+ * The bytes of w are lines of 49 letters and digits that begin with their number.
+ */
+#include "virtio.h"
+
+#define COM1 0x3f8
+#define COM1_LSR 0x3fd
+#define PM1_STATUS 0x600
+#define POWER_BUTTON (1u << 8)
+#define RESET_CONTROL 0xcf9
+#define PVPANIC 0x505
+#define LINES 20000u
+#define LINE 50u
+#define LINES_AT_ONCE 100u
+#define NUMBER_DIGITS 5u
+#define FOREVER UINT32_MAX
+
+static struct vdev console;
+static struct ring rings[VDEV_QUEUES];
+static char text[LINES_AT_ONCE * LINE];
+
+static char get(void)
+{
+    while (!(inb(COM1_LSR) & 1)) {
+        if (inw(PM1_STATUS) & POWER_BUTTON) {
+            outw(PM1_STATUS, POWER_BUTTON);
+            finish();
+        }
+    }
+    return (char)inb(COM1);
+}
+
+static void put(char c)
+{
+    while (!(inb(COM1_LSR) & 0x20))
+        ;
+    outb(COM1, (uint8_t)c);
+}
+
+/* The console's second queue takes what the guest says (virtio 1.2, 5.3.2). */
+static void say(const char *bytes, uint32_t len)
+{
+    uint64_t d = (uint64_t)(uintptr_t)&rings[1].desc[0];
+    write64(d, (uint64_t)(uintptr_t)bytes);
+    write64(d + 8, len); /* no flags */
+    vdev_offer(&console, 1, 0);
+    while (!vdev_wait_used(&console, 1, rings[1].avail.idx, FOREVER))
+        ;
+}
+
+/* Little work a line: an emulating KVM runs about a million instructions a second. */
+static void write_much(void)
+{
+    for (unsigned at = 0; at < sizeof(text); at++)
+        text[at] = at % LINE == LINE - 1 ? '\n' : (char)('a' + at % LINE % 26);
+    for (unsigned line = 0; line < LINES; line += LINES_AT_ONCE) {
+        for (unsigned i = 0; i < LINES_AT_ONCE; i++) {
+            unsigned number = line + i;
+            for (unsigned digit = NUMBER_DIGITS; digit-- > 0; number /= 10)
+                text[i * LINE + digit] = (char)('0' + number % 10);
+        }
+        say(text, sizeof(text));
+    }
+}
+
+static void echo(void)
+{
+    char c;
+    while ((c = get()) != '\n')
+        put(c);
+}
+
+void payload_main(void)
+{
+    bool has_console = vdev_find(&console, VIRTIO_CONSOLE, 0);
+    console.ring = rings;
+    has_console = has_console && vdev_start(&console);
+    print("ready\n");
+    for (;;) {
+        char c = get();
+        if (c == 'q')
+            finish();
+        if (c == 'p')
+            outb(PVPANIC, 1);
+        if (c == 'r')
+            outb(RESET_CONTROL, 6);
+        if (c == 'w' && has_console)
+            write_much();
+        if (c == 'e')
+            echo();
+    }
+}
