@@ -20,10 +20,10 @@ struct daemon {
     struct rpc_server *server;
     struct state *state;     /* what is defined (daemon/state/state.h); opened by main.c */
     struct model_host *host; /* what the host is (model/host.h); made by main.c */
-    const char *state_dir; /* what must outlive the host's restart; exists, mode 0700 */
-    const char *run_dir;   /* what need not: sockets, pids; exists */
-    const char *uri;       /* what clients opened: qemu:///system or qemu:///session */
-    bool session;          /* for one user, without privileges */
+    const char *state_dir;   /* what must outlive the host's restart; exists, mode 0700 */
+    const char *run_dir;     /* what need not: sockets, pids; exists */
+    const char *uri;         /* what clients opened: qemu:///system or qemu:///session */
+    bool session;            /* for one user, without privileges */
 };
 
 struct daemon_driver {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The table of the remote program's procedures, made of remote_procedures.def. */
+/* The tables of the programs' procedures, made of *_procedures.def. */
 #include "rpc/procedure.h"
+
+#include "rpc/admin_procedure.h"
+#include "rpc/qemu_procedure.h"
 
 bool_t xdr_wire_none(XDR *xdrs, wire_none *nothing)
 {
     return TRUE;
 }
 
-const struct rpc_procedure remote_procedures[REMOTE_PROC_END] = {
 #define P(number_, name_, in, out, flags_)     \
     [number_] = {                              \
         .number = number_,                     \
@@ -20,6 +22,15 @@ const struct rpc_procedure remote_procedures[REMOTE_PROC_END] = {
         .args_type = #in,                      \
         .ret_type = #out,                      \
     },
+
+const struct rpc_procedure remote_procedures[REMOTE_PROC_END] = {
 #include "rpc/remote_procedures.def"
-#undef P
+};
+
+const struct rpc_procedure qemu_procedures[QEMU_PROC_END] = {
+#include "rpc/qemu_procedures.def"
+};
+
+const struct rpc_procedure admin_procedures[ADMIN_PROC_END] = {
+#include "rpc/admin_procedures.def"
 };

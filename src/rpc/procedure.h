@@ -122,6 +122,9 @@ const struct rpc_procedure *rpc_call_procedure(const struct rpc_call *call);
  * with RPC_WRITE, and the flags that give away secrets, were refused already. */
 bool rpc_call_read_only(const struct rpc_call *call);
 
+/* The client said that it answers keepalive questions: from now on it is asked. RPC_INLINE. */
+void rpc_call_start_keepalive(struct rpc_call *call);
+
 /* How many descriptors came with the call; each can be taken once: the handler then owns it
  * (close-on-exec). -1 when there is none. Those not taken are closed. */
 size_t rpc_call_fds(const struct rpc_call *call);

@@ -34,27 +34,8 @@ int rpc_stream_join_fd(struct rpc_call *call, int fd,
                        void (*ended)(void *opaque, enum rpc_stream_end how), void *opaque,
                        struct rpc_stream **out, struct kv_error *err);
 
-/*
- * A stream of sequential code that may block, such as a volume's contents. The functions run on
- * a worker, one at a time for a stream. Either of send and receive is NULL.
- */
-struct rpc_stream_ops {
-    /* Gives up to len bytes to the client. Returns how many, 0 at the end, or a negative errno.
-     * Instead of bytes it may say that *hole zero bytes follow (and return -EAGAIN). */
-    ssize_t (*send)(void *opaque, void *data, size_t len, uint64_t *hole, struct kv_error *err);
-    /* Takes all of it. 0 or a negative errno. */
-    int (*receive)(void *opaque, const void *data, size_t len, struct kv_error *err);
-    /* The client left out so many zero bytes. NULL: holes are refused. */
-    int (*receive_hole)(void *opaque, uint64_t len, struct kv_error *err);
-    /* Once, last: release what opaque holds. For FINISHED a negative return is what the client
-     * is told. */
-    int (*end)(void *opaque, enum rpc_stream_end how, struct kv_error *err);
-};
-int rpc_stream_open(struct rpc_call *call, const struct rpc_stream_ops *ops, void *opaque,
-                    struct kv_error *err);
-
-/* Ends the stream from our side with an error that the client gets to see. Any thread; the
- * stream may be over already. */
+/* Ends the stream from our side with an error that the client gets to see. Any thread, until
+ * ended() ran. */
 void rpc_stream_abort(struct rpc_stream *stream, const struct kv_error *why);
 
 #endif
