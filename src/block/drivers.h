@@ -23,8 +23,10 @@ extern const struct block_driver block_luks_driver;
 extern const struct block_driver block_memory_driver;
 extern const struct block_driver block_mirror_driver; /* of jobs; no description has it */
 extern const struct block_driver block_nbd_driver;
+extern const struct block_driver block_nfs_driver;
 extern const struct block_driver block_qcow2_driver;
 extern const struct block_driver block_raw_driver;
+extern const struct block_driver block_rbd_driver;
 extern const struct block_driver block_record_driver;
 extern const struct block_driver block_throttle_driver;
 extern const struct block_driver block_vdi_driver;
