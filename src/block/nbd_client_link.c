@@ -283,6 +283,7 @@ int nbd_link_open(struct nbd_link *link, const struct nbd_library *lib,
     snprintf(link->what, sizeof(link->what), "nbd: export '%s'", address->export);
     link->remote.what = link->what;
     link->remote.patience_s = address->reconnect_delay_s;
+    link->remote.sealed_too = address->peer >= 0;
     return 0;
 }
 

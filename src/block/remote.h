@@ -41,6 +41,7 @@ struct remote {
     void *opaque;
     const char *what;          /* for the log: "nbd: export 'x'" */
     uint64_t patience_s;       /* requests wait so long for a lost server */
+    bool sealed_too;           /* its connect works in a sealed process (block/peers.h) */
     atomic_uint load;          /* requests in flight or waiting */
     atomic_bool up;            /* there is a handle */
     int wake_fd;               /* eventfd: the serving thread is to look again */
