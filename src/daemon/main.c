@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,6 +23,7 @@
 #include "daemon/server/notify.h"
 #include "daemon/server/settings.h"
 #include "daemon/server/sockets.h"
+#include "daemon/state/state.h"
 
 #define DRIVERS_MOST 32
 #define OPEN_FILES 65536 /* clients, and a few descriptors a machine */
@@ -81,21 +81,6 @@ static int make_dirs(const struct settings *settings, char **run_dir, char **sta
         return kv_error_errno(err, KV_ERR_BASE, ENOMEM, "directories");
     int r = make_dir(*run_dir, session ? 0700 : 0755, err);
     return r < 0 ? r : make_dir(*state_dir, 0700, err);
-}
-
-/* One daemon a state directory: the lock lasts as long as the descriptor. */
-static int lock_state(const char *state_dir, int *out, struct kv_error *err)
-{
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/lock", state_dir);
-    cleanup_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return kv_error_errno(err, KV_ERR_CONFIG, errno, "state directory '%s'", state_dir);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return kv_error_set(err, KV_ERR_CONFIG, EBUSY,
-                            "state directory '%s': another kvasird uses it", state_dir);
-    *out = take_fd(&fd);
-    return 0;
 }
 
 static int set_log(const struct settings *settings, struct kv_error *err)
@@ -183,13 +168,10 @@ static int serve(const struct settings *settings, struct daemon *daemon, struct 
 static int run(const struct settings *settings, struct kv_error *err)
 {
     cleanup_free char *run_dir = NULL, *state_dir = NULL;
-    cleanup_fd int lock = -1;
     struct rlimit files;
     int r = set_log(settings, err);
     if (r == 0)
         r = make_dirs(settings, &run_dir, &state_dir, err);
-    if (r == 0)
-        r = lock_state(state_dir, &lock, err);
     if (r < 0)
         return r;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < OPEN_FILES) {
@@ -202,7 +184,12 @@ static int run(const struct settings *settings, struct kv_error *err)
         .uri = settings->session ? "qemu:///session" : "qemu:///system",
         .session = settings->session,
     };
-    return serve(settings, &daemon, err);
+    r = state_open(&daemon.state, state_dir, err);
+    if (r < 0)
+        return r;
+    r = serve(settings, &daemon, err);
+    state_close(daemon.state);
+    return r;
 }
 
 int main(int argc, char **argv)
