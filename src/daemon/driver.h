@@ -29,6 +29,7 @@ struct daemon {
 struct daemon_driver {
     const char *name;
     const struct rpc_handler *handlers;
+    const struct rpc_handler *qemu_handlers; /* of the QEMU program; NULL: none */
     /* Returns what rpc_call_opaque() gives to the handlers in *opaque. 0 or negative with err
      * filled: the daemon then does not start. */
     int (*start)(struct daemon *daemon, void **opaque, struct kv_error *err);

@@ -19,7 +19,7 @@
 #include "base/util.h"
 #include "base/version.h"
 #include "daemon/driver.h"
-#include "daemon/server/connect.h"
+#include "daemon/server/api_table.h"
 #include "daemon/server/notify.h"
 #include "daemon/server/settings.h"
 #include "daemon/server/sockets.h"
@@ -127,6 +127,9 @@ static int start_drivers(struct daemon *daemon, void **opaques, unsigned *starte
             *started = i + 1;
             r = rpc_server_register(daemon->server, driver->handlers, opaques[i], err);
         }
+        if (r == 0 && driver->qemu_handlers) {
+            r = rpc_server_register_qemu(daemon->server, driver->qemu_handlers, opaques[i], err);
+        }
         if (r < 0) {
             kv_error_prefix(err, "%s", driver->name);
             return r;
@@ -205,6 +208,8 @@ int main(int argc, char **argv)
         settings_help(stdout);
     } else if (settings.version) {
         puts("kvasird " KVASIR_VERSION);
+    } else if (settings.dump_api) {
+        api_table_print(daemon_drivers, stdout);
     } else if (run(&settings, &err) < 0) {
         status = EXIT_NOT_STARTED;
     }

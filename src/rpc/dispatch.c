@@ -309,11 +309,16 @@ static int check_call(struct rpc_call *call, const struct packet *packet, struct
     call->slot = &call->program->slots[number];
     if (!(row->flags & RPC_BEFORE_AUTH) && !atomic_load(&client->proved))
         return api_error_from(err, VIR_FROM_RPC, VIR_ERR_RPC, "authentication required");
-    if (client->read_only && !read_only_may(call->program, row, packet))
+    char name[RPC_API_NAME_SIZE];
+    if (client->read_only && !read_only_may(call->program, row, packet)) {
+        rpc_procedure_api_name(row, name);
         return api_error_from(err, VIR_FROM_RPC, VIR_ERR_OPERATION_DENIED,
-                              "read only access prevents %s", row->name);
-    if (!call->slot->fn)
-        return api_error_from(err, VIR_FROM_RPC, VIR_ERR_NO_SUPPORT, "%s", row->name);
+                              "read only access prevents %s", name);
+    }
+    if (!call->slot->fn) {
+        rpc_procedure_api_name(row, name);
+        return api_error(err, VIR_ERR_NO_SUPPORT, "%s", name);
+    }
     return 0;
 }
 

@@ -79,6 +79,10 @@ struct rpc_procedure {
 /* Rows by number, up to REMOTE_PROC_END; a row without a name is no procedure. */
 extern const struct rpc_procedure remote_procedures[REMOTE_PROC_END];
 
+/* The function of libvirt's API that the procedure carries out: "virDomainCreate". */
+#define RPC_API_NAME_SIZE 96
+void rpc_procedure_api_name(const struct rpc_procedure *row, char out[RPC_API_NAME_SIZE]);
+
 struct rpc_call;
 
 /*

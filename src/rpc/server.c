@@ -29,6 +29,8 @@ const struct rpc_server_config rpc_server_defaults = {
     .keepalive_count = 5,
 };
 
+const struct rpc_handler *const rpc_own_handlers[] = {event_handlers, auth_handlers, NULL};
+
 static int program_init(struct rpc_program *program, uint32_t number,
                         const struct rpc_procedure *rows, size_t n_rows)
 {
@@ -213,9 +215,8 @@ static int init_programs(struct rpc_server *server, struct kv_error *err)
     server->services[RPC_SERVICE_MAIN].programs[0] = &server->remote;
     server->services[RPC_SERVICE_MAIN].programs[1] = &server->qemu;
     server->services[RPC_SERVICE_ADMIN].programs[0] = &server->admin;
-    r = add_handlers(&server->remote, event_handlers, NULL, err);
-    if (r == 0)
-        r = add_handlers(&server->remote, auth_handlers, NULL, err);
+    for (const struct rpc_handler *const *own = rpc_own_handlers; *own && r == 0; own++)
+        r = add_handlers(&server->remote, *own, NULL, err);
     if (r == 0)
         r = add_handlers(&server->admin, admin_handlers, NULL, err);
     return r;

@@ -114,6 +114,9 @@ void rpc_server_inhibit(struct rpc_server *server, bool inhibit);
 int rpc_server_register(struct rpc_server *server, const struct rpc_handler *handlers, void *opaque,
                         struct kv_error *err);
 
+/* What the server serves by itself: events, authentication. NULL at the end. */
+extern const struct rpc_handler *const rpc_own_handlers[];
+
 /* The same for the QEMU program (rpc/qemu_procedure.h). */
 int rpc_server_register_qemu(struct rpc_server *server, const struct rpc_handler *handlers,
                              void *opaque, struct kv_error *err);

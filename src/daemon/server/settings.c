@@ -34,6 +34,8 @@ const struct settings_option settings_options[] = {
     OPTION("listen", NULL, listen, "listen on TLS and TCP, as the configuration says"),
     OPTION("timeout", "SECONDS", timeout,
            "end after so many seconds without a client and without a running machine"),
+    OPTION("dump-api", NULL, dump_api,
+           "print all procedures of libvirt's protocol and whether they are served, and exit"),
     OPTION("help", NULL, help, "print this and exit"),
     OPTION("version", NULL, version, "print the version and exit"),
     {.name = NULL},
@@ -157,7 +159,7 @@ int settings_read(struct settings *settings, int argc, char **argv, struct kv_er
     if (r < 0)
         return kv_error_errno(err, KV_ERR_BASE, -r, "settings");
     r = read_arguments(settings, argc, argv, err);
-    if (r < 0 || settings->help || settings->version)
+    if (r < 0 || settings->help || settings->version || settings->dump_api)
         return r;
     return settings->config_file ? settings_read_file(settings, settings->config_file, err)
                                  : read_usual_file(settings, err);

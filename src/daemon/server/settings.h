@@ -16,7 +16,7 @@
 struct settings {
     /* Command line. */
     char *config_file, *socket_dir, *state_dir, *log;
-    bool session, listen, help, version;
+    bool session, listen, help, version, dump_api;
     unsigned timeout;
 
     /* Sockets. */
