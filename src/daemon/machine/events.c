@@ -82,14 +82,35 @@ json_t *machine_lifecycle_options(const unsigned lifecycle[MACHINE_LIFECYCLE])
                      crash == VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY ? "shutdown" : "pause");
 }
 
+/* With the lock held. */
+static void forget_reboot(struct machine *machine)
+{
+    machine->reboot_pending = false;
+    json_t *options = machine_lifecycle_options(machine->lifecycle);
+    record_set(&machine->record, "reboot-pending", json_false(), NULL);
+    monitor_send(machine->monitor, "set-action", options, NULL, NULL);
+}
+
+/* Kept in the record, so that the next daemon ends what this one began. The command only asks for
+ * the reset; the guest goes on when its event comes. */
+void machine_begin_restart(struct machine *machine)
+{
+    set_state(machine, MACHINE_PAUSED, MACHINE_PAUSE_STARTING);
+    pthread_mutex_lock(&machine->lock);
+    machine->restarting = true;
+    record_set(&machine->record, "restarting", json_true(), NULL);
+    if (machine->reboot_pending)
+        forget_reboot(machine);
+    pthread_mutex_unlock(&machine->lock);
+    monitor_send(machine->monitor, "system_reset", NULL, NULL, NULL);
+}
+
 /* The guest is off, the monitor holds it: on with what the domain wants then. */
 static void carry_out(struct machine *machine, unsigned action)
 {
     switch (action) {
     case VIR_DOMAIN_LIFECYCLE_ACTION_RESTART:
-        set_state(machine, MACHINE_PAUSED, MACHINE_PAUSE_STARTING);
-        machine->resume_after_reset = true; /* the command only asks for the reset */
-        monitor_send(machine->monitor, "system_reset", NULL, NULL, NULL);
+        machine_begin_restart(machine);
         break;
     case VIR_DOMAIN_LIFECYCLE_ACTION_PRESERVE:
         break;
@@ -97,14 +118,6 @@ static void carry_out(struct machine *machine, unsigned action)
         monitor_send(machine->monitor, "quit", NULL, NULL, NULL);
         break;
     }
-}
-
-static void forget_reboot(struct machine *machine)
-{
-    machine->reboot_pending = false;
-    json_t *options = machine_lifecycle_options(machine->lifecycle);
-    record_set(&machine->record, "reboot-pending", json_false(), NULL);
-    monitor_send(machine->monitor, "set-action", options, NULL, NULL);
 }
 
 /* What to do now that the guest is off for this reason. */
@@ -118,10 +131,8 @@ static unsigned choose_action(struct machine *machine, const char *reason)
         {"guest-reset", VIR_DOMAIN_LIFECYCLE_REBOOT},
         {"guest-panic", VIR_DOMAIN_LIFECYCLE_CRASH},
     };
-    if (machine->reboot_pending && strcmp(reason, "guest-shutdown") == 0) {
-        forget_reboot(machine);
+    if (machine->reboot_pending && strcmp(reason, "guest-shutdown") == 0)
         return VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
-    }
     for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
         if (strcmp(types[i].reason, reason) == 0)
             return machine->lifecycle[types[i].type];
@@ -187,9 +198,20 @@ static void on_stop(struct machine *machine, const json_t *data, struct machine_
     report_stop(machine, pause);
 }
 
+static void end_restart(struct machine *machine)
+{
+    pthread_mutex_lock(&machine->lock);
+    if (machine->restarting)
+        record_set(&machine->record, "restarting", json_false(), NULL);
+    machine->restarting = false;
+    pthread_cond_broadcast(&machine->changed);
+    pthread_mutex_unlock(&machine->lock);
+}
+
 static void on_resume(struct machine *machine, const json_t *data, struct machine_event *event)
 {
     set_state(machine, MACHINE_RUNNING, MACHINE_PAUSE_NONE);
+    end_restart(machine);
     event->kind = MACHINE_EVENT_RESUME;
     machine_report(machine, event);
 }
@@ -201,12 +223,12 @@ static void on_reset(struct machine *machine, const json_t *data, struct machine
     machine->end_known = false;
     if (machine->state != MACHINE_RUNNING && !machine->dead)
         machine->state = MACHINE_PAUSED;
+    bool restarting = machine->restarting;
     if (machine->reboot_pending)
         forget_reboot(machine);
     pthread_mutex_unlock(&machine->lock);
-    if (machine->resume_after_reset)
+    if (restarting)
         monitor_send(machine->monitor, "cont", NULL, NULL, NULL);
-    machine->resume_after_reset = false;
     event->kind = MACHINE_EVENT_RESET;
     event->by_guest = json_is_true(json_object_get(data, "guest"));
     machine_report(machine, event);
@@ -315,12 +337,20 @@ static void catch_up_now(void *opaque)
     apply_run_state(machine, catch_up->run_state);
     bool off = strcmp(catch_up->run_state, "shutdown") == 0;
     bool panicked = strcmp(catch_up->run_state, "guest-panicked") == 0;
+    bool stopped = strcmp(catch_up->run_state, "paused") == 0;
     pthread_mutex_lock(&machine->lock);
     machine->off = off;
+    bool restarting = machine->restarting;
     unsigned action = off ? choose_action(machine, "guest-shutdown")
                           : machine->lifecycle[VIR_DOMAIN_LIFECYCLE_CRASH];
     pthread_mutex_unlock(&machine->lock);
-    if (off || (panicked && action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART))
+    if (strcmp(catch_up->run_state, "running") == 0)
+        end_restart(machine);
+    else if (restarting && stopped)
+        monitor_send(machine->monitor, "cont", NULL, NULL, NULL);
+    else if (restarting && (off || panicked))
+        machine_begin_restart(machine);
+    else if (off || (panicked && action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART))
         carry_out(machine, action);
 }
 

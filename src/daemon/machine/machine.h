@@ -34,6 +34,7 @@
 struct machine;
 struct machine_host;
 struct model_domain;
+struct model_secret_ref;
 
 /* ------------------------------------------------------------------- events */
 
@@ -139,8 +140,13 @@ struct machine_start {
     bool paused;
     const int *fds; /* descriptors that came with the request (VIR_DOMAIN_START_...), or NULL */
     unsigned fd_count;
-    machine_event_fn *event; /* may be called before machine_start() returns */
-    void *opaque;
+    machine_event_fn *event; /* may be called before machine_start() returns; after a start that
+                                failed, what it was told does not count */
+    /* The value of a secret that an encrypted image names, as base64 text that is wiped and
+     * free()d. NULL: there are no secrets. */
+    int (*secret)(void *opaque, const struct model_secret_ref *ref, char **value,
+                  struct kv_error *err);
+    void *opaque; /* of event and secret */
 };
 
 /* Opens everything, runs the monitor, waits until it is ready and, unless paused, lets the guest
@@ -148,8 +154,9 @@ struct machine_start {
 int machine_start(struct machine **out, struct machine_host *host,
                   const struct machine_start *start, struct kv_error *err);
 
-/* Takes a recorded process over. Events that happened without us are made up for: one that stands
- * still or has ended is reported by event. -ESRCH when it is dead (and was removed). [worker] */
+/* Takes a recorded process over; machine_get_state() says what has become of it. What its domain
+ * wants at a power-off or reboot that happened without us is carried out. -ESRCH when it is dead
+ * (and was removed). [worker] */
 int machine_reattach(struct machine **out, struct machine_host *host, const char *uuid,
                      machine_event_fn *event, void *opaque, struct kv_error *err);
 
@@ -190,6 +197,8 @@ int machine_powerdown(struct machine *machine, struct kv_error *err); /* ACPI; t
 /* ACPI; when the guest is off it is reset instead of ended. */
 int machine_reboot(struct machine *machine, struct kv_error *err);
 int machine_reset(struct machine *machine, struct kv_error *err);
+/* Resets it and lets it run, whatever state it is in (after a panic, for coredump-restart). */
+int machine_restart(struct machine *machine, struct kv_error *err);
 int machine_inject_nmi(struct machine *machine, struct kv_error *err);
 int machine_set_link(struct machine *machine, const char *alias, bool up, struct kv_error *err);
 int machine_resize_disk(struct machine *machine, const char *alias, uint64_t bytes,
@@ -199,7 +208,9 @@ int machine_resize_disk(struct machine *machine, const char *alias, uint64_t byt
 int machine_set_balloon(struct machine *machine, uint64_t bytes, struct kv_error *err);
 int machine_set_balloon_period(struct machine *machine, unsigned seconds, struct kv_error *err);
 
-/* What on_poweroff, on_reboot and on_crash do from now on: libvirt's VIR_DOMAIN_LIFECYCLE_* and
+/* coredump-*: the machine stands still after the panic; its owner calls machine_dump() and then
+ * machine_kill() or machine_restart().
+ * What on_poweroff, on_reboot and on_crash do from now on: libvirt's VIR_DOMAIN_LIFECYCLE_* and
  * VIR_DOMAIN_LIFECYCLE_ACTION_* numbers. */
 int machine_set_lifecycle_action(struct machine *machine, unsigned type, unsigned action,
                                  struct kv_error *err);

@@ -37,14 +37,14 @@ struct machine {
     machine_event_fn *event;
     void *opaque;
     char *control_path, *log_path;
+    unsigned cid;    /* of its vsock; 0: none */
     off_t log_start; /* where this run's log begins */
     struct process processes[MACHINE_PROCESSES];
     struct monitor *monitor; /* set before the machine is its owner's, freed at the end */
 
     /* Loop thread. */
     struct loop_source deaths[MACHINE_PROCESSES];
-    struct list sessions; /* struct console_session */
-    bool resume_after_reset; /* the reset is a restart */
+    struct list sessions;    /* struct console_session */
 
     pthread_mutex_t lock; /* everything below */
     pthread_cond_t changed;
@@ -56,6 +56,7 @@ struct machine {
     bool off;       /* the guest is off: SHUTDOWN came and no reset since */
     bool end_known; /* end says how, whatever happens now */
     enum machine_end end;
+    bool restarting; /* a reset was asked for, the guest runs on after it */
     bool reboot_pending;                   /* when the guest is off it is reset */
     unsigned lifecycle[MACHINE_LIFECYCLE]; /* VIR_DOMAIN_LIFECYCLE_ACTION_* */
     char reason[256];                      /* last words */
@@ -79,6 +80,7 @@ void machine_last_words(const char *log_path, off_t from, char *out, size_t size
 /* events.c: the handler for monitor_connect(). */
 struct monitor_handler machine_handler(struct machine *machine);
 void machine_report(struct machine *machine, const struct machine_event *event);
+void machine_begin_restart(struct machine *machine); /* loop thread */
 /* Carries out what its state asks for after a reattach. */
 void machine_catch_up(struct machine *machine, const char *run_state);
 

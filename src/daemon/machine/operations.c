@@ -13,6 +13,7 @@
 
 #define KILL_GRACE_MS 10000 /* between SIGTERM and SIGKILL */
 #define KILL_GRACEFUL_MS 15000
+#define RESTART_S 5
 #define KILLED_MS 30000 /* what the kernel may need to free a large guest's memory */
 
 /* ------------------------------------------------------------------ what it is */
@@ -109,8 +110,22 @@ static void expect_pause(struct machine *machine, enum machine_pause pause)
     pthread_mutex_unlock(&machine->lock);
 }
 
+/* A restart under way would let it run again. */
+static void wait_for_restart(struct machine *machine)
+{
+    struct timespec until;
+    int rc = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += RESTART_S;
+    pthread_mutex_lock(&machine->lock);
+    while (machine->restarting && !machine->dead && rc == 0)
+        rc = pthread_cond_timedwait(&machine->changed, &machine->lock, &until);
+    pthread_mutex_unlock(&machine->lock);
+}
+
 int machine_stop(struct machine *machine, struct kv_error *err)
 {
+    wait_for_restart(machine);
     expect_pause(machine, MACHINE_PAUSE_USER);
     int rc = call(machine, "stop", NULL, err);
     expect_pause(machine, MACHINE_PAUSE_NONE); /* its event came before the answer, if at all */
@@ -125,6 +140,19 @@ int machine_cont(struct machine *machine, struct kv_error *err)
 int machine_reset(struct machine *machine, struct kv_error *err)
 {
     return call(machine, "system_reset", NULL, err);
+}
+
+static void restart_now(void *opaque)
+{
+    machine_begin_restart(opaque);
+}
+
+int machine_restart(struct machine *machine, struct kv_error *err)
+{
+    int rc = machine_check_alive(machine, err);
+    if (rc == 0)
+        loop_call(&machine->host->loop, restart_now, machine);
+    return rc;
 }
 
 int machine_inject_nmi(struct machine *machine, struct kv_error *err)

@@ -33,6 +33,8 @@ static int make_group(struct plan *plan, struct kv_error *err)
     /* A host where groups come and go is no reason not to run. */
     if (rc == 0 && cgroup_create(plan->cgroup) < 0)
         free(take_ptr(plan->cgroup));
+    if (rc == 0 && plan->cgroup)
+        rc = record_set(&plan->record, "cgroup", json_string(plan->cgroup), err);
     return rc;
 }
 

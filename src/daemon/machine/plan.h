@@ -25,6 +25,7 @@ struct plan {
     int *fds;       /* owned; the monitor inherits them */
     unsigned fd_count;
     unsigned fdset_count; /* sets of descriptors that stand for files */
+    unsigned secret_count;
     struct record record;
     char *cgroup;            /* NULL: none */
     struct machine *machine; /* what it will be; keeps its UUID from being started twice */

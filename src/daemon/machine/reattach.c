@@ -14,6 +14,8 @@ static void restore_facts(struct machine *machine)
     for (unsigned i = 0; i < MACHINE_LIFECYCLE && json_is_array(lifecycle); i++)
         machine->lifecycle[i] = (unsigned)json_integer_value(json_array_get(lifecycle, i));
     machine->reboot_pending = json_is_true(json_object_get(machine->record.json, "reboot-pending"));
+    machine->restarting = json_is_true(json_object_get(machine->record.json, "restarting"));
+    machine->cid = (unsigned)json_integer_value(json_object_get(machine->record.json, "cid"));
     machine->log_start = json_integer_value(json_object_get(machine->record.json, "log-start"));
 }
 

@@ -232,13 +232,15 @@ static int note_terminals(struct machine *machine, struct kv_error *err)
         const char *label = json_string_value(json_object_get(item, "label"));
         const char *name = json_string_value(json_object_get(item, "filename"));
         if (!label || !name || strncmp(name, "pty:", 4) != 0)
-            continue;
-        json_object_set_new(facts, label,
-                            json_pack("{s:s, s:s}", "type", "pty", "path", name + 4));
+            continue; /* what was opened here is known */
+        json_object_set_new(facts, label, json_pack("{s:s, s:s}", "type", "pty", "path", name + 4));
         if (!json_object_get(machine->record.json, "first-console"))
             json_object_set_new(machine->record.json, "first-console", json_string(label));
     }
     json_decref(list);
+    const char *twin;
+    json_object_foreach (json_object_get(machine->record.json, "twins"), twin, item)
+        json_object_set(facts, twin, json_object_get(facts, json_string_value(item)));
     return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "vmm/device.h"
 
+extern const struct device_class add_fd_class;
 extern const struct device_class debugcon_class;
 extern const struct device_class serial_class;
 #ifdef KV_HOSTILE_TEST

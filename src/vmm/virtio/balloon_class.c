@@ -10,6 +10,7 @@
 
 static const struct option_spec balloon_options[] = {
     OPTION(STRING, struct balloon_config, id, .help = "name of the device"),
+    OPTION(UINT, struct balloon_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
     OPTION_NAMED("deflate-on-oom", BOOL, struct balloon_config, deflate_on_oom,
                  .help = "the guest may take memory back when it runs out of it"),
     OPTION_NAMED("free-page-reporting", BOOL, struct balloon_config, free_page_reporting,
@@ -33,7 +34,7 @@ static int create(struct machine *machine, const void *opaque, struct kv_error *
     struct virtio_device *dev;
     int rc = balloon_create(&dev, config, &backend, &machine->mem, machine_pick_loop(machine), err);
     if (rc == 0)
-        rc = virtio_pci_create(machine, dev, config->id, -1, err);
+        rc = virtio_pci_create(machine, dev, config->id, config->slot, err);
     if (rc == 0)
         machine->platform.balloon = balloon_of(dev);
     return rc;

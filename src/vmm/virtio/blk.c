@@ -48,6 +48,7 @@ static const struct option_spec blk_options[] = {
     OPTION(STRING, struct blk_config, format, .help = "format of the image (raw)"),
     OPTION(FD, struct blk_config, fd, .help = "open descriptor instead of a path"),
     OPTION(STRING, struct blk_config, id, .help = "name of the disk"),
+    OPTION(UINT, struct blk_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
     OPTION(BOOL, struct blk_config, readonly, .help = "the guest cannot write"),
     OPTION(ENUM, struct blk_config, cache, .values = cache_names,
            .help = "host page cache and durability"),
@@ -455,7 +456,7 @@ static int blk_class_create(struct machine *machine, const void *opaque, struct 
     int rc = blk_create(&dev, machine, &machine->mem, &config, pick_loop, machine, err);
     if (rc < 0)
         return rc;
-    return virtio_pci_create(machine, dev, container_of(dev, struct blk, virtio)->id, -1, err);
+    return virtio_pci_create(machine, dev, container_of(dev, struct blk, virtio)->id, config.slot, err);
 }
 
 const struct device_class virtio_blk_class = {

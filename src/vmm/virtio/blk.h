@@ -33,6 +33,7 @@ struct blk_config {
     char *format; /* name of a block driver; NULL: raw */
     int fd;       /* instead of a path; -1: none */
     char *id, *serial;
+    uint64_t slot; /* of PCI bus 0; 0: the first free one */
     bool readonly, share_rw;
     int cache;   /* enum block_cache */
     int aio;     /* enum block_aio */

@@ -14,14 +14,22 @@
 struct port_config {
     char *chardev;
     char *name;
+    char *id;
+    uint64_t slot;
 };
 
+#define SLOT_HELP VIRTIO_PCI_SLOT_HELP "; of the device, so the first one's counts"
+
 static const struct option_spec console_options[] = {
+    OPTION(STRING, struct port_config, id, .help = "name in query-chardev (console0, ...)"),
+    OPTION(UINT, struct port_config, slot, .max = 30, .help = SLOT_HELP),
     OPTION(STRING, struct port_config, chardev, .required = true, .help = CHARDEV_HELP),
     OPTION_END,
 };
 
 static const struct option_spec port_options[] = {
+    OPTION(STRING, struct port_config, id, .help = "name in events and query-chardev (its name)"),
+    OPTION(UINT, struct port_config, slot, .max = 30, .help = SLOT_HELP),
     OPTION(STRING, struct port_config, chardev, .required = true, .help = CHARDEV_HELP),
     OPTION(STRING, struct port_config, name, .required = true,
            .help = "what the guest finds in /dev/virtio-ports, such as org.qemu.guest_agent.0"),
@@ -30,14 +38,14 @@ static const struct option_spec port_options[] = {
 
 /* Its loop is an I/O thread's: the control thread may have to wait for a vCPU that resets the
  * device, so it cannot be the one that the vCPU waits for. */
-static int find_device(struct machine *machine, struct kv_error *err)
+static int find_device(struct machine *machine, uint64_t slot, struct kv_error *err)
 {
     struct virtio_console *console;
     if (machine->platform.console)
         return 0;
     int rc = virtio_console_new(&console, &machine->mem, machine_pick_loop(machine), err);
     if (rc == 0)
-        rc = virtio_pci_create(machine, virtio_console_device(console), NULL, -1, err);
+        rc = virtio_pci_create(machine, virtio_console_device(console), NULL, slot, err);
     if (rc == 0)
         machine->platform.console = console;
     return rc;
@@ -47,13 +55,17 @@ static int add_port(struct machine *machine, const void *opaque, struct kv_error
 {
     const struct port_config *config = opaque;
     struct chardev *chardev;
-    int rc = find_device(machine, err);
+    int rc = find_device(machine, config->slot, err);
     if (rc < 0)
         return rc;
     struct virtio_console *console = machine->platform.console;
     rc = chardev_open(&chardev, config->chardev, virtio_console_device(console)->queues[0].loop,
                       err);
-    return rc < 0 ? rc : virtio_console_add_port(console, config->name, chardev, err);
+    if (rc == 0)
+        rc = virtio_console_add_port(console, config->name, chardev, err);
+    if (rc == 0 && config->id)
+        chardev_set_label(chardev, config->id);
+    return rc;
 }
 
 const struct device_class virtio_console_class = {

@@ -28,6 +28,7 @@ static const char *const vhost_modes[] = {"auto", "on", "off", NULL};
 
 static const struct option_spec net_options[] = {
     OPTION(STRING, struct net_config, id, .help = "name of the device"),
+    OPTION(UINT, struct net_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
     OPTION(STRING, struct net_config, tap, .help = "host interface, opened or created"),
     OPTION(FD, struct net_config, fd, .help = "inherited tap or datagram socket"),
     OPTION(STRING, struct net_config, fds, .help = "several, one a queue pair: 3:4:5"),
@@ -527,7 +528,7 @@ static int net_class_create(struct machine *machine, const void *opaque, struct 
     if (rc < 0)
         return rc;
     dev->machine = machine;
-    return virtio_pci_create(machine, dev, config->id, -1, err);
+    return virtio_pci_create(machine, dev, config->id, config->slot, err);
 }
 
 const struct device_class virtio_net_class = {

@@ -183,6 +183,7 @@ int rng_create(struct virtio_device **out, const struct rng_config *config, stru
 
 static const struct option_spec rng_options[] = {
     OPTION(STRING, struct rng_config, id, .help = "name of the device"),
+    OPTION(UINT, struct rng_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
     OPTION(STRING, struct rng_config, source,
            .help =
                "file that random bytes are read from, such as /dev/hwrng; default: the kernel's "
@@ -237,7 +238,7 @@ static int create(struct machine *machine, const void *opaque, struct kv_error *
     if (rc < 0)
         return rc;
     take_fd(&opened);
-    return virtio_pci_create(machine, dev, config.id, -1, err);
+    return virtio_pci_create(machine, dev, config.id, config.slot, err);
 }
 
 const struct device_class virtio_rng_class = {

@@ -155,8 +155,9 @@ int virtio_device_load(struct virtio_device *dev, const json_t *state, struct kv
 void virtio_device_metrics(struct virtio_device *dev, json_t *out);
 
 /* Puts the device behind a PCI function and plugs that; the function owns dev from then on, also
- * when it fails. id NULL: made from the name. slot -1: first free. */
-int virtio_pci_create(struct machine *machine, struct virtio_device *dev, const char *id, int slot,
-                      struct kv_error *err);
+ * when it fails. id NULL: made from the name. slot 0: first free. */
+int virtio_pci_create(struct machine *machine, struct virtio_device *dev, const char *id,
+                      uint64_t slot, struct kv_error *err);
+#define VIRTIO_PCI_SLOT_HELP "slot of PCI bus 0; default: the first free one"
 
 #endif

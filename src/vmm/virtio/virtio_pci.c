@@ -522,11 +522,11 @@ struct virtio_pci *virtio_pci_plug(struct machine *machine, struct pci_bus *bus,
     return vp;
 }
 
-int virtio_pci_create(struct machine *machine, struct virtio_device *dev, const char *id, int slot,
-                      struct kv_error *err)
+int virtio_pci_create(struct machine *machine, struct virtio_device *dev, const char *id,
+                      uint64_t slot, struct kv_error *err)
 {
     struct kv_error local = {0};
-    if (virtio_pci_plug(machine, &machine->pci, dev, id, slot, &local))
+    if (virtio_pci_plug(machine, &machine->pci, dev, id, slot ? (int)slot : -1, &local))
         return 0;
     if (err)
         *err = local;

@@ -17,6 +17,7 @@
 
 static const struct option_spec vsock_options[] = {
     OPTION(STRING, struct vsock_config, id, .help = "name of the device"),
+    OPTION(UINT, struct vsock_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
     OPTION_NAMED("guest-cid", UINT, struct vsock_config, guest_cid, .required = true, .min = 3,
                  .max = 0xfffffffe, .help = "the guest's address"),
     OPTION(STRING, struct vsock_config, path, .required = true,
@@ -172,14 +173,15 @@ int vsock_create(struct virtio_device **out, const struct vsock_config *config,
     return 0;
 }
 
-static int vsock_class_create(struct machine *machine, const void *config, struct kv_error *err)
+static int vsock_class_create(struct machine *machine, const void *opaque, struct kv_error *err)
 {
+    const struct vsock_config *config = opaque;
     struct virtio_device *dev;
     int rc = vsock_create(&dev, config, &machine->mem, machine_pick_loop(machine), err);
     if (rc < 0)
         return rc;
     dev->machine = machine;
-    return virtio_pci_create(machine, dev, ((const struct vsock_config *)config)->id, -1, err);
+    return virtio_pci_create(machine, dev, config->id, config->slot, err);
 }
 
 const struct device_class virtio_vsock_class = {

@@ -20,6 +20,7 @@
 /* --vsock */
 struct vsock_config {
     char *id;
+    uint64_t slot; /* of PCI bus 0; 0: the first free one */
     uint64_t guest_cid;
     char *path;
     int fd; /* inherited listening socket instead of one bound at path, or -1 */

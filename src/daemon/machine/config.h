@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files that fill a plan from a domain's document; see plan.h. Each returns 0 or a
+ * negative number with err filled. */
+#ifndef KV_DAEMON_MACHINE_CONFIG_H
+#define KV_DAEMON_MACHINE_CONFIG_H
+
+#include "daemon/machine/plan.h"
+#include "model/domain.h"
+
+int config_add_disk(struct plan *plan, const struct machine_start *start,
+                    const struct model_disk *disk, struct kv_error *err);
+int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_nic *nic,
+                   struct kv_error *err);
+/* Serial ports, consoles and channels. */
+int config_add_chardevs(struct plan *plan, struct model_domain *domain, struct kv_error *err);
+
+/* chain.c: an image with all that lies under it, opened; *out: its description for the monitor
+ * (block/description.h), new. */
+int chain_open(struct plan *plan, const struct machine_start *start,
+               const struct model_image *image, bool readonly, json_t **out, struct kv_error *err);
+
+/* The address that the document gives a device: "slot" of the monitor's options. */
+void config_set_slot(json_t *options, const struct model_device *device);
+
+/* Sets a member when there is something to set. */
+void config_set_text(json_t *options, const char *name, const char *value);
+void config_set_number(json_t *options, const char *name, uint64_t value);
+
+#endif

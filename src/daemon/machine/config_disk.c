@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Disks of a domain as the monitor's options; their images are opened in chain.c. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+#include "daemon/machine/config.h"
+#include "daemon/machine/machine_internal.h"
+#include "model/api_error.h"
+
+static const struct {
+    const char *option;
+    size_t value, max, length; /* in struct model_iotune */
+} limits[] = {
+#define LIMIT(name, field)                                                                      \
+    {                                                                                           \
+        name, offsetof(struct model_iotune, field), offsetof(struct model_iotune, field##_max), \
+            offsetof(struct model_iotune, field##_max_length)                                   \
+    }
+    LIMIT("bps-total", total_bytes_sec), LIMIT("bps-read", read_bytes_sec),
+    LIMIT("bps-write", write_bytes_sec), LIMIT("iops-total", total_iops_sec),
+    LIMIT("iops-read", read_iops_sec),   LIMIT("iops-write", write_iops_sec),
+};
+
+static uint64_t field(const struct model_iotune *tune, size_t offset)
+{
+    return *(const uint64_t *)((const char *)tune + offset);
+}
+
+static int set_limits(json_t *options, const struct model_disk *disk, struct kv_error *err)
+{
+    const struct model_iotune *tune = &disk->iotune;
+    char name[32];
+    if (tune->group || tune->size_iops_sec)
+        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED,
+                         "disk '%s': group_name and size_iops_sec of iotune are not possible",
+                         disk->target);
+    for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
+        if (field(tune, limits[i].length) > 1)
+            return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED,
+                             "disk '%s': bursts of iotune last one second", disk->target);
+        config_set_number(options, limits[i].option, field(tune, limits[i].value));
+        snprintf(name, sizeof(name), "%s-max", limits[i].option);
+        config_set_number(options, name, field(tune, limits[i].max));
+    }
+    return 0;
+}
+
+/* libvirt's word for running out of space is "enospace". */
+static const char *error_policy(const char *word)
+{
+    return word && strcmp(word, "enospace") == 0 ? "enospc" : word;
+}
+
+static json_t *disk_options(const struct model_disk *disk)
+{
+    json_t *options = json_object();
+    config_set_text(options, "id", disk->device.alias ? disk->device.alias : disk->target);
+    config_set_slot(options, &disk->device);
+    config_set_text(options, "cache", disk->cache);
+    config_set_text(options, "serial", disk->serial);
+    config_set_text(options, "discard", disk->discard);
+    /* Linux's own asynchronous I/O and io_uring are one here. */
+    if (disk->io)
+        config_set_text(options, "aio", strcmp(disk->io, "threads") == 0 ? "threads" : "io_uring");
+    const char *werror = error_policy(disk->error_policy);
+    const char *rerror = disk->rerror_policy ? disk->rerror_policy : disk->error_policy;
+    config_set_text(options, "werror", werror);
+    if (rerror && strcmp(rerror, "enospace") != 0)
+        config_set_text(options, "rerror", rerror);
+    if (disk->readonly)
+        json_object_set_new(options, "readonly", json_true());
+    if (disk->shareable)
+        json_object_set_new(options, "share-rw", json_true());
+    config_set_number(options, "queues", disk->queues);
+    config_set_number(options, "queue-size", disk->queue_size);
+    config_set_number(options, "logical-block-size", disk->logical_block_size);
+    return options;
+}
+
+/* Filters of the whole disk. */
+static json_t *wrap(json_t *description, const struct model_disk *disk)
+{
+    if (disk->detect_zeroes)
+        json_object_set_new(description, "detect-zeroes", json_string(disk->detect_zeroes));
+    if (disk->copy_on_read == MODEL_SWITCH_ON)
+        description = json_pack("{s:s, s:o}", "driver", "copy-on-read", "file", description);
+    return description;
+}
+
+int config_add_disk(struct plan *plan, const struct machine_start *start,
+                    const struct model_disk *disk, struct kv_error *err)
+{
+    json_t *description = NULL;
+    const char *alias = disk->device.alias ? disk->device.alias : disk->target;
+    if (disk->transient)
+        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "transient disk '%s'", disk->target);
+    int rc = chain_open(plan, start, &disk->image, disk->readonly, &description, err);
+    if (rc < 0)
+        return rc;
+    description = wrap(description, disk);
+    cleanup_free char *text = json_dumps(description, JSON_COMPACT);
+    json_decref(description);
+    json_t *options = disk_options(disk);
+    json_object_set_new(options, "path", json_sprintf("json:%s", text ? text : ""));
+    config_set_text(options, "format", disk->image.format ? disk->image.format : "raw");
+    rc = set_limits(options, disk, err);
+    if (rc == 0 && disk->image.path)
+        rc = plan_note(plan, "disks", alias, json_string(disk->image.path), err);
+    if (rc < 0) {
+        json_decref(options);
+        return rc;
+    }
+    return plan_add(plan, "disk", options, err);
+}

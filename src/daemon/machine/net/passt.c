@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Starts passt for an interface; see passt.h. Its options: passt(1). */
+#include "daemon/machine/net/passt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/util.h"
+#include "daemon/machine/machine_internal.h"
+#include "model/api_error.h"
+
+#define WORDS_MAX 256
+#define CONNECT_TRIES 250 /* of 20 ms */
+
+struct words {
+    const char *argv[WORDS_MAX + 1];
+    char *owned[WORDS_MAX];
+    unsigned count, owned_count;
+    bool failed;
+};
+
+static void add(struct words *words, const char *text)
+{
+    if (words->count < WORDS_MAX)
+        words->argv[words->count++] = text;
+    else
+        words->failed = true;
+}
+
+__attribute__((format(printf, 2, 3))) static void add_text(struct words *words, const char *fmt,
+                                                           ...)
+{
+    va_list ap;
+    char *text;
+    va_start(ap, fmt);
+    int n = words->owned_count < WORDS_MAX ? vasprintf(&text, fmt, ap) : -1;
+    va_end(ap);
+    if (n < 0) {
+        words->failed = true;
+        return;
+    }
+    words->owned[words->owned_count++] = text;
+    add(words, text);
+}
+
+/* "address%device/start-end:to-to", as -t and -u want it. */
+static void add_forward(struct words *words, const struct model_port_forward *forward)
+{
+    unsigned end = forward->end ? forward->end : forward->start;
+    char where[128] = "", range[32] = "", to[32] = "";
+    if (forward->address || forward->device)
+        snprintf(where, sizeof(where), "%s%s%s/", forward->address ? forward->address : "",
+                 forward->device ? "%" : "", forward->device ? forward->device : "");
+    snprintf(range, sizeof(range), end > forward->start ? "%u-%u" : "%u", forward->start, end);
+    if (forward->to && !forward->exclude)
+        snprintf(to, sizeof(to), end > forward->start ? ":%u-%u" : ":%u", forward->to,
+                 forward->to + end - forward->start);
+    add(words, forward->udp ? "--udp-ports" : "--tcp-ports");
+    add_text(words, "%s%s%s%s", where, forward->exclude ? "~" : "", range, to);
+}
+
+static void build(struct words *words, const struct model_nic *nic, const char *socket_path)
+{
+    add(words, "passt");
+    add(words, "--foreground");
+    add(words, "--one-off"); /* ends when the monitor closes the socket */
+    add(words, "--quiet");
+    add(words, "--socket");
+    add(words, socket_path);
+    add(words, "--mac-addr");
+    add_text(words, "%02x:%02x:%02x:%02x:%02x:%02x", nic->mac[0], nic->mac[1], nic->mac[2],
+             nic->mac[3], nic->mac[4], nic->mac[5] ^ 1); /* the gateway's, as the guest sees it */
+    if (nic->mtu) {
+        add(words, "--mtu");
+        add_text(words, "%u", nic->mtu);
+    }
+    if (nic->backend_device) {
+        add(words, "--interface");
+        add(words, nic->backend_device);
+    }
+    for (unsigned i = 0; i < nic->address_count; i++) {
+        const struct model_nic_address *address = &nic->addresses[i];
+        add(words, "--address");
+        add(words, address->address);
+        if (address->prefix && !address->ipv6) {
+            add(words, "--netmask");
+            add_text(words, "%u", address->prefix);
+        }
+    }
+    for (unsigned i = 0; i < nic->forward_count; i++)
+        add_forward(words, &nic->forwards[i]);
+}
+
+static int note(void *opaque, const struct process *process, struct kv_error *err)
+{
+    struct plan *plan = opaque;
+    json_t *undo = record_describe_process(process);
+    json_object_set_new(undo, "kind", json_string("process"));
+    return record_add_undo(&plan->record, undo, err);
+}
+
+static int connect_to(const char *path, const struct process *process)
+{
+    static const struct timespec pause = {.tv_nsec = 20000000};
+    int fd = -ETIMEDOUT;
+    for (unsigned i = 0; i < CONNECT_TRIES; i++) {
+        fd = fd_connect_unix(path);
+        if (fd >= 0)
+            return fd;
+        if (process_wait(process, 0))
+            return -ECONNRESET;
+        nanosleep(&pause, NULL);
+    }
+    return fd;
+}
+
+/* What it wrote before it ended, or that it does not answer. */
+static int explain(int code, int from, struct kv_error *err)
+{
+    char text[400] = "";
+    fd_set_nonblocking(from, true);
+    ssize_t n = read(from, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return api_error(err, VIR_ERR_OPERATION_FAILED, "Could not start 'passt': %s",
+                     *text ? text : strerror(-code));
+}
+
+static int run(struct plan *plan, struct words *words, const char *path, const char *log,
+               struct kv_error *err)
+{
+    struct process process;
+    int pair[2];
+    if (words->failed)
+        return api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return kv_error_errno(err, KV_ERR_NET, errno, "passt");
+    cleanup_fd int from = pair[0], to = pair[1];
+    /* Its own option would let it write wherever it may; it only gets the descriptor. */
+    cleanup_fd int file =
+        log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    if (log && file < 0)
+        return kv_error_errno(err, KV_ERR_NET, errno, "log '%s' of passt", log);
+    const struct process_spec spec = {
+        .argv = words->argv, .in = -1, .out = -1, .err = log ? file : to, .cgroup = plan->cgroup};
+    int rc = process_start(&process, &spec, note, plan, err);
+    if (rc < 0)
+        return rc;
+    int fd = connect_to(path, &process);
+    if (fd < 0) {
+        explain(fd, from, err);
+        process_end(&process, 0);
+        return fd;
+    }
+    process_close(&process);
+    return fd;
+}
+
+int passt_start(struct plan *plan, const struct model_nic *nic, const char *alias,
+                struct kv_error *err)
+{
+    char path[512];
+    struct words words = {.count = 0};
+    snprintf(path, sizeof(path), "%s/%s.%s.passt", plan->host->run_dir, plan->uuid, alias);
+    int rc =
+        record_add_undo(&plan->record, json_pack("{s:s, s:s}", "kind", "file", "path", path), err);
+    if (rc < 0)
+        return rc;
+    unlink(path);
+    build(&words, nic, path);
+    int fd = run(plan, &words, path, nic->backend_log, err);
+    for (unsigned i = 0; i < words.owned_count; i++)
+        free(words.owned[i]);
+    return fd;
+}

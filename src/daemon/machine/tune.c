@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where a machine's threads run and how much its group may use: cputune,
+ * memtune and blkiotune of its domain, before the guest's first instruction.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/parse.h"
+#include "base/util.h"
+#include "daemon/machine/machine_internal.h"
+#include "daemon/machine/tune.h"
+#include "model/api_error.h"
+#include "model/domain.h"
+
+#define CPU_WORDS (CPU_SETSIZE / 64)
+
+/* -------------------------------------------------------------------- affinity */
+
+static int pin(pid_t tid, const char *list, struct kv_error *err)
+{
+    uint64_t words[CPU_WORDS] = {0};
+    cpu_set_t set;
+    if (!list || !tid)
+        return 0;
+    if (parse_bitmap(list, words, CPU_WORDS) < 0)
+        return api_error(err, VIR_ERR_INVALID_ARG, "Failed to parse bitmap '%s'", list);
+    CPU_ZERO(&set);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (words[cpu / 64] & BIT(cpu % 64))
+            CPU_SET(cpu, &set);
+    }
+    return sched_setaffinity(tid, sizeof(set), &set) < 0
+               ? kv_error_errno(err, KV_ERR_CONTROL, errno, "cannot set CPU affinity on process %d",
+                                tid)
+               : 0;
+}
+
+static const char *find_pin(const struct model_pin *pins, unsigned count, unsigned id,
+                            const char *fallback)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (pins[i].id == id)
+            return pins[i].cpuset;
+    }
+    return fallback;
+}
+
+/* The monitor's other threads, and those that it starts later from them. */
+static int pin_all(struct machine *machine, const char *list, struct kv_error *err)
+{
+    char path[64];
+    int rc = 0;
+    for (unsigned i = 0; list && i < MACHINE_PROCESSES; i++) {
+        if (!machine->processes[i].pid)
+            continue;
+        snprintf(path, sizeof(path), "/proc/%d/task", machine->processes[i].pid);
+        DIR *dir = opendir(path);
+        struct dirent *entry;
+        while (dir && rc == 0 && (entry = readdir(dir)))
+            rc = pin(atoi(entry->d_name), list, err);
+        if (dir)
+            closedir(dir);
+    }
+    return rc;
+}
+
+static int pin_vcpus(struct machine *machine, const struct model_domain *domain,
+                     struct kv_error *err)
+{
+    struct machine_vcpu *vcpus;
+    unsigned count;
+    int rc = machine_query_vcpus(machine, &vcpus, &count, err);
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; rc == 0 && i < count; i++)
+        rc = pin(vcpus[i].tid,
+                 find_pin(domain->cputune.vcpupins, domain->cputune.vcpupin_count, vcpus[i].index,
+                          domain->cpuset),
+                 err);
+    free(vcpus);
+    return rc;
+}
+
+static int pin_iothreads(struct machine *machine, const struct model_domain *domain,
+                         struct kv_error *err)
+{
+    struct machine_iothread *threads;
+    unsigned count;
+    int rc = machine_query_iothreads(machine, &threads, &count, err);
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; rc == 0 && i < count; i++)
+        rc = pin(threads[i].tid,
+                 find_pin(domain->cputune.iothreadpins, domain->cputune.iothreadpin_count,
+                          threads[i].id, domain->cpuset),
+                 err);
+    free(threads);
+    return rc;
+}
+
+static int set_affinity(struct machine *machine, const struct model_domain *domain,
+                        struct kv_error *err)
+{
+    const struct model_cputune *tune = &domain->cputune;
+    if (!domain->cpuset && !tune->emulatorpin && !tune->vcpupin_count && !tune->iothreadpin_count)
+        return 0;
+    int rc = pin_all(machine, tune->emulatorpin ? tune->emulatorpin : domain->cpuset, err);
+    if (rc == 0)
+        rc = pin_vcpus(machine, domain, err);
+    return rc < 0 ? rc : pin_iothreads(machine, domain, err);
+}
+
+/* -------------------------------------------------------------------- the group */
+
+struct limit {
+    const char *file;
+    char value[48]; /* "": none */
+    const char *what;
+};
+
+static int write_limit(const char *group, const struct limit *limit, struct kv_error *err)
+{
+    char path[600];
+    if (!limit->value[0])
+        return 0;
+    if (!*group)
+        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "%s is not available on this host",
+                         limit->what);
+    snprintf(path, sizeof(path), "%s/%s", group, limit->file);
+    cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int rc = fd < 0 ? -errno : fd_write_all(fd, limit->value, strlen(limit->value));
+    if (rc == -ENOENT)
+        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "%s is not available on this host",
+                         limit->what);
+    return rc < 0 ? kv_error_errno(err, KV_ERR_CONTROL, -rc, "Unable to write to '%s'", path) : 0;
+}
+
+static void bytes(struct limit *limit, uint64_t kib)
+{
+    if (kib)
+        snprintf(limit->value, sizeof(limit->value), "%" PRIu64, kib * 1024);
+}
+
+static int set_limits(const char *group, const struct model_domain *domain, struct kv_error *err)
+{
+    enum { WEIGHT, CPU_MAX, HARD, SOFT, SWAP, IO, COUNT };
+    struct limit limits[COUNT] = {
+        [WEIGHT] = {"cpu.weight", "", "CPU tuning"},
+        [CPU_MAX] = {"cpu.max", "", "CPU tuning"},
+        [HARD] = {"memory.max", "", "Memory tuning"},
+        [SOFT] = {"memory.high", "", "Memory tuning"},
+        [SWAP] = {"memory.swap.max", "", "Memory tuning"},
+        [IO] = {"io.weight", "", "I/O tuning"},
+    };
+    const struct model_cputune *tune = &domain->cputune;
+    uint64_t period = tune->global_period ? tune->global_period : 100000;
+    if (tune->shares)
+        snprintf(limits[WEIGHT].value, sizeof(limits[WEIGHT].value), "%" PRIu64, tune->shares);
+    if (tune->global_quota > 0)
+        snprintf(limits[CPU_MAX].value, sizeof(limits[CPU_MAX].value), "%" PRId64 " %" PRIu64,
+                 tune->global_quota, period);
+    bytes(&limits[HARD], domain->hard_limit_kib);
+    bytes(&limits[SOFT], domain->soft_limit_kib);
+    if (domain->swap_hard_limit_kib > domain->hard_limit_kib)
+        bytes(&limits[SWAP], domain->swap_hard_limit_kib - domain->hard_limit_kib);
+    if (domain->blkio_weight)
+        snprintf(limits[IO].value, sizeof(limits[IO].value), "default %u", domain->blkio_weight);
+    int rc = 0;
+    for (unsigned i = 0; i < COUNT && rc == 0; i++)
+        rc = write_limit(group, &limits[i], err);
+    return rc;
+}
+
+/* ---------------------------------------------------------------------- balloon */
+
+static int set_first_balloon(struct machine *machine, const struct model_domain *domain,
+                             struct kv_error *err)
+{
+    const struct model_memballoon *balloon = domain->memballoon;
+    if (!balloon || balloon->none || !domain->current_memory_kib ||
+        domain->current_memory_kib >= domain->memory_kib)
+        return 0;
+    return machine_set_balloon(machine, domain->current_memory_kib * 1024, err);
+}
+
+int machine_tune(struct machine *machine, const struct model_domain *domain, struct kv_error *err)
+{
+    pthread_mutex_lock(&machine->lock);
+    cleanup_free char *group = strdup(record_string(&machine->record, "cgroup"));
+    pthread_mutex_unlock(&machine->lock);
+    int rc = set_affinity(machine, domain, err);
+    if (rc == 0)
+        rc = set_limits(group ? group : "", domain, err);
+    return rc < 0 ? rc : set_first_balloon(machine, domain, err);
+}
