@@ -168,6 +168,13 @@ class Machine:
         assert "return" in message, message
         return f"/dev/fdset/{message['return']['fdset-id']}"
 
+    def getfd(self, path, name, flags=os.O_RDWR):
+        """A file under a name."""
+        fd = os.open(path, flags)
+        self.qmp.send_fd(fd, {"execute": "getfd", "arguments": {"fdname": name}})
+        os.close(fd)
+        assert self.qmp.receive(TIMEOUT_S) == {"return": {}}
+
     def path(self, jail, path):
         """How the monitor names a file."""
         return self.add_fd(path) if jail else str(path)

@@ -26,6 +26,11 @@ static json_t *echo(struct qmp_call *call)
     return json_pack("{s:s, s:I}", "text", qmp_string(call, "text"), "times", (json_int_t)times);
 }
 
+static json_t *pick(struct qmp_call *call)
+{
+    return json_integer(qmp_enum(call, "what", -1));
+}
+
 static json_t *big(struct qmp_call *call)
 {
     char text[50001];
@@ -52,9 +57,15 @@ static const struct qmp_argument echo_arguments[] = {
     {"times", QMP_INTEGER, .optional = true},
     {NULL},
 };
+static const char *const picks[] = {"red", "green", NULL};
+static const struct qmp_argument pick_arguments[] = {
+    {"what", QMP_STRING, .optional = true, .values = picks},
+    {NULL},
+};
 static const struct qmp_command commands[] = {
     {"qmp_capabilities", "", capabilities},
     {"echo", "", echo, echo_arguments},
+    {"pick", "", pick, pick_arguments, .open = true},
     {"big", "", big},
     {"getfd", "", name_fd},
     {"vanish", "", vanish},
@@ -219,6 +230,8 @@ static void wrong_requests_are_refused_by_name(void **state)
         {"{\"execute\":\"echo\",\"arguments\":{\"text\":\"\",\"more\":1}}", "GenericError",
          "'more' is unexpected"},
         {"{\"execute\":\"big\",\"arguments\":{\"x\":1}}", "GenericError", "'x' is unexpected"},
+        {"{\"execute\":\"pick\",\"arguments\":{\"what\":\"blue\"}}", "GenericError",
+         "'what' does not accept value 'blue'"},
         {"{\"execute\":\"big\",\"arguments\":[]}", "GenericError", "'arguments' must be"},
         {"{\"execute\":3}", "GenericError", "'execute' must be"},
         {"{\"run\":\"big\"}", "GenericError", "'run' is unexpected"},
@@ -234,6 +247,27 @@ static void wrong_requests_are_refused_by_name(void **state)
         expect_error(fd, cases[i].request, cases[i].class, cases[i].word);
     transmit(fd, "{\"execute\":\"echo\",\"arguments\":{\"text\":\"alive\"}}");
     expect_text(fd, "alive");
+    close(fd);
+}
+
+static void choices_are_numbered_and_open_commands_take_what_they_do_not_know(void **state)
+{
+    static const struct {
+        const char *arguments;
+        int answer;
+    } cases[] = {{"{\"what\":\"red\"}", 0},
+                 {"{\"what\":\"green\", \"more\":[1]}", 1},
+                 {"{\"more\":{}}", -1}};
+    int fd = client(*state);
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char request[128];
+        snprintf(request, sizeof(request), "{\"execute\":\"pick\",\"arguments\":%s}",
+                 cases[i].arguments);
+        transmit(fd, request);
+        json_t *answer = receive(fd);
+        assert_int_equal(json_integer_value(json_object_get(answer, "return")), cases[i].answer);
+        json_decref(answer);
+    }
     close(fd);
 }
 
@@ -423,6 +457,7 @@ int main(void)
         with_server(ids_of_any_kind_come_back),
         with_server(nothing_works_before_negotiation),
         with_server(wrong_requests_are_refused_by_name),
+        with_server(choices_are_numbered_and_open_commands_take_what_they_do_not_know),
         with_server(requests_need_no_separator_and_may_come_in_pieces),
         with_server(a_huge_request_is_refused_and_the_client_stays),
         with_server(deep_nesting_is_refused),

@@ -185,7 +185,7 @@ static json_t *transaction(struct qmp_call *call)
     if (mode && strcmp(mode, modes[0]) != 0 && strcmp(mode, modes[1]) != 0)
         return qmp_fail(call, QMP_GENERIC_ERROR,
                         "Parameter 'completion-mode' does not accept value '%.100s'", mode);
-    struct job_txn *txn = NULL;
+    struct job_txn *txn = mode && strcmp(mode, modes[1]) == 0 ? job_txn_create() : NULL;
     int rc = 0;
     json_array_foreach (rows, i, row) {
         rc = rc < 0 ? rc : add_action(call, &actions, row, txn);
@@ -197,6 +197,8 @@ static json_t *transaction(struct qmp_call *call)
         result = finish(call, &actions);
     while (!list_empty(&actions))
         action_free(list_entry(actions.next, struct action, link));
+    if (txn)
+        job_txn_put(txn);
     if (result)
         json_object_clear(result);
     return result;

@@ -47,6 +47,7 @@ int control_create(struct machine *machine, const char *path, int fd, struct kv_
         return rc;
     }
     machine->control = control;
+    job_set_listener(job_event_arrived, machine);
     return 0;
 }
 
@@ -65,6 +66,8 @@ void control_free(struct control *control)
 void control_stop_work(void)
 {
     exports_stop();
+    job_cancel_all();
+    job_set_listener(NULL, NULL);
 }
 
 struct names {
