@@ -181,7 +181,7 @@ static int upgrade(struct state *state, struct kv_error *err)
 static int take_directory(struct state *state, const char *dir, struct kv_error *err)
 {
     cleanup_free char *lock_path = NULL;
-    if (asprintf(&lock_path, "%s/lock", dir) < 0 || asprintf(&state->path, "%s/kvasir.db", dir) < 0)
+    if (asprintf(&lock_path, "%s/state.lock", dir) < 0 || asprintf(&state->path, "%s/kvasir.db", dir) < 0)
         return kv_error_errno(err, KV_ERR_BASE, ENOMEM, "state directory '%s'", dir);
     if (mkdir(dir, 0700) && errno != EEXIST)
         return kv_error_errno(err, KV_ERR_BASE, errno, "state directory '%s'", dir);
