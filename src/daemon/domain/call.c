@@ -137,105 +137,12 @@ int call_text(char **out, const char *text, struct kv_error *err)
     return *out ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
 }
 
-static wire_param_value *params_add(struct params *p, const char *field, int type)
-{
-    static wire_param_value nowhere;
-    if (p->failed)
-        return &nowhere;
-    if (p->count == p->capacity) {
-        unsigned capacity = p->capacity ? p->capacity * 2 : 16;
-        wire_param *list = realloc(p->list, capacity * sizeof(*list));
-        if (!list) {
-            p->failed = true;
-            return &nowhere;
-        }
-        p->list = list;
-        p->capacity = capacity;
-    }
-    wire_param *param = &p->list[p->count];
-    memset(param, 0, sizeof(*param));
-    param->field = strdup(field);
-    param->value.type = type;
-    if (!param->field) {
-        p->failed = true;
-        return &nowhere;
-    }
-    p->count++;
-    return &param->value;
-}
-
-void params_int(struct params *p, const char *field, int value)
-{
-    params_add(p, field, VIR_TYPED_PARAM_INT)->wire_param_value_u.i = value;
-}
-
-void params_uint(struct params *p, const char *field, unsigned value)
-{
-    params_add(p, field, VIR_TYPED_PARAM_UINT)->wire_param_value_u.ui = value;
-}
-
-void params_llong(struct params *p, const char *field, int64_t value)
-{
-    params_add(p, field, VIR_TYPED_PARAM_LLONG)->wire_param_value_u.l = value;
-}
-
-void params_ullong(struct params *p, const char *field, uint64_t value)
-{
-    params_add(p, field, VIR_TYPED_PARAM_ULLONG)->wire_param_value_u.ul = value;
-}
-
-void params_double(struct params *p, const char *field, double value)
-{
-    params_add(p, field, VIR_TYPED_PARAM_DOUBLE)->wire_param_value_u.d = value;
-}
-
-void params_bool(struct params *p, const char *field, bool value)
-{
-    params_add(p, field, VIR_TYPED_PARAM_BOOLEAN)->wire_param_value_u.b = value;
-}
-
-void params_string(struct params *p, const char *field, const char *value)
-{
-    char *copy = strdup(value ? value : "");
-    if (!copy) {
-        p->failed = true;
-        return;
-    }
-    unsigned before = p->count;
-    params_add(p, field, VIR_TYPED_PARAM_STRING)->wire_param_value_u.s = copy;
-    if (p->count == before)
-        free(copy);
-}
-
-void params_free(struct params *p)
-{
-    for (unsigned i = 0; i < p->count; i++) {
-        if (p->list[i].value.type == VIR_TYPED_PARAM_STRING)
-            free(p->list[i].value.wire_param_value_u.s);
-        free(p->list[i].field);
-    }
-    free(p->list);
-    memset(p, 0, sizeof(*p));
-}
-
-int params_take(struct params *p, unsigned *len, wire_param **list, struct kv_error *err)
-{
-    if (p->failed) {
-        params_free(p);
-        return api_error(err, VIR_ERR_NO_MEMORY, NULL);
-    }
-    *len = p->count;
-    *list = p->list;
-    memset(p, 0, sizeof(*p));
-    return 0;
-}
-
 int params_reply(struct params *p, int nparams, unsigned *len, wire_param **list, int *number,
                  struct kv_error *err)
 {
     *number = 0;
     if (nparams == 0 && !p->failed) {
-        *number = (int)p->count;
+        *number = (int)p->n;
         params_free(p);
         return 0;
     }
@@ -243,11 +150,11 @@ int params_reply(struct params *p, int nparams, unsigned *len, wire_param **list
         params_free(p);
         return api_error(err, VIR_ERR_INVALID_ARG, "nparams must not be negative");
     }
-    while (p->count > (unsigned)nparams) {
-        wire_param *last = &p->list[--p->count];
+    while (p->n > (unsigned)nparams) {
+        wire_param *last = &p->list[--p->n];
         if (last->value.type == VIR_TYPED_PARAM_STRING)
             free(last->value.wire_param_value_u.s);
         free(last->field);
     }
-    return params_take(p, len, list, err);
+    return params_give(p, list, len, err);
 }

@@ -7,6 +7,7 @@
 #define KV_DAEMON_DOMAIN_CALL_H
 
 #include "daemon/domain/domain.h"
+#include "rpc/params.h"
 #include "rpc/procedure.h"
 
 /* All handlers have this shape. */
@@ -66,25 +67,7 @@ int call_text(char **out, const char *text, struct kv_error *err);
 
 const char *uuid_text(const uint8_t uuid[16], char text[40]);
 
-/* Typed parameters, gathered for a reply. Out of memory is remembered and told at the end. */
-struct params {
-    wire_param *list;
-    unsigned count, capacity;
-    bool failed;
-};
-void params_int(struct params *p, const char *field, int value);
-void params_uint(struct params *p, const char *field, unsigned value);
-void params_llong(struct params *p, const char *field, int64_t value);
-void params_ullong(struct params *p, const char *field, uint64_t value);
-void params_double(struct params *p, const char *field, double value);
-void params_bool(struct params *p, const char *field, bool value);
-void params_string(struct params *p, const char *field, const char *value);
-void params_free(struct params *p);
-
-/* Moves the list into a reply's array. 0, or negative with err filled. */
-int params_take(struct params *p, unsigned *len, wire_param **list, struct kv_error *err);
-
-/* As params_take() for the calls that ask twice: with nparams 0 only the number is told. */
+/* params_give() for the calls that ask twice: with nparams 0 only the number is told. */
 int params_reply(struct params *p, int nparams, unsigned *len, wire_param **list, int *number,
                  struct kv_error *err);
 

@@ -34,8 +34,8 @@ static void gather_state(struct gather *g)
     pthread_mutex_lock(&g->domain->lock);
     int state = g->domain->state, reason = g->domain->reason;
     pthread_mutex_unlock(&g->domain->lock);
-    params_int(&g->params, "state.state", state);
-    params_int(&g->params, "state.reason", reason);
+    params_add_int(&g->params, "state.state", state);
+    params_add_int(&g->params, "state.reason", reason);
 }
 
 static void gather_cpu(struct gather *g)
@@ -43,9 +43,9 @@ static void gather_cpu(struct gather *g)
     struct machine_cpu_time time;
     if (!g->live || machine_query_cpu_time(g->live->machine, &time, NULL))
         return;
-    params_ullong(&g->params, "cpu.time", time.total_ns);
-    params_ullong(&g->params, "cpu.user", time.user_ns);
-    params_ullong(&g->params, "cpu.system", time.system_ns);
+    params_add_ullong(&g->params, "cpu.time", time.total_ns);
+    params_add_ullong(&g->params, "cpu.user", time.user_ns);
+    params_add_ullong(&g->params, "cpu.system", time.system_ns);
 }
 
 static void gather_balloon(struct gather *g)
@@ -55,8 +55,8 @@ static void gather_balloon(struct gather *g)
     uint64_t current = d ? d->current_memory_kib : g->domain->summary.memory_kib;
     uint64_t maximum = d ? d->memory_kib : g->domain->summary.max_memory_kib;
     pthread_mutex_unlock(&g->domain->lock);
-    params_ullong(&g->params, "balloon.current", current);
-    params_ullong(&g->params, "balloon.maximum", maximum);
+    params_add_ullong(&g->params, "balloon.current", current);
+    params_add_ullong(&g->params, "balloon.maximum", maximum);
     struct machine_memory memory;
     if (!g->live || g->nowait || machine_query_memory(g->live->machine, &memory, NULL))
         return;
@@ -65,7 +65,7 @@ static void gather_balloon(struct gather *g)
         uint64_t value;
         if (memory_figures[i].tag != VIR_DOMAIN_MEMORY_STAT_ACTUAL_BALLOON &&
             memory_figure_value(&memory, &memory_figures[i], &value))
-            params_ullong(&g->params, named(name, "balloon.%s", memory_figures[i].name), value);
+            params_add_ullong(&g->params, named(name, "balloon.%s", memory_figures[i].name), value);
     }
 }
 
@@ -76,8 +76,8 @@ static void gather_vcpu(struct gather *g)
     unsigned now = d ? d->vcpus : g->domain->summary.vcpus;
     unsigned max = d ? d->vcpus_max : g->domain->summary.max_vcpus;
     pthread_mutex_unlock(&g->domain->lock);
-    params_uint(&g->params, "vcpu.current", now);
-    params_uint(&g->params, "vcpu.maximum", max);
+    params_add_uint(&g->params, "vcpu.current", now);
+    params_add_uint(&g->params, "vcpu.maximum", max);
     cleanup_free struct machine_vcpu *vcpus = NULL;
     unsigned count = 0;
     if (!g->live || g->nowait || machine_query_vcpus(g->live->machine, &vcpus, &count, NULL))
@@ -85,10 +85,11 @@ static void gather_vcpu(struct gather *g)
     for (unsigned i = 0; i < count; i++) {
         char name[96];
         unsigned n = vcpus[i].index;
-        params_int(&g->params, named(name, "vcpu.%u.state", n), VIR_VCPU_RUNNING);
-        params_ullong(&g->params, named(name, "vcpu.%u.time", n), vcpus[i].time_ns);
-        params_ullong(&g->params, named(name, "vcpu.%u.wait", n), vcpus[i].wait_ns);
-        params_string(&g->params, named(name, "vcpu.%u.halted", n), vcpus[i].halted ? "yes" : "no");
+        params_add_int(&g->params, named(name, "vcpu.%u.state", n), VIR_VCPU_RUNNING);
+        params_add_ullong(&g->params, named(name, "vcpu.%u.time", n), vcpus[i].time_ns);
+        params_add_ullong(&g->params, named(name, "vcpu.%u.wait", n), vcpus[i].wait_ns);
+        params_add_text(&g->params, named(name, "vcpu.%u.halted", n),
+                        vcpus[i].halted ? "yes" : "no");
     }
 }
 
@@ -98,7 +99,7 @@ static void gather_interface(struct gather *g)
     unsigned count = 0;
     if (!g->live || g->nowait || machine_query_nics(g->live->machine, &nics, &count, NULL))
         return;
-    params_uint(&g->params, "net.count", count);
+    params_add_uint(&g->params, "net.count", count);
     for (unsigned i = 0; i < count; i++) {
         const struct machine_nic *n = &nics[i];
         const struct {
@@ -111,10 +112,10 @@ static void gather_interface(struct gather *g)
         };
         char name[96];
         if (n->target[0])
-            params_string(&g->params, named(name, "net.%u.name", i), n->target);
+            params_add_text(&g->params, named(name, "net.%u.name", i), n->target);
         for (size_t k = 0; k < ARRAY_SIZE(figures); k++)
-            params_ullong(&g->params, named(name, "net.%u.%s", i, figures[k].name),
-                          figures[k].value);
+            params_add_ullong(&g->params, named(name, "net.%u.%s", i, figures[k].name),
+                              figures[k].value);
     }
 }
 
@@ -124,13 +125,13 @@ static void gather_block_names(struct gather *g)
     pthread_mutex_lock(&g->domain->lock);
     const struct domain_summary *summary = &g->domain->summary;
     const char *text = summary->disks;
-    params_uint(&g->params, "block.count", summary->disk_count);
+    params_add_uint(&g->params, "block.count", summary->disk_count);
     for (unsigned i = 0; i < summary->disk_count; i++) {
         char name[96];
-        params_string(&g->params, named(name, "block.%u.name", i), text);
+        params_add_text(&g->params, named(name, "block.%u.name", i), text);
         text += strlen(text) + 1;
         if (*text)
-            params_string(&g->params, named(name, "block.%u.path", i), text);
+            params_add_text(&g->params, named(name, "block.%u.path", i), text);
         text += strlen(text) + 1;
     }
     pthread_mutex_unlock(&g->domain->lock);
@@ -158,11 +159,12 @@ static void gather_one_disk(struct gather *g, unsigned i, const struct machine_d
         {"allocation", disk->allocation}, {"capacity", disk->capacity},
         {"physical", disk->physical},
     };
-    params_string(&g->params, named(name, "block.%u.name", i), target);
+    params_add_text(&g->params, named(name, "block.%u.name", i), target);
     if (path[0])
-        params_string(&g->params, named(name, "block.%u.path", i), path);
+        params_add_text(&g->params, named(name, "block.%u.path", i), path);
     for (size_t k = 0; k < ARRAY_SIZE(figures); k++)
-        params_ullong(&g->params, named(name, "block.%u.%s", i, figures[k].name), figures[k].value);
+        params_add_ullong(&g->params, named(name, "block.%u.%s", i, figures[k].name),
+                          figures[k].value);
 }
 
 static void gather_block(struct gather *g)
@@ -175,7 +177,7 @@ static void gather_block(struct gather *g)
     unsigned count = 0;
     if (g->nowait || machine_query_disks(g->live->machine, &disks, &count, NULL))
         return;
-    params_uint(&g->params, "block.count", count);
+    params_add_uint(&g->params, "block.count", count);
     for (unsigned i = 0; i < count; i++)
         gather_one_disk(g, i, &disks[i]);
 }
@@ -186,7 +188,7 @@ static void gather_iothread(struct gather *g)
     unsigned count = 0;
     if (!g->live || g->nowait || machine_query_iothreads(g->live->machine, &threads, &count, NULL))
         return;
-    params_uint(&g->params, "iothread.count", count);
+    params_add_uint(&g->params, "iothread.count", count);
 }
 
 /* Libvirt's groups that nothing here can fill are accepted and empty, as libvirt's are on hosts
@@ -220,7 +222,7 @@ static int gather_domain(struct domain *domain, unsigned groups, bool nowait,
         if ((groups & gatherers[i].group) && gatherers[i].fn)
             gatherers[i].fn(&g);
     domain_live_put(g.live);
-    return params_take(&g.params, &record->params.params_len, &record->params.params_val, err);
+    return params_give(&g.params, &record->params.params_val, &record->params.params_len, err);
 }
 
 static int known_groups(unsigned *groups, bool enforce, struct kv_error *err)

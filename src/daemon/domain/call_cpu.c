@@ -228,9 +228,9 @@ CALL(get_cpu_stats)
                          "known",
                          in->start_cpu);
     struct params p = {0};
-    params_ullong(&p, VIR_DOMAIN_CPU_STATS_CPUTIME, time.total_ns);
-    params_ullong(&p, VIR_DOMAIN_CPU_STATS_USERTIME, time.user_ns);
-    params_ullong(&p, VIR_DOMAIN_CPU_STATS_SYSTEMTIME, time.system_ns);
+    params_add_ullong(&p, VIR_DOMAIN_CPU_STATS_CPUTIME, time.total_ns);
+    params_add_ullong(&p, VIR_DOMAIN_CPU_STATS_USERTIME, time.user_ns);
+    params_add_ullong(&p, VIR_DOMAIN_CPU_STATS_SYSTEMTIME, time.system_ns);
     int number = 0;
     int result = params_reply(&p, (int)in->nparams, &out->params.params_len,
                               &out->params.params_val, &number, err);

@@ -217,11 +217,11 @@ CALL(get_job_stats)
         return 0;
     struct params p = {0};
     out->type = VIR_DOMAIN_JOB_UNBOUNDED;
-    params_int(&p, VIR_DOMAIN_JOB_OPERATION, VIR_DOMAIN_JOB_OPERATION_DUMP);
-    params_ullong(&p, VIR_DOMAIN_JOB_MEMORY_TOTAL, total);
-    params_ullong(&p, VIR_DOMAIN_JOB_MEMORY_PROCESSED, done);
-    params_ullong(&p, VIR_DOMAIN_JOB_MEMORY_REMAINING, total - done);
-    return params_take(&p, &out->params.params_len, &out->params.params_val, err);
+    params_add_int(&p, VIR_DOMAIN_JOB_OPERATION, VIR_DOMAIN_JOB_OPERATION_DUMP);
+    params_add_ullong(&p, VIR_DOMAIN_JOB_MEMORY_TOTAL, total);
+    params_add_ullong(&p, VIR_DOMAIN_JOB_MEMORY_PROCESSED, done);
+    params_add_ullong(&p, VIR_DOMAIN_JOB_MEMORY_REMAINING, total - done);
+    return params_give(&p, &out->params.params_val, &out->params.params_len, err);
 }
 
 CALL(abort_job)

@@ -70,10 +70,10 @@ CALL(get_iotune)
     for (size_t i = 0; disk && i < ARRAY_SIZE(limits); i++) {
         uint64_t value;
         memcpy(&value, (const char *)&disk->iotune + limits[i].offset, sizeof(value));
-        params_ullong(&p, limits[i].name, value);
+        params_add_ullong(&p, limits[i].name, value);
     }
     if (disk)
-        params_string(&p, GROUP_NAME, disk->iotune.group);
+        params_add_text(&p, GROUP_NAME, disk->iotune.group);
     int result = disk ? params_reply(&p, in->nparams, &out->params.params_len,
                                      &out->params.params_val, &out->nparams, err)
                       : no_disk(name, err);
@@ -194,13 +194,13 @@ CALL(get_interface)
     int result;
     if (nic) {
         struct params p = {0};
-        params_uint(&p, VIR_DOMAIN_BANDWIDTH_IN_AVERAGE, (unsigned)nic->in.average);
-        params_uint(&p, VIR_DOMAIN_BANDWIDTH_IN_PEAK, (unsigned)nic->in.peak);
-        params_uint(&p, VIR_DOMAIN_BANDWIDTH_IN_BURST, (unsigned)nic->in.burst);
-        params_uint(&p, VIR_DOMAIN_BANDWIDTH_IN_FLOOR, (unsigned)nic->in.floor);
-        params_uint(&p, VIR_DOMAIN_BANDWIDTH_OUT_AVERAGE, (unsigned)nic->out.average);
-        params_uint(&p, VIR_DOMAIN_BANDWIDTH_OUT_PEAK, (unsigned)nic->out.peak);
-        params_uint(&p, VIR_DOMAIN_BANDWIDTH_OUT_BURST, (unsigned)nic->out.burst);
+        params_add_uint(&p, VIR_DOMAIN_BANDWIDTH_IN_AVERAGE, (unsigned)nic->in.average);
+        params_add_uint(&p, VIR_DOMAIN_BANDWIDTH_IN_PEAK, (unsigned)nic->in.peak);
+        params_add_uint(&p, VIR_DOMAIN_BANDWIDTH_IN_BURST, (unsigned)nic->in.burst);
+        params_add_uint(&p, VIR_DOMAIN_BANDWIDTH_IN_FLOOR, (unsigned)nic->in.floor);
+        params_add_uint(&p, VIR_DOMAIN_BANDWIDTH_OUT_AVERAGE, (unsigned)nic->out.average);
+        params_add_uint(&p, VIR_DOMAIN_BANDWIDTH_OUT_PEAK, (unsigned)nic->out.peak);
+        params_add_uint(&p, VIR_DOMAIN_BANDWIDTH_OUT_BURST, (unsigned)nic->out.burst);
         result = params_reply(&p, in->nparams, &out->params.params_len, &out->params.params_val,
                               &out->nparams, err);
     } else {

@@ -88,11 +88,11 @@ static void tell(struct params *p, const struct tunable_set *set, const struct m
         const struct tunable *t = &set->list[i];
         uint64_t value = view_value(model, t);
         if (t->type == VIR_TYPED_PARAM_UINT)
-            params_uint(p, t->name, (unsigned)value);
+            params_add_uint(p, t->name, (unsigned)value);
         else if (t->type == VIR_TYPED_PARAM_LLONG)
-            params_llong(p, t->name, (int64_t)value);
+            params_add_llong(p, t->name, (int64_t)value);
         else
-            params_ullong(p, t->name, value);
+            params_add_ullong(p, t->name, value);
     }
 }
 
@@ -290,7 +290,7 @@ static void tell_blkio_devices(struct params *p, const struct model_domain *mode
         VIR_DOMAIN_BLKIO_DEVICE_WRITE_BPS,
     };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        params_string(p, names[i], "");
+        params_add_text(p, names[i], "");
 }
 
 CALL(get_blkio)
@@ -312,8 +312,8 @@ static void tell_numa(struct params *p, const struct model_domain *model)
     for (size_t i = 0; model->numatune_mode && i < ARRAY_SIZE(numa_modes); i++)
         if (strcmp(numa_modes[i], model->numatune_mode) == 0)
             mode = (int)i;
-    params_int(p, VIR_DOMAIN_NUMA_MODE, mode);
-    params_string(p, VIR_DOMAIN_NUMA_NODESET, model->numatune_nodeset);
+    params_add_int(p, VIR_DOMAIN_NUMA_MODE, mode);
+    params_add_text(p, VIR_DOMAIN_NUMA_NODESET, model->numatune_nodeset);
 }
 
 CALL(get_numa)
@@ -396,8 +396,8 @@ CALL(get_perf_events)
         return -EINVAL;
     struct params p = {0};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        params_bool(&p, names[i], false);
-    return params_take(&p, &out->params.params_len, &out->params.params_val, err);
+        params_add_bool(&p, names[i], false);
+    return params_give(&p, &out->params.params_val, &out->params.params_len, err);
 }
 
 static const struct rpc_handler rows[] = {

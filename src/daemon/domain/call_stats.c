@@ -114,7 +114,7 @@ CALL(block_stats_flags)
     };
     struct params p = {0};
     for (size_t i = 0; i < ARRAY_SIZE(figures); i++)
-        params_llong(&p, figures[i].name, (int64_t)figure_of(&disk, figures[i].offset));
+        params_add_llong(&p, figures[i].name, (int64_t)figure_of(&disk, figures[i].offset));
     return params_reply(&p, in->nparams, &out->params.params_len, &out->params.params_val,
                         &out->nparams, err);
 }

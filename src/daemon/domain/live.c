@@ -258,6 +258,17 @@ static void live_publish(struct domain_live *live, struct machine *machine, int 
         live_ended(live);
 }
 
+/* Autodestroy: the machine ends when the client's connection does. */
+static int live_bind(struct domain_live *live, struct rpc_client *client, struct kv_error *err)
+{
+    live->owner = rpc_client_ref(client);
+    if (!rpc_client_on_close(client, destroy_with_client, domain_ref(live->domain)))
+        return 0;
+    domain_unref(live->domain);
+    return api_error(err, VIR_ERR_OPERATION_FAILED,
+                     "the connection has too many domains with autodestroy");
+}
+
 /* Undoes what a start that failed did to the domain. */
 static void start_failed(struct domain_live *live)
 {
@@ -310,12 +321,12 @@ int domain_start(struct domains *domains, struct domain *domain, struct model_do
     if (paused)
         domain_event_lifecycle(domains, domain, VIR_DOMAIN_EVENT_SUSPENDED,
                                VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
-    if (start->client && (start->flags & VIR_DOMAIN_START_AUTODESTROY)) {
-        live->owner = rpc_client_ref(start->client);
-        rpc_client_on_close(live->owner, destroy_with_client, domain_ref(domain));
-    }
+    if (start->client && (start->flags & VIR_DOMAIN_START_AUTODESTROY))
+        ret = live_bind(live, start->client, err);
     domain_live_put(live);
-    return 0;
+    if (ret)
+        domain_destroy(domains, domain, false, NULL);
+    return ret;
 }
 
 int domain_destroy(struct domains *domains, struct domain *domain, bool graceful,
