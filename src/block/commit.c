@@ -59,7 +59,7 @@ static int commit_run(struct job *job, struct kv_error *err)
     uint64_t size = block_size(c->top);
     atomic_store(&job->total, size);
     for (uint64_t offset = 0; offset < size;) {
-        bool is_read;
+        bool is_read = false;
         uint64_t len = MIN(size - offset, JOB_COPY_PIECE);
         int rc = job_throttle(job, len);
         if (rc == 0)

@@ -75,7 +75,8 @@ static const struct library_symbol zs_symbols[] = {
 
 static struct library libraries[COMPRESS_TYPES] = {
     [COMPRESS_DEFLATE] = LIBRARY("libz.so.1", "zlib1g", "clusters compressed with zlib", z_symbols),
-    [COMPRESS_ZSTD] = LIBRARY("libzstd.so.1", "libzstd1", "clusters compressed with zstd", zs_symbols),
+    [COMPRESS_ZSTD] =
+        LIBRARY("libzstd.so.1", "libzstd1", "clusters compressed with zstd", zs_symbols),
 };
 
 int compress_prepare(enum compress_type type, struct kv_error *err)

@@ -49,7 +49,8 @@ static const struct library_symbol tls_symbols[] = {
     {NULL, NULL},
 };
 
-static struct library library = LIBRARY("libgnutls.so.30", "libgnutls30", "encrypted images", tls_symbols);
+static struct library library =
+    LIBRARY("libgnutls.so.30", "libgnutls30", "encrypted images", tls_symbols);
 
 const char *const crypto_hash_names[] = {"sha1", "sha224", "sha256", "sha384", "sha512", NULL};
 const char *const crypto_mode_names[] = {"cbc", "xts", NULL};

@@ -8,11 +8,23 @@
 #include "base/util.h"
 
 static const struct block_driver *const drivers[] = {
-    &block_blkdebug_driver, &block_copy_on_read_driver, &block_detect_zeroes_driver,
-    &block_file_driver,     &block_http_driver,         &block_https_driver,
-    &block_iscsi_driver,    &block_luks_driver,         &block_memory_driver,
-    &block_nbd_driver,      &block_nfs_driver,          &block_qcow2_driver,
-    &block_raw_driver,      &block_rbd_driver,          &block_record_driver,
+    &block_blkdebug_driver,
+    &block_copy_before_write_driver,
+    &block_copy_on_read_driver,
+    &block_detect_zeroes_driver,
+    &block_file_driver,
+    &block_http_driver,
+    &block_https_driver,
+    &block_iscsi_driver,
+    &block_luks_driver,
+    &block_memory_driver,
+    &block_nbd_driver,
+    &block_nfs_driver,
+    &block_qcow2_driver,
+    &block_raw_driver,
+    &block_rbd_driver,
+    &block_record_driver,
+    &block_snapshot_access_driver,
     &block_throttle_driver,
 };
 

@@ -13,6 +13,7 @@
 extern const struct block_driver *const block_import_drivers[];
 
 extern const struct block_driver block_blkdebug_driver;
+extern const struct block_driver block_copy_before_write_driver;
 extern const struct block_driver block_copy_on_read_driver;
 extern const struct block_driver block_detect_zeroes_driver;
 extern const struct block_driver block_file_driver;
@@ -28,6 +29,8 @@ extern const struct block_driver block_qcow2_driver;
 extern const struct block_driver block_raw_driver;
 extern const struct block_driver block_rbd_driver;
 extern const struct block_driver block_record_driver;
+extern const struct block_driver block_snapshot_access_driver;
+extern const struct block_driver block_stream_driver; /* of jobs; no description has it */
 extern const struct block_driver block_throttle_driver;
 extern const struct block_driver block_vdi_driver;
 extern const struct block_driver block_vhdx_driver;

@@ -12,14 +12,18 @@ struct job_copy {
     struct block_node *source, *target;
     uint8_t *buffer;      /* JOB_COPY_PIECE bytes, aligned */
     unsigned write_flags; /* BLOCK_COMPRESSED */
+    bool stored_zeros;    /* the target will stand on something: zeros must be its own */
     bool keep_zeros;      /* zeros are written as data areas */
+    uint64_t align;       /* writes are whole units of so many bytes, but at the end; 0: any */
 };
 
-/* What is written to the target; zeros become zeros, those it has already stay. len up to
- * JOB_COPY_PIECE. 0 or -errno; *is_read says which side failed. */
+/* Zeros become zeros, those that the target has itself stay. len: up to JOB_COPY_PIECE. 0 or
+ * -errno; *is_read says which side failed. */
 int job_copy_piece(const struct job_copy *copy, uint64_t offset, uint64_t len, bool *is_read);
-/* Marks what layers above base have (base NULL: what is anywhere in the chain, or only_top: in the
- * top layer). Where target (may be NULL) has zeros already, zeros are left out. */
+/* How much of it needs no copy: zeros on both sides. */
+uint64_t job_skip_zeros(const struct job_copy *copy, uint64_t offset, uint64_t len);
+/* Marks what layers above base have (base NULL: everything) at offset, for *done bytes that are
+ * alike, up to len. Where target (may be NULL) has zeros itself, zeros are left out. */
 int job_mark_allocated(struct block_node *source, struct block_node *base,
                        struct block_node *target, uint64_t offset, uint64_t len,
                        struct dirty_bitmap *bits, uint64_t *done);

@@ -104,7 +104,8 @@ static void show_progress(struct mirror *m)
 /* What is there when it starts. */
 static int mark_all(struct mirror *m, struct kv_error *err)
 {
-    struct block_node *target = m->base ? NULL : m->target, *above = m->base;
+    struct block_node *target = m->sync == JOB_SYNC_FULL && !m->base ? m->target : NULL;
+    struct block_node *above = m->base;
     uint64_t size = block_size(m->source), offset = 0;
     if (m->sync == JOB_SYNC_TOP && !above)
         above = m->source->backing;
@@ -390,6 +391,7 @@ int mirror_start(const struct mirror_options *o, struct kv_error *err)
     struct mirror *m = mirror_of(job);
     m->sync = o->sync == JOB_SYNC_TOP && !o->source->backing ? JOB_SYNC_FULL : o->sync;
     m->copy.keep_zeros = o->no_unmap;
+    m->copy.stored_zeros = m->sync == JOB_SYNC_TOP;
     rc = set_up(m, o->source, o->target, o->granularity, o->buf_size, err);
     if (rc == 0)
         rc = copy_names(m, o, err);

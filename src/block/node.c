@@ -222,7 +222,7 @@ int block_insert_driver(struct block_node **node, const struct block_driver *dri
 {
     struct block_open_options options = (*node)->options;
     options.description = description;
-    options.readonly = (*node)->info.readonly;
+    options.readonly = (*node)->info.readonly || !driver->pwritev;
     options.fd = -1;
     return open_over(node, driver, *node, &options, err);
 }

@@ -48,19 +48,31 @@ static int refuse(const char *user, const char *as, const struct block_node *nod
                         user, as, block_node_name(node));
 }
 
+/* In the backing chain of the other one. */
+static bool is_below(const struct block_node *node, const struct block_node *top)
+{
+    node = unfiltered(node);
+    top = unfiltered(top)->backing;
+    while (top && unfiltered(top) != node)
+        top = unfiltered(top)->backing;
+    return top;
+}
+
 static int check_use(const struct block_node *node, unsigned use, struct kv_error *err)
 {
     list_for_each (pos, &roots) {
         const struct block_root *other = list_entry(pos, struct block_root, all);
-        if (!other->name || unfiltered(other->node) != unfiltered(node))
+        if (!other->name)
+            continue;
+        if ((use & other->use & BLOCK_USE_WRITE) &&
+            (is_below(node, other->node) || is_below(other->node, node)))
+            return refuse(other->name, "backing", node, err);
+        if (unfiltered(other->node) != unfiltered(node))
             continue;
         if (((use & BLOCK_USE_WRITE) && !(other->use & BLOCK_USE_SHARE_WRITE)) ||
             ((other->use & BLOCK_USE_WRITE) && !(use & BLOCK_USE_SHARE_WRITE)))
             return refuse(other->name, "root", node, err);
     }
-    const struct block_node *parent = block_parent(node);
-    if ((use & BLOCK_USE_WRITE) && parent && parent->backing == node)
-        return refuse(block_node_name(parent), "backing", node, err);
     return 0;
 }
 
