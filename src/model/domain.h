@@ -34,7 +34,6 @@ enum model_device_kind {
     MODEL_SERIAL,
     MODEL_CONSOLE,
     MODEL_CHANNEL,
-    MODEL_WATCHDOG,
     MODEL_MEMBALLOON,
     MODEL_RNG,
     MODEL_PANIC,
@@ -116,8 +115,8 @@ struct model_disk {
     struct model_device device;
     struct model_image image;
     const char *target; /* "vda" */
-    const char *serial, *wwn;
-    bool readonly, shareable, transient;
+    const char *serial;
+    bool readonly, shareable;
     const char *cache;                        /* none, writeback, writethrough, directsync, unsafe
                                                  or NULL */
     const char *io;                           /* native, threads, io_uring or NULL */
@@ -197,22 +196,19 @@ enum model_chardev_type {
     MODEL_CHARDEV_PIPE,
     MODEL_CHARDEV_UNIX,
     MODEL_CHARDEV_TCP,
-    MODEL_CHARDEV_UDP,
-    MODEL_CHARDEV_STDIO,
 };
 
 /* A serial port, console or channel, by device.kind. */
 struct model_chardev {
     struct model_device device;
     enum model_chardev_type type;
-    const char *path;                     /* FILE, DEV, PIPE, UNIX; PTY: live: its name */
-    bool append;                          /* FILE */
-    bool listen;                          /* UNIX, TCP: mode='bind' */
-    bool telnet;                          /* TCP */
-    const char *host, *service;           /* TCP; UDP: where to */
-    const char *bind_host, *bind_service; /* UDP */
-    unsigned reconnect;                   /* seconds; 0: never */
-    const char *log;                      /* a copy of what the guest writes goes there */
+    const char *path;           /* FILE, DEV, PIPE, UNIX; PTY: live: its name */
+    bool append;                /* FILE */
+    bool listen;                /* UNIX, TCP: mode='bind' */
+    bool telnet;                /* TCP */
+    const char *host, *service; /* TCP */
+    unsigned reconnect;         /* seconds; 0: never */
+    const char *log;            /* a copy of what the guest writes goes there */
     bool log_append;
     const char *target_type; /* SERIAL: isa-serial; CONSOLE: serial, virtio; CHANNEL: virtio */
     unsigned port;
@@ -244,11 +240,6 @@ struct model_vsock {
     struct model_device device;
     bool automatic; /* choose a free CID at the start; then cid is 0 unless live */
     unsigned cid;
-};
-
-struct model_watchdog {
-    struct model_device device;
-    const char *model, *action;
 };
 
 struct model_panic {
@@ -311,7 +302,7 @@ struct model_domain {
     const char *name;
     uint8_t uuid[16];
     char uuid_text[37];
-    const char *genid; /* VM generation ID as UUID; "" (element without a value): make one */
+    const char *genid; /* VM generation ID as text; NULL: none asked for */
     const char *title, *description;
 
     uint64_t memory_kib, current_memory_kib, max_memory_kib; /* max: of hotplug; 0 */
@@ -348,19 +339,22 @@ struct model_domain {
 
     /* In the order of the document. */
     unsigned disk_count, nic_count, serial_count, console_count, channel_count, controller_count,
-        rng_count, panic_count, watchdog_count;
+        rng_count, panic_count;
     struct model_disk *disks;
     struct model_nic *nics;
     struct model_chardev *serials, *consoles, *channels;
     struct model_controller *controllers;
     struct model_rng *rngs;
     struct model_panic *panics;
-    struct model_watchdog *watchdogs;
     struct model_memballoon *memballoon; /* NULL: none written and none added */
     struct model_vsock *vsock;
     /* All of the above and what is only carried. */
     unsigned device_count;
     struct model_device **devices;
+
+    /* With MODEL_PARSE_STORED: what this version refuses, as a sentence; such a domain must not be
+     * started. NULL: nothing. */
+    const char *refusal;
 
     /* Elements that the guest runs without ("/domain/devices/input[1]: no USB"), for the log. */
     unsigned left_out_count;
@@ -379,7 +373,7 @@ enum model_parse_flags {
 /*
  * Reads a domain's XML (len bytes, need not end in 0). host (NULL: defaults) outlives the domain.
  * Errors: VIR_ERR_XML_DETAIL (not well formed), VIR_ERR_XML_ERROR, VIR_ERR_CONFIG_UNSUPPORTED,
- * VIR_ERR_OS_TYPE, VIR_ERR_NO_NAME, ... with libvirt's texts. Documents over 4 MiB, deeper than 64
+ * VIR_ERR_OS_TYPE, VIR_ERR_NO_NAME, ... with libvirt's texts. Documents over 4 MiB, deeper than 256
  * elements or with a DTD are refused in bounded time.
  */
 int model_domain_parse(struct model_domain **out, const struct model_host *host, const char *xml,

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Devices with little to read, and what all devices have; see read.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "model/read.h"
+
+#define CONTROLLERS_MAX 1024 /* more elements are refused earlier */
+
+/* ---------------------------------------------------------------- addresses */
+
+/* "0x1f" or "31". */
+static int read_address_number(struct read *r, const xmlNode *node, const char *name, unsigned max,
+                               unsigned *out)
+{
+    const char *text = xml_attr(node, name);
+    if (!text)
+        return 0;
+    uint64_t value = 0;
+    bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    bool good = hex ? text[2 + strspn(text + 2, "0123456789abcdefABCDEF")] == '\0' && text[2] &&
+                          strlen(text) < 12 && sscanf(text + 2, "%jx", &value) == 1
+                    : xml_number(text, UINT32_MAX, &value);
+    if (!good)
+        return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                              "Invalid value for attribute '%s' in element 'address': '%s'. "
+                              "Expected integer value",
+                              name, text);
+    if (value > max)
+        return api_error_from(r->err, VIR_FROM_NONE, VIR_ERR_XML_ERROR,
+                              "Invalid PCI address %s='0x%jx', must be <= 0x%X", name,
+                              (uintmax_t)value, max);
+    *out = (unsigned)value;
+    return 0;
+}
+
+static int read_pci(struct read *r, xmlNode *node, struct model_address *a)
+{
+    static const struct {
+        const char *name;
+        int digits;
+        unsigned max;
+    } rows[] = {
+        {"domain", 4, 0xffffffff},
+        {"bus", 2, 0xff},
+        {"slot", 2, 0x1f},
+        {"function", 1, 7},
+    };
+    unsigned *values[] = {&a->domain, &a->bus, &a->slot, &a->function};
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        int ret = read_address_number(r, node, rows[i].name, rows[i].max, values[i]);
+        if (ret < 0)
+            return ret;
+    }
+    if (a->domain)
+        return read_xml_error(r,
+                              "Invalid PCI address %04x:%02x:%02x.%x. Only PCI domain 0 is "
+                              "available",
+                              a->domain, a->bus, a->slot, a->function);
+    bool empty = !a->bus && !a->slot && !a->function;
+    a->kind = empty ? MODEL_ADDRESS_NONE : MODEL_ADDRESS_PCI;
+    for (unsigned i = 0; !empty && i < ARRAY_SIZE(rows); i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "0x%0*x", rows[i].digits, *values[i]);
+        if (read_set(r, node, rows[i].name, text) < 0)
+            return read_no_memory(r);
+    }
+    return 0;
+}
+
+static int read_address(struct read *r, xmlNode *device, struct model_address *a)
+{
+    static const struct {
+        const char *name;
+        enum model_address_kind kind;
+    } kinds[] = {{"pci", MODEL_ADDRESS_PCI},         {"drive", MODEL_ADDRESS_DRIVE},
+                 {"usb", MODEL_ADDRESS_USB},         {"virtio-serial", MODEL_ADDRESS_VIRTIO_SERIAL},
+                 {"isa", MODEL_ADDRESS_ISA},         {"ccid", MODEL_ADDRESS_OTHER},
+                 {"dimm", MODEL_ADDRESS_OTHER},      {"spapr-vio", MODEL_ADDRESS_OTHER},
+                 {"ccw", MODEL_ADDRESS_OTHER},       {"virtio-mmio", MODEL_ADDRESS_OTHER},
+                 {"unassigned", MODEL_ADDRESS_OTHER}};
+    xmlNode *node = xml_child(device, "address");
+    const char *type = node ? xml_attr(node, "type") : NULL;
+    if (!node)
+        return 0;
+    unsigned i = 0;
+    while (type && i < ARRAY_SIZE(kinds) && strcmp(kinds[i].name, type) != 0)
+        i++;
+    if (!type || i == ARRAY_SIZE(kinds))
+        return read_unsupported(r, "unknown address type '%s'", type ? type : "");
+    a->kind = kinds[i].kind;
+    switch (a->kind) {
+    case MODEL_ADDRESS_PCI:
+        return read_pci(r, node, a);
+    case MODEL_ADDRESS_DRIVE:
+    case MODEL_ADDRESS_VIRTIO_SERIAL: {
+        int ret = read_uint(r, node, "controller", &a->controller);
+        if (ret == 0)
+            ret = read_uint(r, node, "bus", &a->bus);
+        return ret < 0 ? ret : read_uint(r, node, "port", &a->port);
+    }
+    case MODEL_ADDRESS_ISA:
+        return read_address_number(r, node, "iobase", 0xffff, &a->iobase);
+    default:
+        return 0;
+    }
+}
+
+int read_device_common(struct read *r, xmlNode *node, enum model_device_kind kind,
+                       struct model_device *device)
+{
+    device->kind = kind;
+    device->node = node;
+    device->slot = -1;
+    device->alias = xml_child_attr(node, "alias", "name");
+    xmlNode *boot = xml_child(node, "boot"), *rom = xml_child(node, "rom");
+    int ret = read_positive(r, boot, "order", &device->boot_order);
+    if (ret == 0)
+        ret = read_address(r, node, &device->address);
+    if (ret == 0 && rom && xml_attr(rom, "bar") && strcmp(xml_attr(rom, "bar"), "on") == 0)
+        ret = read_refuse(r, rom, "bar", "'on': ROMs are not supported");
+    return ret;
+}
+
+/* -------------------------------------------------------------- controllers */
+
+struct controller_type {
+    const char *name;
+    bool refused;
+    const char *left_out; /* why; NULL: acted on */
+};
+
+#define NO_DISK_ON_IT "a controller without a disk; disks are on virtio"
+
+static const struct controller_type controller_types[] = {
+    {"pci", false, NULL},
+    {"virtio-serial", false, NULL},
+    {"usb", false, "USB is not supported"},
+    {"ide", false, NO_DISK_ON_IT},
+    {"sata", false, NO_DISK_ON_IT},
+    {"scsi", false, NO_DISK_ON_IT},
+    {"fdc", false, NO_DISK_ON_IT},
+    {"isa", false, NO_DISK_ON_IT},
+    {"ccid", true, NULL},
+    {"xenbus", true, NULL},
+};
+
+static const struct controller_type *find_controller_type(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(controller_types); i++) {
+        if (strcmp(controller_types[i].name, name) == 0)
+            return &controller_types[i];
+    }
+    return NULL;
+}
+
+static int read_pci_controller(struct read *r, xmlNode *node, struct model_controller *c)
+{
+    static const char *const roots[] = {"pci-root", "pcie-root", NULL};
+    static const char *const ports[] = {"pcie-root-port",
+                                        "pcie-switch-upstream-port",
+                                        "pcie-switch-downstream-port",
+                                        "pcie-to-pci-bridge",
+                                        "dmi-to-pci-bridge",
+                                        "pci-bridge",
+                                        NULL};
+    static const char *const others[] = {"pci-expander-bus", "pcie-expander-bus", NULL};
+    if (!c->model)
+        return read_xml_error(r, "Missing required attribute 'model' in element 'controller'");
+    if (read_is_one_of(c->model, others))
+        return read_refuse(r, node, "model", "'%s': 'pcie-root-port' is accepted", c->model);
+    bool root = read_is_one_of(c->model, roots);
+    if (!root && !read_is_one_of(c->model, ports))
+        return read_unsupported(r, "Unknown model type '%s'", c->model);
+    if (root && c->index)
+        return api_error(r->err, VIR_ERR_XML_ERROR,
+                         "pci-root and pcie-root controllers should have index 0");
+    const char *wanted = strncmp(r->d->machine, "pc-i440fx", 9) == 0 ? "pci-root" : "pcie-root";
+    if (c->index == 0 && strcmp(c->model, wanted) != 0)
+        return api_error(r->err, VIR_ERR_XML_ERROR,
+                         "The PCI controller with index='0' must be model='%s' for this machine "
+                         "type, but model='%s' was found instead",
+                         wanted, c->model);
+    return root ? 0 : read_left_out(r, node, "devices are directly on bus 0");
+}
+
+/* An index that was not given: the first that no controller of the type has. */
+static int choose_index(struct read *r, xmlNode *node, const struct model_controller *c)
+{
+    bool used[CONTROLLERS_MAX] = {false};
+    for (xmlNode *n = xml_child(r->devices, "controller"); n; n = xml_next_same(n)) {
+        const char *type = xml_attr(n, "type"), *text = xml_attr(n, "index");
+        uint64_t value;
+        if (type && text && strcmp(type, c->type) == 0 &&
+            xml_number(text, CONTROLLERS_MAX - 1, &value))
+            used[value] = true;
+    }
+    unsigned index = 0;
+    while (index < CONTROLLERS_MAX - 1 && used[index])
+        index++;
+    char text[16];
+    snprintf(text, sizeof(text), "%u", index);
+    return read_set(r, node, "index", text);
+}
+
+int read_controller(struct read *r, xmlNode *node, struct model_controller *c)
+{
+    int ret = read_device_common(r, node, MODEL_CONTROLLER, &c->device);
+    if (ret < 0)
+        return ret;
+    c->type = xml_attr(node, "type");
+    c->model = xml_attr(node, "model");
+    const struct controller_type *type = c->type ? find_controller_type(c->type) : NULL;
+    if (!type)
+        return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                              "Invalid value for attribute 'type' in element 'controller': '%s'.",
+                              c->type ? c->type : "");
+    if (!xml_attr(node, "index"))
+        ret = choose_index(r, node, c);
+    if (ret == 0)
+        ret = read_uint(r, node, "index", &c->index);
+    if (ret < 0)
+        return ret;
+    for (unsigned i = 0; i < r->d->controller_count; i++) {
+        const struct model_controller *other = &r->d->controllers[i];
+        if (other != c && other->index == c->index && strcmp(other->type, c->type) == 0)
+            return read_xml_error(r, "Multiple '%s' controllers with index '%u'", c->type,
+                                  c->index);
+    }
+    if (type->refused)
+        return read_refuse(r, node, "type", "'%s': 'pci' and 'virtio-serial' are accepted",
+                           c->type);
+    if (strcmp(c->type, "pci") == 0)
+        return read_pci_controller(r, node, c);
+    if (type->left_out && !(c->model && strcmp(c->model, "none") == 0))
+        return read_left_out(r, node, type->left_out);
+    return 0;
+}
+
+/* ------------------------------------------------------------ small devices */
+
+static int check_virtio_model(struct read *r, const xmlNode *node, const char *what)
+{
+    static const char *const known[] = {"virtio", "virtio-transitional", "virtio-non-transitional",
+                                        NULL};
+    const char *model = xml_attr(node, "model");
+    if (!model)
+        return read_xml_error(r, "missing %s device model", what);
+    if (!read_is_one_of(model, known))
+        return read_unsupported(r, "unknown %s model '%s'", what, model);
+    if (strcmp(model, "virtio-transitional") == 0)
+        return read_refuse(r, node, "model",
+                           "'%s': 'virtio' and 'virtio-non-transitional' are accepted", model);
+    return 0;
+}
+
+int read_rng(struct read *r, xmlNode *node, struct model_rng *rng)
+{
+    static const char *const backends[] = {"random", "egd", "builtin", NULL};
+    int ret = read_device_common(r, node, MODEL_RNG, &rng->device);
+    if (ret == 0)
+        ret = check_virtio_model(r, node, "RNG");
+    if (ret < 0)
+        return ret;
+    xmlNode *backend = xml_child(node, "backend"), *rate = xml_child(node, "rate");
+    const char *model = backend ? xml_attr(backend, "model") : NULL;
+    if (!backend)
+        return read_xml_error(r, "only one RNG backend is supported");
+    if (!model || !read_is_one_of(model, backends))
+        return read_unsupported(r, "unknown RNG backend model '%s'", model ? model : "");
+    if (strcmp(model, "egd") == 0)
+        return read_refuse(r, backend, "model", "'egd': 'random' and 'builtin' are accepted");
+    if (*model == 'r') {
+        if (!*xml_text(backend) && !xml_set_text(backend, "/dev/urandom"))
+            return read_no_memory(r);
+        rng->path = xml_text(backend);
+    }
+    if (!rate)
+        return 0;
+    rng->period = 1000;
+    ret = read_u64(r, rate, "bytes", &rng->bytes);
+    if (ret == 0)
+        ret = read_positive(r, rate, "period", &rng->period);
+    if (ret == 0 && rng->bytes == 0)
+        ret = read_xml_error(r, "invalid RNG rate bytes value");
+    return ret;
+}
+
+int read_panic(struct read *r, xmlNode *node, struct model_panic *panic)
+{
+    static const char *const models[] = {"default", "isa",     "pseries", "hyperv",
+                                         "s390",    "pvpanic", NULL};
+    int ret = read_device_common(r, node, MODEL_PANIC, &panic->device);
+    const char *model = xml_attr(node, "model");
+    if (ret < 0)
+        return ret;
+    if (model && !read_is_one_of(model, models))
+        return read_unsupported(r, "unknown panic model '%s'", model);
+    if (!model || strcmp(model, "default") == 0)
+        ret = read_set(r, node, "model", "isa");
+    else if (strcmp(model, "isa") != 0)
+        ret = read_refuse(r, node, "model", "'%s': 'isa' is accepted", model);
+    panic->model = xml_attr(node, "model");
+    if (ret == 0 && panic->device.address.kind == MODEL_ADDRESS_ISA &&
+        panic->device.address.iobase != 0x505)
+        ret = read_refuse(r, xml_child(node, "address"), "iobase", "0x%x: 0x505 is accepted",
+                          panic->device.address.iobase);
+    return ret;
+}
+
+int read_memballoon(struct read *r, xmlNode *node, struct model_memballoon *balloon)
+{
+    static const char *const models[] = {
+        "virtio", "xen", "none", "virtio-transitional", "virtio-non-transitional", NULL};
+    const char *model = NULL;
+    int ret = read_device_common(r, node, MODEL_MEMBALLOON, &balloon->device);
+    if (ret == 0)
+        ret = read_choice(r, node, "model", models, &model);
+    if (ret < 0)
+        return ret;
+    if (!model)
+        return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                              "Missing required attribute 'model' in element 'memballoon'");
+    balloon->none = strcmp(model, "none") == 0;
+    if (strcmp(model, "xen") == 0 || strcmp(model, "virtio-transitional") == 0)
+        ret = read_refuse(r, node, "model", "'%s': 'virtio' and 'none' are accepted", model);
+    xmlNode *stats = xml_child(node, "stats");
+    if (ret == 0)
+        ret = read_uint(r, stats, "period", &balloon->stats_period);
+    if (ret == 0)
+        ret = read_switch(r, node, "autodeflate", &balloon->autodeflate);
+    return ret < 0 ? ret : read_switch(r, node, "freePageReporting", &balloon->free_page_reporting);
+}
+
+int read_vsock(struct read *r, xmlNode *node, struct model_vsock *vsock)
+{
+    int ret = read_device_common(r, node, MODEL_VSOCK, &vsock->device);
+    if (ret == 0 && !xml_attr(node, "model"))
+        ret = read_set(r, node, "model", "virtio");
+    if (ret == 0)
+        ret = check_virtio_model(r, node, "vsock");
+    xmlNode *cid = element_child(node, "cid");
+    if (ret == 0 && !cid)
+        ret = read_no_memory(r);
+    bool automatic = ret == 0 && !xml_attr(cid, "address");
+    if (ret == 0)
+        ret = read_yes_no(r, cid, "auto", &automatic);
+    if (ret == 0)
+        ret = read_uint(r, cid, "address", &vsock->cid);
+    if (ret < 0)
+        return ret;
+    automatic |= !xml_attr(cid, "address");
+    vsock->automatic = automatic;
+    if (xml_attr(cid, "address") && vsock->cid < 3)
+        return read_unsupported(r, "guest CIDs must be >= 3");
+    return read_set(r, cid, "auto", automatic ? "yes" : "no");
+}
+
+/* --------------------------------------------- what the guest runs without */
+
+int read_carried(struct read *r, xmlNode *node)
+{
+    const char *bus = xml_attr(node, "bus"), *type = xml_attr(node, "type");
+    if (xml_is(node, "input")) {
+        static const char *const types[] = {"mouse", "tablet", "keyboard", NULL};
+        if (!type || !read_is_one_of(type, types) ||
+            (bus && strcmp(bus, "usb") != 0 && strcmp(bus, "ps2") != 0))
+            return read_refuse(r, node, NULL,
+                               "there are no input devices; what would be on bus 'ps2' or 'usb' "
+                               "is left out");
+        return read_left_out(r, node, "there is no display that it would belong to");
+    }
+    if (xml_is(node, "audio") && (!type || strcmp(type, "none") != 0))
+        return read_refuse(r, node, "type", "'%s': sound is not supported; 'none' is accepted",
+                           type ? type : "");
+    if (xml_is(node, "video")) {
+        const char *model = xml_child_attr(node, "model", "type");
+        if (!model || strcmp(model, "none") != 0)
+            return read_refuse(r, node, NULL,
+                               "displays are not supported; model type 'none' is accepted");
+    }
+    return 0;
+}

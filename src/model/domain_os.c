@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a domain boots and which features its machine has; see read.h. */
+#include <string.h>
+
+#include "base/util.h"
+#include "model/host.h"
+#include "model/read.h"
+
+static int read_type(struct read *r, xmlNode *os)
+{
+    static const char *const others[] = {"linux", "xen", "exe", "uml", "xenpvh", NULL};
+    static const char *const arches[] = {"i686",  "aarch64", "armv7l",   "ppc64", "ppc64le",
+                                         "s390x", "riscv64", "mips64el", NULL};
+    struct model_domain *d = r->d;
+    xmlNode *node = os ? xml_child(os, "type") : NULL;
+    if (!node || !*xml_text(node))
+        return read_xml_error(r, "an os <type> must be specified");
+    const char *type = xml_text(node), *arch = xml_attr(node, "arch");
+    if (read_is_one_of(type, others))
+        return api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
+                         "Emulator '%s' does not support os type '%s'",
+                         model_host_emulator(d->host), type);
+    if (strcmp(type, "hvm") != 0)
+        return read_unsupported(r, "unknown OS type '%s'", type);
+    if (arch && read_is_one_of(arch, arches))
+        return api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED, "No emulator found for arch '%s'",
+                         arch);
+    if (arch && strcmp(arch, "x86_64") != 0)
+        return read_unsupported(r, "Unknown architecture %s", arch);
+    const char *machine = xml_attr(node, "machine");
+    d->machine = model_host_machine(machine ? machine : "pc");
+    if (!d->machine)
+        return api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
+                         "Emulator '%s' does not support machine type '%s'",
+                         model_host_emulator(d->host), machine);
+    int ret = arch ? 0 : read_set(r, node, "arch", "x86_64");
+    if (ret == 0)
+        ret = read_set(r, node, "machine", d->machine);
+    d->machine = xml_attr(node, "machine");
+    return ret;
+}
+
+static bool any_device_boots(const struct read *r)
+{
+    xmlNode *devices = xml_child(r->root, "devices");
+    for (xmlNode *n = devices ? xml_first(devices) : NULL; n; n = xml_next(n)) {
+        if (xml_child(n, "boot"))
+            return true;
+    }
+    return false;
+}
+
+static int read_boot(struct read *r, xmlNode *os)
+{
+    static const char *const devs[] = {"fd", "hd", "cdrom", "network", NULL};
+    bool devices = any_device_boots(r);
+    for (xmlNode *n = xml_child(os, "boot"); n; n = xml_next_same(n)) {
+        const char *dev = NULL;
+        int ret = read_choice(r, n, "dev", devs, &dev);
+        if (ret < 0)
+            return ret;
+        if (!dev)
+            return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                                  "Missing required attribute 'dev' in element 'boot'");
+        if (devices)
+            return read_unsupported(r, "per-device boot elements cannot be used together with "
+                                       "os/boot elements");
+    }
+    if (devices || xml_child(os, "boot"))
+        return 0;
+    xmlNode *boot = xml_add_child(os, "boot", NULL);
+    return boot ? read_set(r, boot, "dev", "hd") : read_no_memory(r);
+}
+
+int read_os(struct read *r)
+{
+    struct model_domain *d = r->d;
+    xmlNode *os = xml_child(r->root, "os");
+    int ret = read_type(r, os);
+    if (ret == 0)
+        ret = read_boot(r, os);
+    if (ret < 0)
+        return ret;
+    d->kernel = xml_child_text(os, "kernel");
+    d->initrd = xml_child_text(os, "initrd");
+    d->cmdline = xml_child_text(os, "cmdline");
+    const char *smbios = xml_child_attr(os, "smbios", "mode");
+    if (smbios && strcmp(smbios, "emulate") != 0)
+        ret = read_refuse(r, xml_child(os, "smbios"), "mode",
+                          "'%s': the guest has no SMBIOS tables; 'emulate' is accepted", smbios);
+    if (ret == 0 && (!d->kernel || !*d->kernel))
+        ret = read_refuse(r, os, NULL,
+                          "booting from a disk or the network needs firmware, which is not "
+                          "supported; <kernel> is accepted");
+    return ret;
+}
+
+/* ----------------------------------------------------------------- features */
+
+/* The values that are what the machine is anyway; others are refused. */
+struct fixed {
+    const char *name, *attribute;
+    const char *missing; /* what a missing attribute means; NULL: nothing */
+    const char *accepted;
+    const char *why;
+};
+
+static int check_fixed(struct read *r, const xmlNode *node, const struct fixed *rows, size_t count)
+{
+    for (size_t i = 0; node && i < count; i++) {
+        const xmlNode *n = xml_child(node, rows[i].name);
+        const char *value = n ? xml_attr(n, rows[i].attribute) : NULL;
+        if (n && !value)
+            value = rows[i].missing;
+        if (!value || strcmp(value, rows[i].accepted) == 0)
+            continue;
+        if (rows[i].missing && strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+            return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                                  "Invalid value for attribute '%s' in element '%s': '%s'.",
+                                  rows[i].attribute, rows[i].name, value);
+        int ret = read_refuse(r, n, rows[i].attribute, "'%s': %s; '%s' is accepted", value,
+                              rows[i].why, rows[i].accepted);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+static int check_hyperv(struct read *r, const xmlNode *hyperv)
+{
+    const char *mode = hyperv ? xml_attr(hyperv, "mode") : NULL;
+    if (mode && strcmp(mode, "custom") != 0)
+        return read_refuse(r, hyperv, "mode", "'%s': enlightenments for Windows are not supported",
+                           mode);
+    for (const xmlNode *n = hyperv ? xml_first(hyperv) : NULL; n; n = xml_next(n)) {
+        enum model_switch state = MODEL_SWITCH_ABSENT;
+        int ret = read_switch(r, n, "state", &state);
+        if (ret == 0 && state == MODEL_SWITCH_ON)
+            ret = read_refuse(r, n, "state",
+                              "'on': enlightenments for Windows are not supported; 'off' is "
+                              "accepted");
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+int read_features(struct read *r)
+{
+    static const struct fixed rows[] = {
+        {"hap", "state", "on", "on", "nested paging is always used"},
+        {"pvspinlock", "state", "on", "on", "guests always see KVM's spin locks"},
+        {"pmu", "state", "on", "on", "the guest sees the counters that KVM offers"},
+        {"vmport", "state", "on", "off", "there is no such port"},
+        {"smm", "state", "on", "off", "system management mode is not supported"},
+        {"vmcoreinfo", "state", "on", "off", "there is no such device"},
+        {"ioapic", "driver", NULL, "kvm", "the interrupt controllers are KVM's"},
+        {"msrs", "unknown", NULL, "fault", "unknown registers fault"},
+        {"apic", "eoi", NULL, "on", "KVM's paravirtual EOI is always offered"},
+    };
+    static const struct fixed kvm_rows[] = {
+        {"hidden", "state", "on", "off", "guests always see KVM"},
+        {"hint-dedicated", "state", "on", "off", "this is not supported"},
+        {"poll-control", "state", "on", "off", "this is not supported"},
+        {"pv-ipi", "state", "on", "on", "guests always see what KVM offers"},
+        {"dirty-ring", "state", "on", "off", "this is not supported"},
+    };
+    struct model_domain *d = r->d;
+    xmlNode *node = xml_child(r->root, "features");
+    if (!node)
+        return 0;
+    d->acpi = xml_child(node, "acpi") ? MODEL_SWITCH_ON : MODEL_SWITCH_ABSENT;
+    d->apic = xml_child(node, "apic") ? MODEL_SWITCH_ON : MODEL_SWITCH_ABSENT;
+    d->pae = xml_child(node, "pae") ? MODEL_SWITCH_ON : MODEL_SWITCH_ABSENT;
+    int ret = check_fixed(r, node, rows, ARRAY_SIZE(rows));
+    if (ret == 0)
+        ret = check_fixed(r, xml_child(node, "kvm"), kvm_rows, ARRAY_SIZE(kvm_rows));
+    return ret < 0 ? ret : check_hyperv(r, xml_child(node, "hyperv"));
+}
