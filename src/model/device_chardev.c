@@ -9,13 +9,13 @@
 static const char *const type_names[] = {
     [MODEL_CHARDEV_NULL] = "null", [MODEL_CHARDEV_PTY] = "pty",   [MODEL_CHARDEV_FILE] = "file",
     [MODEL_CHARDEV_DEV] = "dev",   [MODEL_CHARDEV_PIPE] = "pipe", [MODEL_CHARDEV_UNIX] = "unix",
-    [MODEL_CHARDEV_TCP] = "tcp",
+    [MODEL_CHARDEV_TCP] = "tcp",   [MODEL_CHARDEV_UDP] = "udp",
 };
 
 static int read_type(struct read *r, xmlNode *node, struct model_chardev *c)
 {
-    static const char *const others[] = {"vc",   "stdio",        "udp",  "spicevmc", "spiceport",
-                                         "nmdm", "qemu-vdagent", "dbus", NULL};
+    static const char *const others[] = {"vc",   "stdio",        "spicevmc", "spiceport",
+                                         "nmdm", "qemu-vdagent", "dbus",     NULL};
     const char *type = xml_attr(node, "type");
     if (!type) {
         if (read_set(r, node, "type", "pty") < 0)
@@ -30,9 +30,9 @@ static int read_type(struct read *r, xmlNode *node, struct model_chardev *c)
     }
     if (!read_is_one_of(type, others))
         return read_unsupported(r, "unknown type presented to host for character device: %s", type);
-    return read_refuse(r, node, "type",
-                       "'%s': 'pty', 'unix', 'tcp', 'file', 'dev', 'pipe' and 'null' are accepted",
-                       type);
+    return read_refuse(
+        r, node, "type",
+        "'%s': 'pty', 'unix', 'tcp', 'udp', 'file', 'dev', 'pipe' and 'null' are accepted", type);
 }
 
 static int missing(struct read *r, const char *what)
@@ -68,6 +68,18 @@ static int read_tcp(struct read *r, xmlNode *node, const xmlNode *source, struct
     if (ret == 0 && !c->telnet && strcmp(protocol, "raw") != 0)
         ret = read_refuse(r, element, "type", "'%s': 'raw' and 'telnet' are accepted", protocol);
     return ret;
+}
+
+/* Two sources: where the bytes go, and, optionally, where they come from. */
+static int read_udp(struct read *r, const xmlNode *node, struct model_chardev *c)
+{
+    for (const xmlNode *n = xml_child(node, "source"); n; n = xml_next_same(n)) {
+        const char *mode = xml_attr(n, "mode");
+        bool binds = mode && strcmp(mode, "bind") == 0;
+        *(binds ? &c->bind_host : &c->host) = xml_attr(n, "host");
+        *(binds ? &c->bind_service : &c->service) = xml_attr(n, "service");
+    }
+    return c->service ? 0 : missing(r, "service");
 }
 
 static int read_reconnect(struct read *r, const xmlNode *source, struct model_chardev *c)
@@ -106,6 +118,8 @@ static int read_source(struct read *r, xmlNode *node, struct model_chardev *c)
     case MODEL_CHARDEV_TCP:
         ret = read_tcp(r, node, source, c);
         return ret < 0 ? ret : read_reconnect(r, source, c);
+    case MODEL_CHARDEV_UDP:
+        return read_udp(r, node, c);
     default:
         return 0;
     }

@@ -499,6 +499,7 @@ int read_disk(struct read *r, xmlNode *node, struct model_disk *disk)
         ret = read_serial_number(r, node, disk);
     if (ret == 0)
         ret = read_blockio(r, node, disk);
+    disk->transient = xml_child(node, "transient");
     disk->readonly = xml_child(node, "readonly");
     disk->shareable = xml_child(node, "shareable");
     return ret;

@@ -117,6 +117,7 @@ struct model_disk {
     const char *target; /* "vda" */
     const char *serial;
     bool readonly, shareable;
+    bool transient;                           /* of stored documents only: refused */
     const char *cache;                        /* none, writeback, writethrough, directsync, unsafe
                                                  or NULL */
     const char *io;                           /* native, threads, io_uring or NULL */
@@ -196,19 +197,22 @@ enum model_chardev_type {
     MODEL_CHARDEV_PIPE,
     MODEL_CHARDEV_UNIX,
     MODEL_CHARDEV_TCP,
+    MODEL_CHARDEV_UDP,
+    MODEL_CHARDEV_STDIO, /* refused: the daemon's own ends are nobody's console */
 };
 
 /* A serial port, console or channel, by device.kind. */
 struct model_chardev {
     struct model_device device;
     enum model_chardev_type type;
-    const char *path;           /* FILE, DEV, PIPE, UNIX; PTY: live: its name */
-    bool append;                /* FILE */
-    bool listen;                /* UNIX, TCP: mode='bind' */
-    bool telnet;                /* TCP */
-    const char *host, *service; /* TCP */
-    unsigned reconnect;         /* seconds; 0: never */
-    const char *log;            /* a copy of what the guest writes goes there */
+    const char *path;                     /* FILE, DEV, PIPE, UNIX; PTY: live: its name */
+    bool append;                          /* FILE */
+    bool listen;                          /* UNIX, TCP: mode='bind' */
+    bool telnet;                          /* TCP */
+    const char *host, *service;           /* TCP; UDP: where to */
+    const char *bind_host, *bind_service; /* UDP: where from */
+    unsigned reconnect;                   /* seconds; 0: never */
+    const char *log;                      /* a copy of what the guest writes goes there */
     bool log_append;
     const char *target_type; /* SERIAL: isa-serial; CONSOLE: serial, virtio; CHANNEL: virtio */
     unsigned port;
