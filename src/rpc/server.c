@@ -195,9 +195,6 @@ static int init_service(struct rpc_server *server, int id, const struct rpc_serv
     service->server = server;
     service->name = names[id];
     service->limits = config->clients;
-    pthread_mutex_init(&service->lock, NULL);
-    list_init(&service->clients);
-    list_init(&service->listeners);
     const struct pool_limits limits = {config->workers_min, config->workers_max,
                                        config->workers_priority};
     return pool_new(&service->pool, &limits, err);
@@ -231,6 +228,11 @@ int rpc_server_new(struct rpc_server **out, const struct rpc_server_config *conf
     pthread_mutex_init(&server->post_lock, NULL);
     list_init(&server->posted);
     list_init(&server->tasks);
+    for (int i = 0; i < RPC_SERVICES; i++) {
+        pthread_mutex_init(&server->services[i].lock, NULL);
+        list_init(&server->services[i].clients);
+        list_init(&server->services[i].listeners);
+    }
     server->keepalive_interval = config->keepalive_interval;
     server->keepalive_count = config->keepalive_count;
     server->idle_timeout = config->idle_timeout;
