@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "model/host_internal.h"
 #include "model/read.h"
 
-#define VCPUS_MAX 254 /* as many as the monitor has APIC IDs for */
 #define IOTHREADS_MAX 64
 
 static int set_number(struct read *r, const char *name, unsigned value)
@@ -25,9 +25,10 @@ static int read_vcpu_counts(struct read *r, xmlNode *node)
         return read_xml_error(r, "maximum vcpus count must be an integer");
     if (number == 0)
         return read_xml_error(r, "vCPU count must be greater than 0");
-    if (number > VCPUS_MAX)
+    if (number > HOST_VCPUS_MAX)
         return api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
-                         "Maximum CPUs greater than specified machine type limit %d", VCPUS_MAX);
+                         "Maximum CPUs greater than specified machine type limit %d",
+                         HOST_VCPUS_MAX);
     d->vcpus = d->vcpus_max = (unsigned)number;
     const char *current = node ? xml_attr(node, "current") : NULL;
     if (!current)

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define HOST_VCPUS_MAX 254 /* as many as the monitor has APIC IDs for */
+
 struct model_host {
     char *root; /* in front of /sys, /proc, /etc */
     char *emulator;
