@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Machines as the daemon runs them, with real monitors and a guest that does as it is told. */
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -351,6 +352,40 @@ static void figures_are_there(void **state)
     machine_free(machine);
 }
 
+/* The guest's own program is in the core file where the guest has it. */
+static void a_core_file_has_the_guests_memory(void **state)
+{
+    static const char words[] = "ready\n";
+    struct machine *machine = start();
+    uint64_t done, total;
+    Elf64_Ehdr header;
+    Elf64_Phdr segments[2];
+    struct stat st;
+    char path[64];
+    tell(machine, "");
+    snprintf(path, sizeof(path), "%s/core", folder);
+    cleanup_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (machine_dump(machine, fd, false, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(machine_get_state(machine, NULL), MACHINE_RUNNING);
+    machine_dump_progress(machine, &done, &total);
+    assert_int_equal(total, MIB(64));
+    assert_int_equal(events_expect(MACHINE_EVENT_STOP).paused_reason, MACHINE_PAUSE_DUMP);
+    assert_int_equal(fd_pread_all(fd, &header, sizeof(header), 0), 0);
+    assert_memory_equal(header.e_ident, ELFMAG, SELFMAG);
+    assert_int_equal(header.e_phnum, 2);
+    assert_int_equal(fd_pread_all(fd, segments, sizeof(segments), header.e_phoff), 0);
+    assert_int_equal(segments[1].p_filesz, MIB(64));
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, (off_t)(segments[1].p_offset + MIB(64)));
+    assert_true(st.st_blocks * 512 < (off_t)MIB(32)); /* what was never touched is a hole */
+    cleanup_free char *low = malloc(MIB(2));
+    assert_int_equal(fd_pread_all(fd, low, MIB(2), segments[1].p_offset), 0);
+    assert_non_null(memmem(low + MIB(1), MIB(1), words, sizeof(words)));
+    assert_int_equal(machine_kill(machine, false, &err), 0);
+    machine_free(machine);
+}
+
 struct found {
     unsigned count;
     bool alive;
@@ -464,6 +499,7 @@ int main(void)
         CASE(a_console_loses_nothing_of_a_megabyte),
         CASE(a_console_is_one_clients_unless_forced),
         CASE(figures_are_there),
+        CASE(a_core_file_has_the_guests_memory),
         CASE(a_machine_outlives_the_daemon),
         CASE(what_died_meanwhile_is_cleaned_up),
         CASE(a_daemon_killed_at_any_moment_leaves_nothing),
