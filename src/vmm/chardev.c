@@ -188,10 +188,30 @@ static void output_failed(struct chardev *chardev, int code)
     set_connected(chardev, false);
 }
 
+/* What waits for the log. Others write to chardevs meanwhile, so the file is not under the lock. */
+static void flush_log(struct chardev *chardev)
+{
+    uint8_t bytes[READ_CHUNK];
+    size_t len = chardev->log ? 1 : 0;
+    while (len) {
+        pthread_mutex_lock(&chardev->lock);
+        struct buffer *pending = &chardev->log->pending;
+        len = MIN(pending->len, sizeof(bytes));
+        if (len)
+            memcpy(bytes, buffer_bytes(pending), len);
+        buffer_consume(pending, len);
+        pthread_mutex_unlock(&chardev->lock);
+        if (len)
+            chardev_log_write(chardev->log, bytes, len);
+    }
+}
+
 static void flush(void *opaque)
 {
     struct chardev *chardev = opaque;
     ssize_t n = 1;
+
+    flush_log(chardev);
 
     pthread_mutex_lock(&chardev->lock);
     while (chardev->pending.len && chardev->out.fd >= 0 && n > 0) {
@@ -199,7 +219,8 @@ static void flush(void *opaque)
         if (n > 0)
             buffer_consume(&chardev->pending, (size_t)n);
     }
-    bool wake = chardev->starved && buffer_room(&chardev->pending) >= CHARDEV_BUFFER / 2;
+    bool wake = chardev->starved &&
+                (!chardev->connected || buffer_room(&chardev->pending) >= CHARDEV_BUFFER / 2);
     if (wake)
         chardev->starved = false;
     pthread_mutex_unlock(&chardev->lock);
@@ -388,13 +409,18 @@ static size_t keep_newest(struct chardev *chardev, const uint8_t *bytes, size_t 
 
 size_t chardev_write(struct chardev *chardev, const void *bytes, size_t len)
 {
-    if (chardev->backend == &chardev_null || !len)
+    bool nowhere = chardev->backend == &chardev_null;
+    if ((nowhere && !chardev->log) || !len)
         return len;
-    size_t taken = 0;
-    bool post = false;
+    size_t taken = 0, given = len;
+    bool post = chardev->log;
     pthread_mutex_lock(&chardev->lock);
-    if (!chardev->connected) {
-        taken = keep_newest(chardev, bytes, len);
+    if (chardev->log)
+        len = MIN(len, buffer_room(&chardev->log->pending));
+    if (nowhere) {
+        taken = len;
+    } else if (!chardev->connected) {
+        taken = len ? keep_newest(chardev, bytes, len) : 0;
     } else {
         /* Straight out when nothing waits: no thread has to wake up for it. */
         if (!chardev->pending.len && chardev->out.pollable) {
@@ -404,10 +430,12 @@ size_t chardev_write(struct chardev *chardev, const void *bytes, size_t len)
         if (taken < len) {
             taken +=
                 buffer_append_some(&chardev->pending, (const uint8_t *)bytes + taken, len - taken);
-            chardev->starved |= taken < len;
             post = true;
         }
     }
+    chardev->starved |= taken < given;
+    if (chardev->log)
+        buffer_append_some(&chardev->log->pending, bytes, taken);
     pthread_mutex_unlock(&chardev->lock);
     if (post)
         loop_post(chardev->loop, &chardev->flush_work);
@@ -418,6 +446,13 @@ void chardev_accept_input(struct chardev *chardev)
 {
     if (atomic_exchange(&chardev->paused, false))
         loop_post(chardev->loop, &chardev->input_work);
+}
+
+int chardev_set_log(struct chardev *chardev, const char *fds, uint64_t size, struct kv_error *err)
+{
+    if (fds)
+        chardev->log = chardev_log_open(fds, size, err);
+    return fds && !chardev->log ? -EINVAL : 0;
 }
 
 bool chardev_is_connected(struct chardev *chardev)
@@ -469,6 +504,7 @@ static void free_now(void *opaque)
     struct chardev *chardev = opaque;
     chardev->ops = NULL;
     drain(chardev);
+    flush_log(chardev);
     close_ends(chardev);
     if (chardev->backend && chardev->backend->close)
         chardev->backend->close(chardev);
@@ -484,6 +520,7 @@ void chardev_free(struct chardev *chardev)
     list_del(&chardev->node);
     pthread_mutex_destroy(&chardev->lock);
     buffer_free(&chardev->pending);
+    chardev_log_free(chardev->log);
     free(chardev->filename);
     free(chardev);
 }

@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "base/options.h"
 
 struct chardev;
 
@@ -38,6 +39,13 @@ struct chardev_ops {
 };
 
 #define CHARDEV_BUFFER 65536 /* bytes that wait for the other end at most */
+
+/* Rows of a device's options for chardev_set_log(): fields log_fds and log_size. */
+#define LOG_OPTIONS(struct_)                                                                   \
+    OPTION_NAMED("log-fds", STRING, struct_, log_fds,                                          \
+                 .help = "files that take a copy of what the guest writes, the newest first"), \
+        OPTION_NAMED("log-size", SIZE, struct_, log_size,                                      \
+                     .help = "bytes of the first one, then all move on by one")
 
 /* One line a form of spec, for --help. */
 #define CHARDEV_HELP "stdio, null, pty, file:PATH, append:PATH, unix:PATH or fd:N"
@@ -58,6 +66,14 @@ size_t chardev_write(struct chardev *chardev, const void *bytes, size_t len);
 
 /* The device can receive again. Any thread. */
 void chardev_accept_input(struct chardev *chardev);
+
+/*
+ * Keeps what the device writes in files, too: fds names their descriptors, such as "5:6:7", the
+ * newest first. Once the first has size bytes (0: no bound), each file's content moves on to the
+ * next one, the last one's is dropped. Takes the descriptors over, also on failure. Before the
+ * attach.
+ */
+int chardev_set_log(struct chardev *chardev, const char *fds, uint64_t size, struct kv_error *err);
 
 bool chardev_is_connected(struct chardev *chardev);
 

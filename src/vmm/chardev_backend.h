@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "vmm/chardev.h"
+#include "vmm/chardev_log.h"
 
 /* All but open are optional; called on the chardev's loop. */
 struct chardev_backend {
@@ -57,7 +58,8 @@ struct chardev {
     bool connected;        /* under lock */
     bool starved;          /* under lock: a write was cut short, nobody was told of room since */
 
-    void *state; /* the backend's */
+    void *state;             /* the backend's */
+    struct chardev_log *log; /* NULL: none; chardev_log.h */
 };
 
 /* Descriptors for both directions (may be the same, or -1 for none); the chardev owns them now.

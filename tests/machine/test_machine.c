@@ -297,6 +297,45 @@ static void a_console_loses_nothing_of_a_megabyte(void **state)
     machine_free(machine);
 }
 
+static int open_log_file(struct plan *plan, unsigned number)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/console.%u", folder, number);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(plan_add_fd(plan, fd, &err), 0);
+    return fd;
+}
+
+/* 1,000,000 bytes into files of 300,000: the last ones are there, in order, whoever reads. */
+static void a_consoles_log_is_bounded_and_rotated(void **state)
+{
+    struct plan plan;
+    struct machine *machine;
+    assert_int_equal(make_plan(&plan, getenv("KVASIR_PAYLOAD")), 0);
+    json_t *console = json_array_get(json_object_get(plan.config, "console"), 0);
+    int newest = open_log_file(&plan, 0), older = open_log_file(&plan, 1);
+    json_object_set_new(console, "log-fds", json_sprintf("%d:%d", newest, older));
+    json_object_set_new(console, "log-size", json_integer(300000));
+    assert_int_equal(machine_launch(&machine, &plan, false, &err), 0);
+    tell(machine, "wq");
+    events_expect(MACHINE_EVENT_DIED);
+    machine_free(machine);
+    cleanup_free char *bytes = malloc(600001);
+    size_t len = 0;
+    for (int number = 1; number >= 0; number--) {
+        char path[96];
+        snprintf(path, sizeof(path), "%s/console.%d", folder, number);
+        cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = read(fd, bytes + len, 300001);
+        assert_true(n > 0 && n <= 300000);
+        len += (size_t)n;
+    }
+    bytes[len] = '\0';
+    assert_true(len > 300000);
+    for (size_t back = 50, line = 19999; back <= len; back += 50, line--)
+        assert_int_equal(atoi(bytes + len - back), line);
+}
+
 static void a_console_is_one_clients_unless_forced(void **state)
 {
     struct machine *machine = start();
@@ -497,6 +536,7 @@ int main(void)
         CASE(a_panic_ends_it_as_crashed_or_keeps_it),
         CASE(a_death_is_noticed_at_once),
         CASE(a_console_loses_nothing_of_a_megabyte),
+        CASE(a_consoles_log_is_bounded_and_rotated),
         CASE(a_console_is_one_clients_unless_forced),
         CASE(figures_are_there),
         CASE(a_core_file_has_the_guests_memory),

@@ -33,6 +33,8 @@ struct fifo {
 
 struct serial_config {
     char *chardev, *id;
+    char *log_fds;
+    uint64_t log_size;
 };
 
 struct serial {
@@ -493,6 +495,8 @@ static int serial_create(struct machine *machine, const void *opaque, struct kv_
     reset_registers(s);
     int rc = chardev_open(&s->chardev, config->chardev, &machine->loop, err);
     if (rc == 0)
+        rc = chardev_set_log(s->chardev, config->log_fds, config->log_size, err);
+    if (rc == 0)
         rc = device_register(machine, &s->device, &serial_ops, config->id, err);
     if (rc < 0) {
         chardev_free(s->chardev);
@@ -514,6 +518,7 @@ static const struct option_spec serial_options[] = {
     OPTION(STRING, struct serial_config, chardev,
            .help = "the other end: stdio, null, file:PATH, pty, unix:PATH, fd:N", .required = true),
     OPTION(STRING, struct serial_config, id, .help = "name of the device (serial0, ...)"),
+    LOG_OPTIONS(struct serial_config),
     OPTION_END,
 };
 

@@ -9,6 +9,7 @@
 /* clang-format off */
 const struct device_class *const device_classes[] = {
     &add_fd_class,
+    &secret_class,
     &serial_class,
     &debugcon_class,
     &virtio_blk_class,

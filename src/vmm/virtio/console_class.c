@@ -15,12 +15,15 @@ struct port_config {
     char *chardev;
     char *name;
     char *id;
+    char *log_fds;
+    uint64_t log_size;
     uint64_t slot;
 };
 
 #define SLOT_HELP VIRTIO_PCI_SLOT_HELP "; of the device, so the first one's counts"
 
 static const struct option_spec console_options[] = {
+    LOG_OPTIONS(struct port_config),
     OPTION(STRING, struct port_config, id, .help = "name in query-chardev (console0, ...)"),
     OPTION(UINT, struct port_config, slot, .max = 30, .help = SLOT_HELP),
     OPTION(STRING, struct port_config, chardev, .required = true, .help = CHARDEV_HELP),
@@ -28,6 +31,7 @@ static const struct option_spec console_options[] = {
 };
 
 static const struct option_spec port_options[] = {
+    LOG_OPTIONS(struct port_config),
     OPTION(STRING, struct port_config, id, .help = "name in events and query-chardev (its name)"),
     OPTION(UINT, struct port_config, slot, .max = 30, .help = SLOT_HELP),
     OPTION(STRING, struct port_config, chardev, .required = true, .help = CHARDEV_HELP),
@@ -61,6 +65,8 @@ static int add_port(struct machine *machine, const void *opaque, struct kv_error
     struct virtio_console *console = machine->platform.console;
     rc = chardev_open(&chardev, config->chardev, virtio_console_device(console)->queues[0].loop,
                       err);
+    if (rc == 0 && (rc = chardev_set_log(chardev, config->log_fds, config->log_size, err)) < 0)
+        chardev_free(chardev);
     if (rc == 0)
         rc = virtio_console_add_port(console, config->name, chardev, err);
     if (rc == 0 && config->id)
