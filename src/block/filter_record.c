@@ -21,6 +21,7 @@ struct record_log {
 
 static pthread_mutex_t logs_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list logs = {&logs, &logs};
+static atomic_uint_fast64_t order;
 
 static struct record_log *find_log(const char *name)
 {
@@ -81,6 +82,11 @@ size_t record_log_count(struct record_log *log)
     return count;
 }
 
+uint64_t record_order(void)
+{
+    return atomic_load(&order);
+}
+
 /* Takes bytes over. Called with the lock held, so that the log has the order of the file. */
 static int note(struct record_log *log, struct record_entry entry)
 {
@@ -94,6 +100,7 @@ static int note(struct record_log *log, struct record_entry entry)
         log->entries = more;
         log->capacity = capacity;
     }
+    entry.order = atomic_fetch_add(&order, 1);
     log->entries[log->count++] = entry;
     return 0;
 }

@@ -15,6 +15,7 @@ struct record_entry {
     enum { RECORD_WRITE, RECORD_ZERO, RECORD_RESIZE, RECORD_FLUSH } kind;
     uint64_t offset, len; /* bytes; RESIZE: len is the new size */
     uint8_t *bytes;       /* WRITE */
+    uint64_t order;       /* among all logs of the process, from 0 on */
 };
 
 struct record_log;
@@ -25,5 +26,7 @@ void record_log_free(struct record_log *log);
 /* Entries so far; valid until the next write. */
 const struct record_entry *record_log_entries(const struct record_log *log, size_t *count);
 size_t record_log_count(struct record_log *log);
+/* The order of what is noted next. */
+uint64_t record_order(void);
 
 #endif
