@@ -86,9 +86,7 @@ struct domain *call_begin(struct rpc_call *call, const wire_domain *dom, struct 
     bool there = domain->visible;
     pthread_mutex_unlock(&domain->lock);
     if (!there) {
-        char text[40];
-        api_error(err, VIR_ERR_NO_DOMAIN, "no domain with matching uuid '%s' (%s)",
-                  uuid_text(domain->uuid, text), dom->name);
+        domain_gone(domain, err);
         call_end(call, domain);
         return NULL;
     }

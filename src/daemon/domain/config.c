@@ -4,6 +4,7 @@
  * changes one has the domain's job.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,10 +51,22 @@ int domain_summary_fill(struct domain_summary *summary, const struct model_domai
     return 0;
 }
 
+/* Undefined, or ended, since it was looked up. */
+int domain_gone(struct domain *domain, struct kv_error *err)
+{
+    char uuid[40], name[256];
+    pthread_mutex_lock(&domain->lock);
+    snprintf(name, sizeof(name), "%s", domain->name);
+    pthread_mutex_unlock(&domain->lock);
+    return api_error(err, VIR_ERR_NO_DOMAIN, "no domain with matching uuid '%s' (%s)",
+                     uuid_text(domain->uuid, uuid), name);
+}
+
 int domain_config_text(struct domains *domains, struct domain *domain, char **text,
                        struct kv_error *err)
 {
-    return state_read_document(domains->state, STATE_DOMAIN, domain->uuid, text, err);
+    int ret = state_read_document(domains->state, STATE_DOMAIN, domain->uuid, text, err);
+    return ret == -ENOENT ? domain_gone(domain, err) : ret;
 }
 
 struct model_domain *domain_config_load(struct domains *domains, struct domain *domain,

@@ -162,6 +162,9 @@ struct model_domain *domain_config_load(struct domains *domains, struct domain *
 int domain_config_store(struct domains *domains, struct domain *domain,
                         const struct model_domain *model, struct kv_error *err);
 
+/* VIR_ERR_NO_DOMAIN: it went away since it was looked up. */
+int domain_gone(struct domain *domain, struct kv_error *err);
+
 /* The definition's text as it is in the database; to free(). */
 int domain_config_text(struct domains *domains, struct domain *domain, char **text,
                        struct kv_error *err);

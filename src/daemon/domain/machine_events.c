@@ -68,7 +68,8 @@ static void on_shutdown(struct domain_live *live, struct machine *machine,
                         const struct machine_event *event)
 {
     pthread_mutex_lock(&live->domain->lock);
-    bool told = live->shutting_down || live->destroyed;
+    bool told = live->shutting_down || live->destroyed || event->end == MACHINE_END_CRASHED ||
+                live->domain->state == VIR_DOMAIN_CRASHED;
     live->shutting_down = true;
     pthread_mutex_unlock(&live->domain->lock);
     if (told)
