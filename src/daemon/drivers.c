@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The parts of the daemon, in the order in which they start. */
 #include "daemon/driver.h"
+
+#include "daemon/domain/procedures.h"
 #include "daemon/host/host.h"
 #include "daemon/server/connect.h"
 
 const struct daemon_driver *const daemon_drivers[] = {
     &connect_driver,
     &host_driver,
+    &domain_driver,
     NULL,
 };

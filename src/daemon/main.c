@@ -24,6 +24,7 @@
 #include "daemon/server/settings.h"
 #include "daemon/server/sockets.h"
 #include "daemon/state/state.h"
+#include "model/host.h"
 
 #define DRIVERS_MOST 32
 #define OPEN_FILES 65536 /* clients, and a few descriptors a machine */
@@ -187,10 +188,13 @@ static int run(const struct settings *settings, struct kv_error *err)
         .uri = settings->session ? "qemu:///session" : "qemu:///system",
         .session = settings->session,
     };
+    struct model_host_config host = {.session = settings->session};
     r = state_open(&daemon.state, state_dir, err);
-    if (r < 0)
-        return r;
-    r = serve(settings, &daemon, err);
+    if (r == 0)
+        r = model_host_create(&daemon.host, &host, err);
+    if (r == 0)
+        r = serve(settings, &daemon, err);
+    model_host_free(daemon.host);
     state_close(daemon.state);
     return r;
 }

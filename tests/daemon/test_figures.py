@@ -74,7 +74,7 @@ def test_limits_of_a_definition_are_set_and_told(idle):
     assert (told["cpu_shares"], told["vcpu_quota"], told["vcpu_period"]) == (2048, 50000, 100000)
     idle.setSchedulerParameters({"cpu_shares": 1000})
     assert idle.schedulerParameters()["cpu_shares"] == 1000
-    unlimited = libvirt.VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
+    unlimited = 9007199254740991  # VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
     assert idle.memoryParameters(CONFIG) == {"hard_limit": unlimited, "soft_limit": unlimited,
                                              "swap_hard_limit": unlimited}
     idle.setMemoryParameters({"hard_limit": 262144}, CONFIG)

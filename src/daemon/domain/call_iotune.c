@@ -73,7 +73,7 @@ CALL(get_iotune)
         params_add_ullong(&p, limits[i].name, value);
     }
     if (disk)
-        params_add_text(&p, GROUP_NAME, disk->iotune.group);
+        params_add_text(&p, GROUP_NAME, disk->iotune.group ? disk->iotune.group : "");
     int result = disk ? params_reply(&p, in->nparams, &out->params.params_len,
                                      &out->params.params_val, &out->nparams, err)
                       : no_disk(name, err);

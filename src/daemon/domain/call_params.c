@@ -313,7 +313,8 @@ static void tell_numa(struct params *p, const struct model_domain *model)
         if (strcmp(numa_modes[i], model->numatune_mode) == 0)
             mode = (int)i;
     params_add_int(p, VIR_DOMAIN_NUMA_MODE, mode);
-    params_add_text(p, VIR_DOMAIN_NUMA_NODESET, model->numatune_nodeset);
+    params_add_text(p, VIR_DOMAIN_NUMA_NODESET,
+                    model->numatune_nodeset ? model->numatune_nodeset : "");
 }
 
 CALL(get_numa)
