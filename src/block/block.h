@@ -206,5 +206,11 @@ unsigned block_inflight(const struct block_queue *queue);
 
 /* Runs completions until nothing is in flight. On the loop's thread. */
 void block_drain(struct block_queue *queue);
+/* Runs completions until nothing is under way that was begun; what waits for a changing graph goes
+ * on waiting. For loops with several queues, which others may need meanwhile. On the loop's thread.
+ */
+void block_settle(struct block_queue *queue);
+/* Nothing is in flight afterwards: what was not begun ends with -ECANCELED. The same thread. */
+void block_stop(struct block_queue *queue);
 
 #endif

@@ -369,6 +369,36 @@ unsigned block_inflight(const struct block_queue *queue)
     return queue->inflight;
 }
 
+void block_settle(struct block_queue *queue)
+{
+    while (atomic_load(&queue->busy)) {
+        bool any = take_done(queue);
+        if (queue->ring && atomic_load(&queue->busy))
+            any |= uring_wait(queue->ring);
+        if (!any && atomic_load(&queue->busy)) {
+            pthread_mutex_lock(&queue->lock);
+            while (list_empty(&queue->done))
+                pthread_cond_wait(&queue->cond, &queue->lock);
+            pthread_mutex_unlock(&queue->lock);
+        }
+        block_end_batch(queue);
+    }
+}
+
+void block_stop(struct block_queue *queue)
+{
+    struct list *const lists[] = {&queue->waiting, &queue->throttled[0], &queue->throttled[1]};
+    for (unsigned i = 0; i < ARRAY_SIZE(lists); i++) {
+        while (!list_empty(lists[i])) {
+            struct block_request *request = list_entry(lists[i]->next, struct block_request, node);
+            list_del(&request->node);
+            queue->inflight--;
+            request->done(request, -ECANCELED);
+        }
+    }
+    block_settle(queue);
+}
+
 void block_drain(struct block_queue *queue)
 {
     while (queue->inflight) {

@@ -57,10 +57,10 @@ def test_stop_holds_the_request_until_the_machine_goes_on(folder, jail, kind):
 
 @pytest.fixture
 def small(folder):
-    """A file system of 6 MiB."""
+    """A file system of 2 MiB."""
     path = f"{folder}/small"
     os.mkdir(path)
-    run("mount", "-t", "tmpfs", "-o", "size=6m", "none", path)
+    run("mount", "-t", "tmpfs", "-o", "size=2m", "none", path)
     yield path
     run("umount", "-l", path)
 
@@ -70,7 +70,7 @@ def small(folder):
 def test_a_full_host_stops_the_machine_and_nothing_acknowledged_is_lost(folder, small, jail, image_format):
     path = make(f"{small}/disk", "16M", image_format)
     with open(f"{small}/ballast", "wb") as ballast:
-        ballast.write(bytes(3 << 20))
+        ballast.write(bytes(1 << 20))
     done = []
     with Machine(folder, f"path={path},format={image_format},id=d", jail=jail) as machine:
         for n in range(64):
@@ -80,7 +80,7 @@ def test_a_full_host_stops_the_machine_and_nothing_acknowledged_is_lost(folder, 
             except TimeoutError:
                 break
             done.append(n)
-        assert 20 < len(done) < 60
+        assert 5 < len(done) < 30
         data = machine.qmp.event("BLOCK_IO_ERROR")["data"]
         assert (data["action"], data["nospace"]) == ("stop", True)
         assert machine.qmp.execute("query-status")["status"] == "io-error"

@@ -462,6 +462,36 @@ static void what_was_held_is_forgotten_by_a_reset(void **state)
     free_device();
 }
 
+/* As when a transaction over several disks waits for one on the same loop. */
+static void a_stop_does_not_wait_for_a_changing_graph_and_loses_nothing(void **state)
+{
+    uint64_t token;
+    uint32_t written;
+    make_device();
+    struct blk *blk = container_of(dev, struct blk, virtio);
+    struct block_node *node = blk_node(blk);
+    const struct vring_buffer data = {.gpa = DATA_GPA, .len = 4096};
+    fill(DATA_GPA, 4096, 9);
+    block_graph_begin(&node, 1);
+    add(5, VIRTIO_BLK_T_OUT, 64, &data, 1);
+    kick();
+    for (unsigned i = 0; i < 20; i++)
+        turn();
+    assert_int_equal(block_inflight(blk->queues[0].io), 1);
+    virtio_device_stop(dev);
+    assert_int_equal(block_inflight(blk->queues[0].io), 0);
+    stop_and_go_on();
+    assert_false(vring_driver_get(&driver, &token, &written));
+    block_graph_end();
+    block_close(node);
+    assert_true(finished(&token, &written));
+    assert_int_equal(token, 5);
+    assert_int_equal(*at(header_gpa(5) + 48), VIRTIO_BLK_S_OK);
+    assert_int_equal(run_one(VIRTIO_BLK_T_IN, 64, DATA_GPA + 8192, 4096, true), VIRTIO_BLK_S_OK);
+    assert_memory_equal(at(DATA_GPA), at(DATA_GPA + 8192), 4096);
+    free_device();
+}
+
 static void limited_requests_take_their_time_and_others_do_not(void **state)
 {
     uint64_t token;
@@ -585,6 +615,7 @@ int main(void)
         BLK_TEST(a_failed_write_is_reported_or_passed_over_as_asked),
         BLK_TEST(a_write_that_failed_under_stop_is_done_when_the_machine_goes_on),
         BLK_TEST(what_was_held_is_forgotten_by_a_reset),
+        BLK_TEST(a_stop_does_not_wait_for_a_changing_graph_and_loses_nothing),
         BLK_TEST(limited_requests_take_their_time_and_others_do_not),
         BLK_TEST(contradictory_options_are_refused_by_name),
         BLK_TEST(a_resized_disk_tells_the_guest_and_serves_the_new_end),

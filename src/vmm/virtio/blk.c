@@ -286,10 +286,10 @@ static char *make_id(struct machine *machine, const char *given)
     }
 }
 
-static void drain_queue(void *opaque)
+static void settle_queue(void *opaque)
 {
     struct blk_queue *queue = opaque;
-    block_drain(queue->io);
+    block_settle(queue->io);
 }
 
 /* The guest sees the new size; requests behind it are refused from here on, and what was under way
@@ -298,7 +298,7 @@ static void announce_capacity(struct blk *blk, uint64_t size)
 {
     set_capacity(blk, size);
     for (unsigned i = 0; i < blk->virtio.queue_count; i++)
-        loop_call(blk->virtio.queues[i].loop, drain_queue, &blk->queues[i]);
+        loop_call(blk->virtio.queues[i].loop, settle_queue, &blk->queues[i]);
     virtio_config_changed(&blk->virtio);
 }
 
@@ -456,7 +456,8 @@ static int blk_class_create(struct machine *machine, const void *opaque, struct 
     int rc = blk_create(&dev, machine, &machine->mem, &config, pick_loop, machine, err);
     if (rc < 0)
         return rc;
-    return virtio_pci_create(machine, dev, container_of(dev, struct blk, virtio)->id, config.slot, err);
+    return virtio_pci_create(machine, dev, container_of(dev, struct blk, virtio)->id, config.slot,
+                             err);
 }
 
 const struct device_class virtio_blk_class = {

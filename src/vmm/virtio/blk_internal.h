@@ -55,8 +55,9 @@ struct blk_queue {
     struct blk_request *requests; /* size_max of them; touched in order, when needed */
     struct iovec *iov;            /* BLK_IOV_MAX for each request */
     unsigned touched;
-    struct list free;                      /* the last one used first */
-    struct list held;                      /* failed, waiting for the machine to go on */
+    struct list free; /* the last one used first */
+    struct list held; /* waiting for the machine to go on: failed, or not begun */
+    bool stopping;
     struct list throttled[BLK_DIRECTIONS]; /* waiting for the limits */
     struct loop_timer throttle_timer[BLK_DIRECTIONS];
     struct loop_timer again; /* more to do, after the other devices */

@@ -131,6 +131,10 @@ static void fail(struct blk_request *request, int code)
 static void io_done(struct block_request *io, int result)
 {
     struct blk_request *request = container_of(io, struct blk_request, io);
+    if (result == -ECANCELED && request->queue->stopping) {
+        list_add_tail(&request->queue->held, &request->node);
+        return;
+    }
     if (result < 0) {
         fail(request, -result);
         return;
@@ -413,8 +417,12 @@ void blk_queue_stop(struct virtio_device *dev, struct virtio_queue *virtio)
     struct blk *blk = container_of(dev, struct blk, virtio);
     struct blk_queue *queue = &blk->queues[virtio->index];
     loop_timer_cancel(&queue->again);
+    /* What has not been begun because the graph changes is done when the device goes on. The loop
+     * must not wait for the change: that may wait for another disk's queue on the same loop. */
+    queue->stopping = true;
     blk_throttle_flush(queue);
-    block_drain(queue->io);
+    block_stop(queue->io);
+    queue->stopping = false;
 }
 
 void blk_queue_forget(struct blk_queue *queue)
