@@ -304,14 +304,15 @@ int qcow2_bitmaps_store(struct qcow2 *s, const struct qcow2_bitmap_list *list, s
     return 0;
 }
 
-int qcow2_bitmaps_mark_in_use(struct qcow2 *s, const struct qcow2_bitmap_list *list)
+int qcow2_bitmaps_mark_in_use(struct qcow2 *s, const struct qcow2_bitmap_list *list, bool disabled)
 {
     uint64_t at = s->bitmap_directory_offset;
     int rc = 0;
     for (uint32_t i = 0; i < list->count && rc == 0; i++) {
         const struct qcow2_bitmap *bitmap = &list->bitmaps[i];
         uint32_t flags = htobe32(bitmap->flags | QCOW2_BITMAP_IN_USE);
-        if ((bitmap->flags & QCOW2_BITMAP_AUTO) && !(bitmap->flags & QCOW2_BITMAP_IN_USE))
+        if ((disabled || (bitmap->flags & QCOW2_BITMAP_AUTO)) &&
+            !(bitmap->flags & QCOW2_BITMAP_IN_USE))
             rc = qcow2_file_write(s, at + offsetof(struct disk_bitmap, flags), &flags,
                                   sizeof(flags));
         at += entry_size(bitmap);

@@ -51,8 +51,9 @@ void qcow2_bitmap_release(struct qcow2 *s, const struct qcow2_bitmap *bitmap);
 /* Bits that a bitmap of this granularity has. */
 uint64_t qcow2_bitmap_count(const struct qcow2 *s, unsigned granularity_bits);
 
-/* Marks the enabled ones that are not in use as in use, in the directory; durable. */
-int qcow2_bitmaps_mark_in_use(struct qcow2 *s, const struct qcow2_bitmap_list *list);
+/* Marks those that are not in use (the enabled ones, or all) as in use, in the directory; durable.
+ */
+int qcow2_bitmaps_mark_in_use(struct qcow2 *s, const struct qcow2_bitmap_list *list, bool disabled);
 
 /* qcow2_bitmap_track.c */
 
@@ -62,6 +63,11 @@ int qcow2_bitmaps_rest(struct qcow2 *s, struct kv_error *err);
 /* The bits of a bitmap as they are in memory now. 1: out is filled; 0: it is not tracked. Under
  * gate. */
 int qcow2_bitmap_tracked(struct qcow2 *s, const char *name, struct block_bitmap_bits *out);
+/* Before the size changes: all that can be used are in memory and marked in use afterwards, the
+ * disabled ones, too. Under qcow2_exclusive_begin(). */
+int qcow2_bitmaps_take_all(struct qcow2 *s, struct kv_error *err);
+/* The size changed: new parts are clean, parts that are gone are forgotten. */
+int qcow2_bitmaps_resized(struct qcow2 *s);
 /* Stops without storing. */
 void qcow2_bitmaps_forget(struct qcow2 *s);
 

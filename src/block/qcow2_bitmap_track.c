@@ -19,6 +19,7 @@ struct qcow2_tracked {
     char *name;
     struct dirty_bitmap *bits;
     uint64_t granularity; /* bytes */
+    bool enabled;         /* writes are recorded in it */
 };
 
 static void forget(struct qcow2 *s)
@@ -38,11 +39,6 @@ void qcow2_bitmaps_forget(struct qcow2 *s)
     forget(s);
 }
 
-static bool is_tracked(const struct qcow2_bitmap *bitmap)
-{
-    return (bitmap->flags & QCOW2_BITMAP_AUTO) && !(bitmap->flags & QCOW2_BITMAP_IN_USE);
-}
-
 static int track(struct qcow2 *s, const struct qcow2_bitmap *bitmap, struct kv_error *err)
 {
     struct block_bitmap_bits bits;
@@ -54,6 +50,7 @@ static int track(struct qcow2 *s, const struct qcow2_bitmap *bitmap, struct kv_e
         tracked->name = strdup(bitmap->name);
         tracked->bits = dirty_bitmap_create(s->header.size, bits.granularity);
         tracked->granularity = bits.granularity;
+        tracked->enabled = bits.enabled;
         tracked->next = s->tracked;
         s->tracked = tracked;
     }
@@ -65,16 +62,17 @@ static int track(struct qcow2 *s, const struct qcow2_bitmap *bitmap, struct kv_e
     return rc;
 }
 
-/* Under bitmaps_lock. */
-static int load(struct qcow2 *s, struct kv_error *err)
+/* disabled: those, too, that record nothing. Under bitmaps_lock. */
+static int load(struct qcow2 *s, bool disabled, struct kv_error *err)
 {
     struct qcow2_bitmap_list list;
     int rc = qcow2_bitmaps_load(s, &list, err);
     for (uint32_t i = 0; i < list.count && rc == 0; i++) {
-        if (is_tracked(&list.bitmaps[i]))
+        uint32_t flags = list.bitmaps[i].flags;
+        if (!(flags & QCOW2_BITMAP_IN_USE) && (disabled || (flags & QCOW2_BITMAP_AUTO)))
             rc = track(s, &list.bitmaps[i], err);
     }
-    if (rc == 0 && s->tracked && (rc = qcow2_bitmaps_mark_in_use(s, &list)) < 0)
+    if (rc == 0 && s->tracked && (rc = qcow2_bitmaps_mark_in_use(s, &list, disabled)) < 0)
         kv_error_errno(err, KV_ERR_BLOCK, -rc, "the bitmap directory cannot be written");
     qcow2_bitmaps_free(&list);
     return rc;
@@ -98,7 +96,7 @@ static int wake(struct qcow2 *s)
     int rc = 0;
     pthread_mutex_lock(&s->bitmaps_lock);
     if (!atomic_load(&s->bitmaps_ready)) {
-        rc = load(s, &why);
+        rc = load(s, false, &why);
         if (rc < 0)
             rc = give_up(s, why.message);
         atomic_store(&s->bitmaps_ready, rc == 0);
@@ -110,9 +108,38 @@ static int wake(struct qcow2 *s)
 int qcow2_track(struct qcow2 *s, uint64_t offset, uint64_t len)
 {
     int rc = atomic_load(&s->bitmaps_ready) ? 0 : wake(s);
-    for (struct qcow2_tracked *t = s->tracked; rc == 0 && t; t = t->next)
-        dirty_bitmap_set(t->bits, offset, len);
+    for (struct qcow2_tracked *t = s->tracked; rc == 0 && t; t = t->next) {
+        if (t->enabled)
+            dirty_bitmap_set(t->bits, offset, len);
+    }
     return rc;
+}
+
+int qcow2_bitmaps_take_all(struct qcow2 *s, struct kv_error *err)
+{
+    int rc = qcow2_bitmaps_rest(s, err);
+    if (rc == 0)
+        rc = load(s, true, err);
+    if (rc < 0)
+        return rc;
+    atomic_store(&s->bitmaps_ready, true);
+    return 0;
+}
+
+int qcow2_bitmaps_resized(struct qcow2 *s)
+{
+    int rc = 0;
+    for (struct qcow2_tracked *t = s->tracked; t; t = t->next) {
+        struct dirty_bitmap *bits = dirty_bitmap_create(s->header.size, t->granularity);
+        if (!bits) {
+            rc = -ENOMEM;
+            continue;
+        }
+        dirty_bitmap_merge(bits, t->bits);
+        dirty_bitmap_free(t->bits);
+        t->bits = bits;
+    }
+    return rc ? give_up(s, "out of memory") : 0;
 }
 
 /* ------------------------------------------------------------------- storing */
@@ -130,7 +157,7 @@ int qcow2_bitmap_tracked(struct qcow2 *s, const char *name, struct block_bitmap_
     const struct qcow2_tracked *t = atomic_load(&s->bitmaps_ready) ? find(s, name) : NULL;
     if (!t)
         return 0;
-    *out = (struct block_bitmap_bits){.granularity = t->granularity, .enabled = true};
+    *out = (struct block_bitmap_bits){.granularity = t->granularity, .enabled = t->enabled};
     out->count = s->header.size / t->granularity + (s->header.size % t->granularity != 0);
     out->bits = calloc(1, dirty_bitmap_bytes(t->bits) + 1);
     if (!out->bits)

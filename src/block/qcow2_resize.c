@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "block/qcow2.h"
+#include "block/qcow2_bitmap.h"
 
 #define FAIL(s, err, code, ...) kv_error_errno(err, KV_ERR_BLOCK, code, __VA_ARGS__)
 
@@ -190,9 +190,6 @@ static int refuse(const struct qcow2 *s, struct kv_error *err)
     if (!s->v3 && s->header.nb_snapshots)
         return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
                             "Can't resize a v2 image which has snapshots");
-    if (s->bitmap_count && (s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS))
-        return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
-                            "'%s': cannot resize an image with persistent bitmaps", s->node->name);
     return 0;
 }
 
@@ -206,7 +203,15 @@ int qcow2_resize(struct block_node *node, uint64_t size, struct kv_error *err)
         return rc;
     qcow2_exclusive_begin(s);
     uint64_t old = block_size(node);
-    rc = size > old ? grow(s, old, size, err) : size < old ? shrink(s, old, size, err) : 0;
+    bool bitmaps = size != old && qcow2_bitmaps_valid(s);
+    rc = bitmaps ? qcow2_bitmaps_take_all(s, err) : 0;
+    if (rc == 0)
+        rc = size > old ? grow(s, old, size, err) : size < old ? shrink(s, old, size, err) : 0;
+    if (bitmaps) {
+        int failed = qcow2_bitmaps_resized(s);
+        rc = rc < 0 || failed == 0 ? rc
+                                   : FAIL(s, err, -failed, "'%s': its dirty bitmaps", node->name);
+    }
     qcow2_exclusive_end(s);
     return rc;
 }

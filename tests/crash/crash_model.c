@@ -219,6 +219,19 @@ void copy_live(struct file *file, const char *name)
     block_memory_get(name, 0, file->bytes, file->len);
 }
 
+bool written_after(const uint8_t *disk, uint32_t sector, size_t upto)
+{
+    uint32_t tag;
+    memcpy(&tag, disk + (size_t)sector * SECTOR, sizeof(tag));
+    if (!tag)
+        return false;
+    for (size_t i = 0; i < version_count; i++) {
+        if (versions[i].sector == sector && versions[i].tag == tag)
+            return i >= upto;
+    }
+    return false;
+}
+
 int crash_main(int argc, char **argv, uint64_t (*run_one)(uint64_t wanted))
 {
     uint64_t points = 20000, seed = 1, done = 0;

@@ -63,6 +63,9 @@ extern bool verbose;
 extern uint64_t failures;
 void complain(size_t point, const char *what);
 void check_content(const uint8_t *disk, size_t point);
+/* What the sector holds was written first by a version after the first upto ones, and is no zeros.
+ */
+bool written_after(const uint8_t *disk, uint32_t sector, size_t upto);
 
 /* Runs workloads until enough points were looked at; each returns how many it did. */
 int crash_main(int argc, char **argv, uint64_t (*run_one)(uint64_t wanted));

@@ -4,8 +4,9 @@
  * then, for many points in time, the file is made as it may be after a cut
  * there: what was written before the file's last flush is there, of what came
  * after any part, in any order, torn at sectors. Each such image must open, have
- * no corruption (leaks are allowed), and hold what the guest's last completed
- * flush had promised.
+ * no corruption (leaks are allowed), hold what the guest's last completed
+ * flush had promised, and have a dirty bitmap that shows what changed or says
+ * that it does not know.
  *
  * usage: crash_qcow2 [--points N] [--seed N] [--verbose]
  */
@@ -24,6 +25,9 @@
 #include "crash_model.h"
 #include "qcow2_inspect.h"
 
+#define RECORDED                                                                    \
+    "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"record\",\"log\":\"crash\"," \
+    "\"file\":{\"driver\":\"memory\",\"filename\":\"memory:live\"}}}"
 #define OPS 60            /* of one workload */
 #define POINTS_OF_ONE 120 /* crash points of one workload */
 
@@ -194,11 +198,37 @@ static void flush_all(struct block_node *node, struct record_log *log)
     model_promise(record_log_count(log), begin);
 }
 
+/* ---------------------------------------------------------------- bitmaps */
+
+#define BITMAP "changed"
+
+/* One that is never cleared; it is stored whenever the image is closed. */
+static struct {
+    size_t versions; /* how many there were when it began to record; SIZE_MAX: it did not */
+    size_t promised; /* entries of the log from which on the image must have it */
+} bitmap;
+
+static struct block_node *use_bitmap(struct block_node *node, struct record_log *log)
+{
+    struct kv_error err = {0};
+    if (bitmap.versions == SIZE_MAX) {
+        uint32_t granularity = 512u << below(8);
+        size_t before = model_versions();
+        int rc = node->driver->bitmaps->add(node, BITMAP, granularity, true, &err);
+        if (rc < 0)
+            fail("bitmap", rc, &err);
+        bitmap.versions = before;
+        return node;
+    }
+    flush_all(node, log);
+    block_close(node);
+    bitmap.promised = MIN(bitmap.promised, record_log_count(log));
+    return open_image(RECORDED);
+}
+
 static void run_workload(struct record_log *log)
 {
-    struct block_node *node =
-        open_image("json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"record\",\"log\":\"crash\","
-                   "\"file\":{\"driver\":\"memory\",\"filename\":\"memory:live\"}}}");
+    struct block_node *node = open_image(RECORDED);
     for (unsigned i = 0; i < OPS; i++) {
         size_t since = record_log_count(log);
         uint32_t longest = percent(20) ? 1024 : 64;
@@ -222,6 +252,8 @@ static void run_workload(struct record_log *log)
             clear_some(node, since, first, count, false);
         } else if (kind < 79) {
             clear_some(node, since, first, count, true);
+        } else if (kind < 82) {
+            node = use_bitmap(node, log);
         } else {
             flush_all(node, log);
         }
@@ -233,6 +265,31 @@ static void run_workload(struct record_log *log)
 }
 
 /* ------------------------------------------------------------------ check */
+
+/* A bitmap that says that it can be trusted shows every sector that was written since it began. */
+static void check_bitmap(struct block_node *node, const uint8_t *disk, size_t point)
+{
+    struct block_bitmap_bits bits = {0};
+    struct kv_error err = {0};
+    char text[700];
+    int rc = node->driver->bitmap_read(node, BITMAP, &bits, &err);
+    if (rc == -ENOENT ? point < bitmap.promised : rc == -EINVAL) /* none yet, or left in use */
+        return;
+    if (rc < 0) {
+        snprintf(text, sizeof(text), "the bitmap is lost: %s", err.message);
+        complain(point, text);
+        return;
+    }
+    for (uint32_t s = 0; s < SECTORS; s++) {
+        uint64_t bit = (uint64_t)s * SECTOR / bits.granularity;
+        if ((bits.bits[bit / 8] >> bit % 8 & 1) || !written_after(disk, s, bitmap.versions))
+            continue;
+        snprintf(text, sizeof(text), "sector %u changed, the bitmap says that it did not", s);
+        complain(point, text);
+        break;
+    }
+    free(bits.bits);
+}
 
 static void check_point(const struct file *file, size_t point)
 {
@@ -257,6 +314,8 @@ static void check_point(const struct file *file, size_t point)
         &err);
     if (rc == 0) {
         rc = block_pread(node, 0, disk, DISK);
+        if (rc == 0)
+            check_bitmap(node, disk, point);
         block_close(node);
     }
     block_memory_remove("crashed");
@@ -289,6 +348,7 @@ static uint64_t run_one(uint64_t wanted)
     struct record_log *log = record_log_create("crash");
     model_reset();
     memset(snapshots, 0, sizeof(snapshots));
+    bitmap.versions = bitmap.promised = SIZE_MAX;
     block_memory_put("live", NULL, 0);
     create_image(&shape);
     copy_live(&base, "live");

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define EXTENSION_BITMAPS 0x23852875u
 #define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
 #define COPIED (UINT64_C(1) << 63)
 #define COMPRESSED (UINT64_C(1) << 62)
@@ -142,6 +143,39 @@ static void walk_refcounts(struct image *image)
     }
 }
 
+static void walk_bitmap_table(struct image *image, uint64_t table, uint64_t entries)
+{
+    refer(image, "bitmap table", table, entries * 8);
+    for (uint64_t i = 0; i < entries; i++) {
+        uint64_t offset = load(image, table + 8 * i, 8) & OFFSET_MASK;
+        if (offset)
+            refer(image, "bitmap cluster", offset, 1);
+    }
+}
+
+static void walk_bitmaps(struct image *image, uint64_t extension)
+{
+    uint64_t count = load(image, extension, 4), size = load(image, extension + 8, 8);
+    uint64_t at = load(image, extension + 16, 8);
+    refer(image, "bitmap directory", at, size);
+    for (uint64_t i = 0; i < count; i++) {
+        walk_bitmap_table(image, load(image, at, 8), load(image, at + 8, 4));
+        uint64_t bytes = 24 + load(image, at + 20, 4) + load(image, at + 18, 2);
+        at += (bytes + 7) & ~UINT64_C(7);
+    }
+}
+
+/* Bitmaps of an image that was written to without them are none (autoclear bit). */
+static void walk_extensions(struct image *image)
+{
+    uint64_t at = load(image, 4, 4) > 2 ? load(image, 100, 4) : image->len;
+    while (at < UINT64_C(1) << image->bits && load(image, at, 4)) {
+        if (load(image, at, 4) == EXTENSION_BITMAPS && (load(image, 88, 8) & 1))
+            walk_bitmaps(image, at + 8);
+        at += 8 + ((load(image, at + 4, 4) + 7) & ~UINT64_C(7));
+    }
+}
+
 void qcow2_inspect(const uint8_t *bytes, size_t len, struct qcow2_findings *out)
 {
     struct image image = {.bytes = bytes, .len = len, .out = out};
@@ -161,6 +195,7 @@ void qcow2_inspect(const uint8_t *bytes, size_t len, struct qcow2_findings *out)
     walk_refcounts(&image);
     walk_l1(&image, load(&image, 40, 8), load(&image, 36, 4), true);
     walk_snapshots(&image);
+    walk_extensions(&image);
     for (uint64_t i = 0; i < image.clusters; i++) {
         uint64_t count = refcount(&image, i);
         if (count < image.references[i])

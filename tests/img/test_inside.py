@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What lies inside qcow2 images: snapshots, damage and its repair."""
 
+import json
+import os
 import re
 import struct
+import subprocess
+import time
 
 import pytest
 
@@ -115,10 +119,6 @@ def test_bitmaps_are_managed_as_qemu_img_does(twins):
 
 def dirty_ranges(folder, image, name):
     """Of a disabled bitmap, asked of the distribution's tools."""
-    import json  # pylint: disable=import-outside-toplevel
-    import os  # pylint: disable=import-outside-toplevel
-    import subprocess  # pylint: disable=import-outside-toplevel
-    import time  # pylint: disable=import-outside-toplevel
     path = f"{folder}/dirty"
     with subprocess.Popen(["qemu-nbd", "-r", "-k", path, "-B", name, image], cwd=folder) as server:
         while not os.path.exists(path):
@@ -127,7 +127,8 @@ def dirty_ranges(folder, image, name):
                               f"driver=nbd,server.type=unix,server.path={path},x-dirty-bitmap=qemu:dirty-bitmap:{name}"],
                              stdout=subprocess.PIPE, check=True, timeout=30).stdout
         server.wait(10)
-    os.unlink(path) if os.path.exists(path) else None
+    if os.path.exists(path):
+        os.unlink(path)
     return [(e["start"], e["length"]) for e in json.loads(out) if not e["data"]]
 
 
@@ -148,3 +149,19 @@ def test_bitmaps_keep_what_was_written_and_go_along_with_convert(twins):
     for image, name in (("a", "one"), ("a", "two"), ("b", "one"), ("b", "two"), ("a", "sum"), ("c", "far")):
         ours, theirs = dirty_ranges(twins.ours, image, name), dirty_ranges(twins.theirs, image, name)
         assert ours == theirs and ours, (image, name, ours, theirs)
+
+
+@pytest.mark.parametrize("sizes", (["160M"], ["--shrink 36M"], ["160M", "--shrink 5M", "41M"]))
+def test_bitmaps_go_along_when_an_image_is_resized(twins, sizes):
+    twins.prepare("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "a", "40M")
+    twins.prepare("qemu-img", "bitmap", "--add", "-g", "512", "a", "on")
+    twins.prepare("qemu-img", "bitmap", "--add", "-g", "64k", "a", "off")
+    twins.io("a", "write -P 1 0 100k", "write -P 1 39M 1M", "write -P 1 35M 3M")
+    twins.same("bitmap", "--disable", "a", "off")
+    for size in sizes:
+        twins.same("resize", *size.split()[:-1], "a", size.split()[-1])
+        twins.io("a", "write -P 2 4M 8k")
+        twins.is_sound("a")
+    for name in ("on", "off"):
+        ours, theirs = dirty_ranges(twins.ours, "a", name), dirty_ranges(twins.theirs, "a", name)
+        assert ours == theirs and ours, (name, ours, theirs)
