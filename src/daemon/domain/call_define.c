@@ -16,15 +16,14 @@ static int define(struct rpc_call *call, const char *xml, unsigned flags, wire_d
         parse |= MODEL_PARSE_VALIDATE;
     if (model_domain_parse(&model, domains->model_host, xml, strlen(xml), parse, err))
         return -EINVAL;
-    struct domain *domain = domains_reserve(domains, model->uuid, model->name, err);
-    int ret = domain ? domain_job_begin(domain, rpc_call_procedure(call)->name, err) : -EEXIST;
-    if (!ret) {
+    struct domain *domain =
+        domains_reserve_job(domains, model->uuid, model->name, rpc_call_procedure(call)->name, err);
+    int ret = -EEXIST;
+    if (domain) {
         pthread_mutex_lock(&domain->lock);
         bool known = domain->persistent;
         pthread_mutex_unlock(&domain->lock);
-        ret = domain->listed ? domain_config_store(domains, domain, model, err)
-                             : api_error(err, VIR_ERR_OPERATION_FAILED,
-                                         "domain '%s' was removed meanwhile", model->name);
+        ret = domain_config_store(domains, domain, model, err);
         if (!ret && wire_domain_fill(out, domain))
             ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
         if (!ret)

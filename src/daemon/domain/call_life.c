@@ -62,20 +62,16 @@ static int create_xml(struct rpc_call *call, const char *xml, unsigned flags, wi
     struct model_domain *model = NULL;
     if (model_domain_parse(&model, domains->model_host, xml, strlen(xml), parse, err))
         return -EINVAL;
-    struct domain *domain = domains_reserve(domains, model->uuid, model->name, err);
-    int ret = domain ? domain_job_begin(domain, rpc_call_procedure(call)->name, err) : -EEXIST;
-    if (ret) {
+    struct domain *domain =
+        domains_reserve_job(domains, model->uuid, model->name, rpc_call_procedure(call)->name, err);
+    if (!domain) {
         model_domain_free(model);
-        domain_unref(domain);
-        return ret;
+        return -EEXIST;
     }
+    int ret;
     if (domain_is_active(domain)) {
         ret = api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_OPERATION_INVALID,
                              "domain '%s' is already active", model->name);
-        model_domain_free(model);
-    } else if (!domain->listed) {
-        ret = api_error(err, VIR_ERR_OPERATION_FAILED, "domain '%s' was removed meanwhile",
-                        model->name);
         model_domain_free(model);
     } else {
         ret = start_with(call, domain, model, flags, err);

@@ -116,8 +116,13 @@ static inline void cleanup_domain_fn(struct domain **domain)
 struct domain *domains_reserve(struct domains *domains, const uint8_t uuid[16], const char *name,
                                struct kv_error *err);
 
-/* Takes it from the list when it is neither defined nor running; else nothing. */
-void domains_remove_unneeded(struct domains *domains, struct domain *domain);
+/* The same with its job, which domain_job_finish() ends. */
+struct domain *domains_reserve_job(struct domains *domains, const uint8_t uuid[16],
+                                   const char *name, const char *job, struct kv_error *err);
+
+/* Takes it from the list when it is neither defined nor running, nobody has its job, and at most
+ * that many machines of it are being reaped; else nothing. */
+void domains_remove_unneeded(struct domains *domains, struct domain *domain, unsigned reaping);
 
 /* VIR_ERR_OPERATION_INVALID when the name is taken. */
 int domains_rename(struct domains *domains, struct domain *domain, const char *name,

@@ -65,12 +65,6 @@ void domain_job_end(struct domain *domain)
     pthread_mutex_unlock(&domain->lock);
 }
 
-void domain_job_finish(struct domains *domains, struct domain *domain)
-{
-    domains_remove_unneeded(domains, domain);
-    domain_job_end(domain);
-}
-
 void domain_wait_ended(struct domain *domain, const struct domain_live *live)
 {
     struct timespec until;

@@ -265,6 +265,26 @@ struct domain *domains_reserve(struct domains *domains, const uint8_t uuid[16], 
     return d;
 }
 
+struct domain *domains_reserve_job(struct domains *domains, const uint8_t uuid[16],
+                                   const char *name, const char *job, struct kv_error *err)
+{
+    for (;;) {
+        struct domain *d = domains_reserve(domains, uuid, name, err);
+        if (!d || domain_job_begin(d, job, err)) {
+            domain_unref(d);
+            return NULL;
+        }
+        pthread_mutex_lock(&domains->lock);
+        bool listed = d->listed;
+        pthread_mutex_unlock(&domains->lock);
+        if (listed)
+            return d;
+        /* It went away while we waited for the job: the next one is new. */
+        domain_job_end(d);
+        domain_unref(d);
+    }
+}
+
 /* With the list's lock. */
 static void unlist(struct domains *domains, struct domain *domain)
 {
@@ -278,11 +298,13 @@ static void unlist(struct domains *domains, struct domain *domain)
     domain_unref(domain);
 }
 
-void domains_remove_unneeded(struct domains *domains, struct domain *domain)
+static void remove_unneeded(struct domains *domains, struct domain *domain, unsigned reaping,
+                            bool with_job)
 {
     pthread_mutex_lock(&domains->lock);
     pthread_mutex_lock(&domain->lock);
-    bool needed = domain->persistent || domain->live || domain->reaping;
+    bool needed = domain->persistent || domain->live || domain->reaping > reaping ||
+                  (domain->job && !with_job);
     if (!needed)
         domain->visible = false;
     pthread_cond_broadcast(&domain->changed);
@@ -290,6 +312,17 @@ void domains_remove_unneeded(struct domains *domains, struct domain *domain)
     if (!needed)
         unlist(domains, domain);
     pthread_mutex_unlock(&domains->lock);
+}
+
+void domains_remove_unneeded(struct domains *domains, struct domain *domain, unsigned reaping)
+{
+    remove_unneeded(domains, domain, reaping, false);
+}
+
+void domain_job_finish(struct domains *domains, struct domain *domain)
+{
+    remove_unneeded(domains, domain, 0, true);
+    domain_job_end(domain);
 }
 
 int domains_rename(struct domains *domains, struct domain *domain, const char *name,

@@ -80,14 +80,14 @@ void domain_live_put(struct domain_live *live)
         domain_unref(domain);
     live_free(live);
     if (died) {
+        /* Who is told of the end finds a transient domain gone. */
+        domains_remove_unneeded(domains, domain, 1);
         domain_event_lifecycle(domains, domain, VIR_DOMAIN_EVENT_STOPPED, detail);
         pthread_mutex_lock(&domain->lock);
         domain->reaping--;
         pthread_cond_broadcast(&domain->changed);
-        bool job = domain->job;
         pthread_mutex_unlock(&domain->lock);
-        if (!job)
-            domains_remove_unneeded(domains, domain);
+        domains_remove_unneeded(domains, domain, 0);
     }
     domain_unref(domain);
 }
@@ -406,7 +406,7 @@ static int reattach_one(struct domains *domains, const struct machine_record *re
     if (ret) {
         domains_set_id(domains, domain, -1);
         live_free(live);
-        domains_remove_unneeded(domains, domain);
+        domains_remove_unneeded(domains, domain, 0);
         return ret;
     }
     int state, reason;
