@@ -69,19 +69,28 @@ static int backing_depth(const struct block_node *node)
     return depth;
 }
 
+/* The image whose chain it is: filters such as detect-zeroes have no format. */
+static const struct block_node *under_filters(const struct block_node *node)
+{
+    while (node->driver->is_filter && node->file)
+        node = node->file;
+    return node;
+}
+
 json_t *block_describe_node(struct block_node *node)
 {
     enum block_cache cache = node->options.cache;
     json_t *bitmaps = block_bitmaps_describe(node);
     block_graph_lock();
+    const struct block_node *image = under_filters(node);
     json_t *out = json_pack(
         "{s:s, s:s, s:b, s:s, s:i, s:b, s:s, s:i, s:o, s:o}", "file", block_name(node), "node-name",
         block_node_name(node), "ro", block_get_info(node)->readonly, "drv", block_format(node),
-        "backing_file_depth", backing_depth(node), "encrypted", 0, "detect_zeroes", "off",
+        "backing_file_depth", backing_depth(image), "encrypted", 0, "detect_zeroes", "off",
         "write_threshold", 0, "cache",
         describe_cache(cache, cache != BLOCK_CACHE_WRITETHROUGH && cache != BLOCK_CACHE_DIRECTSYNC),
-        "image", describe_image(node));
-    const struct block_node *backing = block_backing(node);
+        "image", describe_image(image));
+    const struct block_node *backing = block_backing(image);
     if (backing)
         json_object_set_new(out, "backing_file", json_string(block_name(backing)));
     block_graph_unlock();
