@@ -52,7 +52,8 @@ static bool enter_network(void)
            mount("sysfs", "/sys", "sysfs", 0, NULL) == 0 &&
            run("ip link set lo up && ip link add br0 type bridge && ip link set br0 up && "
                "ip link add dummy0 type veth peer name dummy1 && ip link set dummy0 up && "
-               "ip link set dummy1 up") == 0;
+               "ip link set dummy1 up && ip address add 192.0.2.2/24 dev dummy0 && "
+               "ip route add default via 192.0.2.1") == 0;
 }
 
 static int open_folder(void **state)
@@ -351,7 +352,18 @@ static void user_mode_networking_begins_and_ends_with_its_machine(void **state)
     struct machine *machine = NULL;
     if (try_start(&machine, domain) < 0)
         fail_msg("%s", err.message);
+    const json_t *list = json_object_get(machine->record.json, "undo"), *undo;
+    struct process passt = PROCESS_INIT;
+    size_t i;
+    json_array_foreach ((json_t *)list, i, undo) {
+        if (json_object_get(undo, "pid") && passt.pidfd < 0)
+            record_open_process(undo, &passt);
+    }
+    assert_true(passt.pidfd >= 0);
+    assert_false(process_wait(&passt, 0));
     finish(machine, domain);
+    assert_true(process_wait(&passt, 5000));
+    process_close(&passt);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, expect_clean)

@@ -162,7 +162,7 @@ static int open_passt(struct nic *nic, struct kv_error *err)
 {
     if (nic->queues > 1)
         return refuse(nic, "user-mode networking has one queue", err);
-    int fd = passt_start(nic->plan, nic->model, nic->alias, err);
+    int fd = passt_start(nic->plan, nic->model, err);
     return fd < 0 ? fd : give(nic, "fd", NULL, &fd, err);
 }
 

@@ -317,6 +317,7 @@ static void net_free(struct virtio_device *dev)
         loop_call(pair->loop, nothing, NULL);
         pthread_mutex_destroy(&pair->lock);
         free(pair->spill);
+        net_stream_free(pair->stream);
     }
     free(net->pairs);
     net_vhost_free(net->vhost);
@@ -430,7 +431,9 @@ static int create_pairs(struct net *net, struct loop *const *loops, unsigned loo
     }
     for (unsigned i = 0; i < net->pair_count && !net->vhost; i++) {
         net->pairs[i].spill = malloc(NET_SPILL_SIZE);
-        if (!net->pairs[i].spill)
+        if (net->tap.is_stream)
+            net->pairs[i].stream = net_stream_new(net->tap.fds[i]);
+        if (!net->pairs[i].spill || (net->tap.is_stream && !net->pairs[i].stream))
             return kv_error_errno(err, KV_ERR_NET, ENOMEM, "%u queue pairs", net->pair_count);
     }
     return 0;

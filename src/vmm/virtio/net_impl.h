@@ -15,6 +15,7 @@
 #include "base/ratelimit.h"
 #include "base/util.h"
 #include "vmm/virtio/net.h"
+#include "vmm/virtio/net_stream.h"
 #include "vmm/virtio/net_tap.h"
 
 #define NET_HEADER_SIZE 12U /* struct virtio_net_hdr_v1, 5.1.6 */
@@ -62,6 +63,7 @@ struct net_pair {
     unsigned index;
     struct loop *loop;
     int fd;
+    struct net_stream *stream; /* around fd; NULL: each read and write of fd is a frame */
     struct virtio_queue *rx, *tx;
     struct loop_source source; /* the host's end, by edge; while one of the queues runs */
     struct loop_timer rx_timer, tx_timer;

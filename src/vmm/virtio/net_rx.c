@@ -225,7 +225,8 @@ static enum rx_result receive(struct net_pair *pair)
     unsigned count = gather(pair, missing_header, vec);
     ssize_t n;
     do {
-        n = readv(pair->fd, vec, (int)count);
+        n = pair->stream ? net_stream_readv(pair->stream, vec, count)
+                         : readv(pair->fd, vec, (int)count);
     } while (n < 0 && errno == EINTR);
     if (n <= 0)
         return RX_IDLE; /* nothing there, the interface is gone, or the socket was closed */
@@ -254,7 +255,9 @@ static enum rx_result receive(struct net_pair *pair)
 /* The cable is out: frames are lost, not kept for later. */
 static enum rx_result discard(struct net_pair *pair)
 {
-    ssize_t n = read(pair->fd, pair->spill, NET_SPILL_SIZE);
+    const struct iovec all = {pair->spill, NET_SPILL_SIZE};
+    ssize_t n = pair->stream ? net_stream_readv(pair->stream, &all, 1)
+                             : read(pair->fd, pair->spill, NET_SPILL_SIZE);
     if (n < 0 && errno == EINTR)
         return RX_MORE;
     return n <= 0 ? RX_IDLE : drop(pair);

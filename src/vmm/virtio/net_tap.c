@@ -184,12 +184,14 @@ static int adopt(struct net_tap *tap, int fd, bool socket_header, struct kv_erro
         return tap->vnet_hdr ? prepare_header(tap, fd, err) : 0;
     }
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
-        (type == SOCK_DGRAM || type == SOCK_SEQPACKET)) {
+        (type == SOCK_DGRAM || type == SOCK_SEQPACKET || type == SOCK_STREAM)) {
         tap->vnet_hdr = socket_header;
+        tap->is_stream = type == SOCK_STREAM;
         return 0;
     }
     return kv_error_set(err, KV_ERR_NET, EINVAL,
-                        "descriptor %d is neither a tap nor a datagram or seqpacket socket", fd);
+                        "descriptor %d is neither a tap nor a socket (datagram, seqpacket, stream)",
+                        fd);
 }
 
 int net_fd_list(const char *text, int *fds, unsigned max, const char *what, struct kv_error *err)

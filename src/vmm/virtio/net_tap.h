@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The host's end of a network device: one descriptor a queue pair, each read
- * and write one frame. Opened before the jail closes; afterwards only the
- * ioctls TUNSETOFFLOAD and TUNSETQUEUE are made, on I/O threads.
+ * and write one frame (of a stream socket: net_stream.h). Opened before the jail closes; afterwards
+ * only the ioctls TUNSETOFFLOAD and TUNSETQUEUE are made, on I/O threads.
  */
 #ifndef KV_VMM_VIRTIO_NET_TAP_H
 #define KV_VMM_VIRTIO_NET_TAP_H
@@ -18,7 +18,8 @@ struct net_tap {
     unsigned count;
     int fds[NET_PAIRS_MAX];
     bool enabled[NET_PAIRS_MAX]; /* attached queues of a multi-queue tap */
-    bool is_tap;                 /* else a datagram socket */
+    bool is_tap;                 /* else a socket */
+    bool is_stream;              /* one of those: net_stream.h */
     bool multi_queue;
     bool vnet_hdr;       /* frames begin with struct virtio_net_hdr_v1 */
     uint64_t host_gso;   /* VIRTIO_NET_F_* offloads that it can do */

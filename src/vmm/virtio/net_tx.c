@@ -60,7 +60,9 @@ static int transmit(struct net_pair *pair, struct virtqueue_chain *chain)
         count = skip(&vec, count, NET_HEADER_SIZE);
     }
     do {
-        if (net->tap.is_tap) {
+        if (pair->stream) {
+            n = net_stream_writev(pair->stream, vec, count);
+        } else if (net->tap.is_tap) {
             n = writev(pair->fd, vec, (int)count);
         } else {
             struct msghdr msg = {.msg_iov = vec, .msg_iovlen = count};
@@ -92,6 +94,10 @@ void net_tx_run(struct net_pair *pair)
     if (!pair->tx_running || pair->tx_blocked || vq->broken)
         return;
 
+    if (pair->stream && net_stream_flush(pair->stream) == -EAGAIN) {
+        wait_for_host(pair);
+        return;
+    }
     virtqueue_disable_kick(vq);
     for (unsigned budget = NET_BATCH;; budget--) {
         int64_t wait = budget ? net_limit_wait(&pair->net->tx_limit) : 1;
@@ -116,6 +122,10 @@ void net_tx_run(struct net_pair *pair)
         }
         virtqueue_push(vq, &chain, 0);
         pushed = true;
+        if (pair->stream && net_stream_flush(pair->stream) == -EAGAIN) {
+            wait_for_host(pair); /* has part of the frame */
+            break;
+        }
     }
     if (pushed)
         virtio_queue_notify(pair->tx);

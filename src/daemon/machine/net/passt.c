@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -18,7 +18,7 @@
 #include "model/api_error.h"
 
 #define WORDS_MAX 256
-#define CONNECT_TRIES 250 /* of 20 ms */
+#define READY_TRIES 1000 /* of 5 ms */
 
 struct words {
     const char *argv[WORDS_MAX + 1];
@@ -67,14 +67,14 @@ static void add_forward(struct words *words, const struct model_port_forward *fo
     add_text(words, "%s%s%s%s", where, forward->exclude ? "~" : "", range, to);
 }
 
-static void build(struct words *words, const struct model_nic *nic, const char *socket_path)
+static void build(struct words *words, const struct model_nic *nic, int socket)
 {
     add(words, "passt");
     add(words, "--foreground");
-    add(words, "--one-off"); /* ends when the monitor closes the socket */
     add(words, "--quiet");
-    add(words, "--socket");
-    add(words, socket_path);
+    add(words, "--stderr");
+    add(words, "--fd"); /* it ends when the monitor closes the other end */
+    add_text(words, "%d", socket);
     add(words, "--mac-addr");
     add_text(words, "%02x:%02x:%02x:%02x:%02x:%02x", nic->mac[0], nic->mac[1], nic->mac[2],
              nic->mac[3], nic->mac[4], nic->mac[5] ^ 1); /* the gateway's, as the guest sees it */
@@ -107,34 +107,50 @@ static int note(void *opaque, const struct process *process, struct kv_error *er
     return record_add_undo(&plan->record, undo, err);
 }
 
-static int connect_to(const char *path, const struct process *process)
+/* The last thing that it does before it serves is to filter its system calls. */
+static bool is_ready(pid_t pid)
 {
-    static const struct timespec pause = {.tv_nsec = 20000000};
-    int fd = -ETIMEDOUT;
-    for (unsigned i = 0; i < CONNECT_TRIES; i++) {
-        fd = fd_connect_unix(path);
-        if (fd >= 0)
-            return fd;
-        if (process_wait(process, 0))
-            return -ECONNRESET;
-        nanosleep(&pause, NULL);
+    char path[64], line[128];
+    int mode = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "Seccomp: %d", &mode) == 1)
+            break;
     }
-    return fd;
+    if (file)
+        fclose(file);
+    return mode == 2;
 }
 
-/* What it wrote before it ended, or that it does not answer. */
+static int wait_until_ready(const struct process *process)
+{
+    for (unsigned i = 0; i < READY_TRIES; i++) {
+        if (process_wait(process, 5))
+            return -ECONNRESET;
+        if (is_ready(process->pid))
+            return 0;
+    }
+    return -ETIMEDOUT;
+}
+
+/* The last line that it wrote before it ended; where no system logger runs it complains of that,
+ * too. */
 static int explain(int code, int from, struct kv_error *err)
 {
-    char text[400] = "";
+    char text[4096] = "", *rest = NULL;
+    const char *last = strerror(-code);
     fd_set_nonblocking(from, true);
     ssize_t n = read(from, text, sizeof(text) - 1);
     text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    return api_error(err, VIR_ERR_OPERATION_FAILED, "Could not start 'passt': %s",
-                     *text ? text : strerror(-code));
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        if (strncmp(line, "Failed to send", 14) != 0)
+            last = line;
+    }
+    return api_error(err, VIR_ERR_OPERATION_FAILED, "Could not start 'passt': %s", last);
 }
 
-static int run(struct plan *plan, struct words *words, const char *path, const char *log,
+static int run(struct plan *plan, const struct words *words, int socket, const char *log,
                struct kv_error *err)
 {
     struct process process;
@@ -150,34 +166,36 @@ static int run(struct plan *plan, struct words *words, const char *path, const c
     if (log && file < 0)
         return kv_error_errno(err, KV_ERR_NET, errno, "log '%s' of passt", log);
     const struct process_spec spec = {
-        .argv = words->argv, .in = -1, .out = -1, .err = log ? file : to, .cgroup = plan->cgroup};
+        .argv = words->argv,
+        .fds = &socket,
+        .fd_count = 1,
+        .in = -1,
+        .out = -1,
+        .err = log ? file : to,
+        .cgroup = plan->cgroup,
+    };
     int rc = process_start(&process, &spec, note, plan, err);
     if (rc < 0)
         return rc;
-    int fd = connect_to(path, &process);
-    if (fd < 0) {
-        explain(fd, from, err);
+    rc = wait_until_ready(&process);
+    if (rc < 0) {
+        explain(rc, from, err);
         process_end(&process, 0);
-        return fd;
     }
     process_close(&process);
-    return fd;
+    return rc;
 }
 
-int passt_start(struct plan *plan, const struct model_nic *nic, const char *alias,
-                struct kv_error *err)
+int passt_start(struct plan *plan, const struct model_nic *nic, struct kv_error *err)
 {
-    char path[512];
     struct words words = {.count = 0};
-    snprintf(path, sizeof(path), "%s/%s.%s.passt", plan->host->run_dir, plan->uuid, alias);
-    int rc =
-        record_add_undo(&plan->record, json_pack("{s:s, s:s}", "kind", "file", "path", path), err);
-    if (rc < 0)
-        return rc;
-    unlink(path);
-    build(&words, nic, path);
-    int fd = run(plan, &words, path, nic->backend_log, err);
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return kv_error_errno(err, KV_ERR_NET, errno, "passt");
+    cleanup_fd int ours = pair[0], theirs = pair[1];
+    build(&words, nic, theirs);
+    int rc = run(plan, &words, theirs, nic->backend_log, err);
     for (unsigned i = 0; i < words.owned_count; i++)
         free(words.owned[i]);
-    return fd;
+    return rc < 0 ? rc : take_fd(&ours);
 }

@@ -11,7 +11,6 @@
 
 /* Starts it; the connected socket for the monitor, or -errno with err filled. Recorded in the
  * plan. */
-int passt_start(struct plan *plan, const struct model_nic *nic, const char *alias,
-                struct kv_error *err);
+int passt_start(struct plan *plan, const struct model_nic *nic, struct kv_error *err);
 
 #endif
