@@ -104,12 +104,12 @@ int block_change_backing_file(struct block_node *node, const char *path, const c
 /* ------------------------------------------------------------------- snapshots */
 
 static int check_overlay(const struct block_node *node, const struct block_node *overlay,
-                         struct kv_error *err)
+                         const struct block_node *image, struct kv_error *err)
 {
-    if (!overlay->driver->set_backing)
+    if (!image->driver->set_backing)
         return kv_error_set(err, KV_ERR_BLOCK, ENOTSUP,
                             "The overlay does not support backing images");
-    if (overlay->backing)
+    if (image->backing)
         return kv_error_set(err, KV_ERR_BLOCK, EEXIST, "The overlay already has a backing image");
     if (overlay->info.readonly)
         return kv_error_set(err, KV_ERR_BLOCK, EROFS, "'%s': the overlay is read-only",
@@ -126,12 +126,15 @@ static int check_overlay(const struct block_node *node, const struct block_node 
 
 int block_snapshot(struct block_node *node, struct block_node *overlay, struct kv_error *err)
 {
-    int rc = check_overlay(node, overlay, err);
+    struct block_node *image = overlay; /* below its filters */
+    while (image->driver->is_filter)
+        image = image->file;
+    int rc = check_overlay(node, overlay, image, err);
     if (rc < 0)
         return rc;
     /* The target of a running mirror: it gets what the copy stands on. */
     if (overlay->busy)
-        return block_set_backing(overlay, node, err);
+        return block_set_backing(image, node, err);
     if (node->busy)
         return busy(node, err);
     block_graph_begin(&node, 1);
@@ -139,7 +142,7 @@ int block_snapshot(struct block_node *node, struct block_node *overlay, struct k
     if (rc < 0)
         rc = kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s' cannot be flushed", node->name);
     if (rc == 0)
-        rc = block_set_backing(overlay, node, err);
+        rc = block_set_backing(image, node, err);
     if (rc == 0)
         rc = block_replace_node(node, overlay, err);
     block_graph_end();

@@ -309,6 +309,14 @@ static int add_detect_zeroes(struct block_node **node, const json_t *description
         return out_of_memory(err);
     int rc = block_insert_filter(node, filter, err);
     json_decref(filter);
+    /* Whoever names the node means all of it. */
+    if (rc == 0 && json_object_get(description, "node-name")) {
+        block_graph_lock();
+        char *name = (*node)->node_name;
+        (*node)->node_name = (*node)->file->node_name;
+        (*node)->file->node_name = name;
+        block_graph_unlock();
+    }
     return rc;
 }
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Jobs on disks that a guest writes to: mirror, commit, and what can be done with them."""
+"""Jobs on disks that a guest writes to: mirror, commit, stream, backup, and what can be done with them."""
 
 import pytest
-from kv_disks import Machine, check_clean, make, pattern, qemu_img_info
+from kv_disks import Machine, check_clean, make, pattern, qemu_img_info, run
+from test_bitmaps import bitmaps, start_server, uri
 from test_nodes import disk, qcow2
 from test_snapshots import overlay, top
 
@@ -148,6 +149,84 @@ def test_a_layer_between_is_committed_while_the_guest_writes(folder):
     assert pattern(files[3], 0, 32) == b"".join(bytes([n]) * 4096 for n in (1, 2, 3, 4))
 
 
+def test_a_disk_is_streamed_down_to_a_base_and_to_nothing(folder, jail):
+    base = make(f"{folder}/base.qcow2")
+    with Machine(folder, disk(base, id="d"), jail=jail) as machine:
+        machine.guest.write(0, 8, 1)
+        files = chain(machine, folder, jail, 3, base)
+        machine.qmp.execute("block-stream", job_id="s", device="d", base_node="o0", backing_file=files[1])
+        job_event(machine, "BLOCK_JOB_COMPLETED", "s", type="stream")
+        assert len(layers(machine)) == 3
+        machine.qmp.execute("block-stream", job_id="s", device="d")
+        job_event(machine, "BLOCK_JOB_COMPLETED", "s")
+        assert len(layers(machine)) == 1
+        for n in range(4):
+            machine.guest.expect(8 * n, 8, n + 1)
+        machine.quit()
+    assert "backing-filename" not in qemu_img_info(files[3])
+    check_clean(files[3])
+    assert pattern(files[3], 0, 32) == b"".join(bytes([n]) * 4096 for n in (1, 2, 3, 4))
+
+
+def test_full_and_incremental_backups_of_a_disk_in_use_are_of_their_moments(folder, jail):
+    path = make(f"{folder}/disk.qcow2")
+    with Machine(folder, disk(path, id="d"), jail=jail) as machine:
+        for n in range(32):
+            machine.guest.write(n * 256, 256, n + 1)
+        full = add(machine, folder, jail, "full")
+        node = top(machine)
+        machine.qmp.execute("transaction", actions=[
+            {"type": "block-dirty-bitmap-add", "data": {"node": node, "name": "bits"}},
+            {"type": "blockdev-backup", "data": {"job-id": "b", "device": "d", "target": "full", "sync": "full",
+                                                 "speed": 4 << 20}}])
+        machine.guest.write(0x1000, 256, 0xee)
+        machine.qmp.execute("block-job-set-speed", device="b", speed=0)
+        job_event(machine, "BLOCK_JOB_COMPLETED", "b", type="backup")
+        machine.qmp.execute("blockdev-del", node_name="full")
+        machine.guest.write(0x1100, 256, 0xdd)
+        incremental = make(f"{folder}/incremental.qcow2", "16M", "qcow2", "-b", full, "-F", "qcow2")
+        machine.qmp.execute("blockdev-add", **qcow2(machine.path(jail, incremental), "incremental", backing=None))
+        machine.qmp.execute("blockdev-backup", job_id="i", device="d", target="incremental", sync="incremental",
+                            bitmap="bits")
+        machine.guest.write(0x1000, 16, 0xcc)
+        job_event(machine, "BLOCK_JOB_COMPLETED", "i")
+        assert bitmaps(machine)["bits"]["count"] == 65536
+        machine.quit()
+    for image in path, full, incremental:
+        check_clean(image)
+    was = [bytes([n + 1]) * 131072 for n in range(32)]
+    assert pattern(full, 0, 32 * 256) == b"".join(was)
+    was[16], was[17] = b"\xee" * 131072, b"\xdd" * 131072
+    assert pattern(incremental, 0, 32 * 256) == b"".join(was)
+
+
+def test_a_pull_backup_shows_one_moment_over_nbd_while_the_guest_writes_on(folder, jail):
+    path = make(f"{folder}/disk.qcow2")
+    with Machine(folder, disk(path, id="d"), jail=jail) as machine:
+        machine.guest.write(0, 256, 0x11)
+        node = top(machine)
+        scratch = make(f"{folder}/scratch.qcow2")
+        machine.qmp.execute("blockdev-add", **qcow2(machine.path(jail, scratch), "scratch", backing=node))
+        machine.qmp.execute("block-dirty-bitmap-add", node=node, name="bits")
+        machine.guest.write(256, 256, 0x22)
+        sock = start_server(machine, folder, jail)
+        machine.qmp.execute("transaction", actions=[
+            {"type": "block-dirty-bitmap-disable", "data": {"node": node, "name": "bits"}},
+            {"type": "blockdev-backup", "data": {"job-id": "b", "device": "d", "target": "scratch", "sync": "none"}}])
+        machine.qmp.execute("block-export-add", type="nbd", id="e", node_name="scratch", name="e",
+                            bitmaps=[{"node": node, "name": "bits"}])
+        machine.guest.write(0, 512, 0x99)
+        assert "dirty" in run("nbdinfo", "--map=qemu:dirty-bitmap:bits", uri(sock, "e"))
+        run("nbdcopy", uri(sock, "e"), f"{folder}/copy.raw")
+        machine.qmp.execute("block-export-del", id="e")
+        machine.qmp.execute("block-job-cancel", device="b")
+        job_event(machine, "BLOCK_JOB_CANCELLED", "b", type="backup")
+        machine.guest.expect(0, 256, 0x99)
+        machine.quit()
+    with open(f"{folder}/copy.raw", "rb") as copy:
+        assert copy.read(512 * 512) == b"\x11" * 131072 + b"\x22" * 131072
+
+
 def test_a_job_is_slowed_paused_resumed_and_cancelled(folder):
     base = make(f"{folder}/base.qcow2")
     with Machine(folder, disk(base, id="d")) as machine:
@@ -170,6 +249,24 @@ def test_a_job_is_slowed_paused_resumed_and_cancelled(folder):
         assert "not found" in machine.refused("job-cancel", id="m").description
         machine.guest.expect(0, 256, 1)
         machine.qmp.execute("blockdev-del", node_name="target")
+        machine.quit()
+
+
+def test_a_job_waits_to_be_finalized_and_dismissed_when_asked_to(folder):
+    base = make(f"{folder}/base.qcow2")
+    with Machine(folder, disk(base, id="d")) as machine:
+        machine.guest.write(0, 8, 1)
+        add(machine, folder, False, "target")
+        machine.qmp.execute("blockdev-backup", job_id="b", device="d", target="target", sync="full",
+                            auto_finalize=False, auto_dismiss=False)
+        assert job_event(machine, "BLOCK_JOB_PENDING", "b", type="backup")
+        assert machine.qmp.execute("query-jobs")[0]["status"] == "pending"
+        machine.qmp.execute("job-finalize", id="b")
+        machine.job_is("concluded", "b")
+        row = machine.qmp.execute("query-jobs")[0]
+        assert row["current-progress"] == row["total-progress"] > 0 and "error" not in row
+        machine.qmp.execute("job-dismiss", id="b")
+        assert machine.qmp.execute("query-jobs") == []
         machine.quit()
 
 

@@ -10,8 +10,10 @@
 #include "vmm/machine/machine.h"
 
 const char *const job_on_error_values[] = {"report", "ignore", "stop", "enospc", "auto", NULL};
+static const char *const sync_values[] = {"full", "top", "none", "incremental", "bitmap", NULL};
 static const char *const mirror_sync_values[] = {"full", "top", "none", NULL};
 static const char *const copy_mode_values[] = {"background", "write-blocking", NULL};
+static const char *const bitmap_mode_values[] = {"on-success", "never", "always", NULL};
 
 static enum job_on_error on_error(const struct qmp_call *call, const char *name)
 {
@@ -140,6 +142,64 @@ static json_t *block_commit(struct qmp_call *call)
     block_close(options.top);
     block_close(options.base);
     return rc < 0 ? NULL : qmp_done();
+}
+
+static json_t *block_stream(struct qmp_call *call)
+{
+    struct stream_options options = {
+        .backing_file = qmp_string(call, "backing-file"),
+        .filter_name = qmp_string(call, "filter-node-name"),
+        .node_fd = -1,
+    };
+    if (!job_options_read(call, &options.job) || !take_file(call, &options.node_fd))
+        return NULL;
+    options.job.on_source_error = on_error(call, "on-error");
+    options.node = action_find_node(call, "device");
+    if (options.node)
+        options.base = find_layer(call, options.node, "base-node", "base");
+    int rc = options.node && !call->error.code ? stream_start(&options, &call->error) : -EINVAL;
+    block_close(options.node);
+    block_close(options.base);
+    return rc < 0 ? NULL : qmp_done();
+}
+
+static int backup_open(struct action *action)
+{
+    action->node = action_find_node(&action->call, "device");
+    return action->node ? 0 : -EINVAL;
+}
+
+static int backup_prepare(struct action *action)
+{
+    struct qmp_call *call = &action->call;
+    struct backup_options options = {
+        .source = action->node,
+        .sync = (enum job_sync)qmp_enum(call, "sync", JOB_SYNC_FULL),
+        .bitmap = qmp_string(call, "bitmap"),
+        .bitmap_mode = (enum job_bitmap_mode)qmp_enum(call, "bitmap-mode", JOB_BITMAP_ON_SUCCESS),
+        .filter_name = qmp_string(call, "filter-node-name"),
+        .compress = option(call, "compress", false),
+    };
+    if (!job_options_read(call, &options.job))
+        return -EINVAL;
+    options.job.on_source_error = on_error(call, "on-source-error");
+    options.job.on_target_error = on_error(call, "on-target-error");
+    options.job.txn = action->txn;
+    action->other = action_find_node(call, "target");
+    options.target = action->other;
+    return action->other ? backup_start(&options, &call->error) : -EINVAL;
+}
+
+static void backup_undo(struct action *action)
+{
+    struct job_options options;
+    struct kv_error err = {0};
+    job_options_read(&action->call, &options);
+    struct job *job = job_find(options.id);
+    if (!job)
+        return;
+    job_cancel(job, true, &err);
+    job_put(job);
 }
 
 /* ------------------------------------------------------------------------- control */
@@ -342,6 +402,26 @@ static const struct qmp_argument commit_arguments[] = {
     {"x-kvasir-fd", QMP_STRING, .optional = true},
     {NULL},
 };
+static const struct qmp_argument stream_arguments[] = {
+    JOB_ARGUMENTS,
+    {"base-node", QMP_STRING, .optional = true},
+    {"base", QMP_STRING, .optional = true},
+    {"backing-file", QMP_STRING, .optional = true},
+    ON_ERROR("on-error"),
+    {"x-kvasir-fd", QMP_STRING, .optional = true},
+    {NULL},
+};
+static const struct qmp_argument backup_arguments[] = {
+    JOB_ARGUMENTS,
+    {"target", QMP_STRING},
+    {"sync", QMP_STRING, .values = sync_values},
+    {"bitmap", QMP_STRING, .optional = true},
+    {"bitmap-mode", QMP_STRING, .optional = true, .values = bitmap_mode_values},
+    {"compress", QMP_BOOLEAN, .optional = true},
+    ON_ERROR("on-source-error"),
+    ON_ERROR("on-target-error"),
+    {NULL},
+};
 static const struct qmp_argument device_arguments[] = {
     {"device", QMP_STRING},
     {NULL},
@@ -368,11 +448,20 @@ static const struct qmp_argument change_arguments[] = {
     {NULL},
 };
 
+const struct action_type backup_actions[] = {
+    {"blockdev-backup", backup_open, backup_prepare, NULL, backup_undo},
+    {NULL},
+};
+
 const struct qmp_command qmp_job_commands[] = {
+    {"blockdev-backup", "the target becomes what the disk is at this moment", action_run,
+     backup_arguments},
     {"blockdev-mirror", "copies a disk while it is used; then it can go on on the copy",
      blockdev_mirror, mirror_arguments},
     {"block-commit", "data of layers goes down to the one under them", block_commit,
      commit_arguments},
+    {"block-stream", "data of the layers under it comes up to a layer", block_stream,
+     stream_arguments},
     {"query-block-jobs", "jobs of disks", query_block_jobs},
     {"query-jobs", "all jobs", query_jobs},
     {"block-job-cancel", "ends a job; a ready one leaves its target complete", control,

@@ -36,8 +36,11 @@ static int snapshot_prepare(struct action *action)
 static void snapshot_undo(struct action *action)
 {
     struct kv_error err = {0};
+    struct block_node *image = action->other; /* below its filters */
+    while (image->driver->is_filter)
+        image = image->file;
     if (block_replace_node(action->other, action->node, &err) == 0)
-        block_set_backing(action->other, NULL, &err);
+        block_set_backing(image, NULL, &err);
 }
 
 static int create_overlay(struct action *action, const char *path, const char *format)

@@ -11,7 +11,8 @@
 
 #define ACTIONS_MAX 256
 
-static const struct action_type *const tables[] = {snapshot_actions, bitmap_actions, NULL};
+static const struct action_type *const tables[] = {snapshot_actions, bitmap_actions, backup_actions,
+                                                   NULL};
 
 struct block_node *qmp_find_node(struct qmp_call *call, const char *name)
 {
