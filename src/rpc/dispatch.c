@@ -22,10 +22,26 @@ static _Thread_local struct {
     size_t size;
 } room;
 
+static pthread_key_t room_key;
+static pthread_once_t room_once = PTHREAD_ONCE_INIT;
+
+/* On the thread that ends. */
+static void free_room(void *unused)
+{
+    free(room.bytes);
+}
+
+static void make_room_key(void)
+{
+    pthread_key_create(&room_key, free_room);
+}
+
 static int make_room(size_t size)
 {
     if (size <= room.size)
         return 0;
+    pthread_once(&room_once, make_room_key);
+    pthread_setspecific(room_key, &room);
     uint8_t *bytes = malloc(size);
     if (!bytes)
         return -ENOMEM;
