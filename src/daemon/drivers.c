@@ -4,11 +4,13 @@
 
 #include "daemon/domain/procedures.h"
 #include "daemon/host/host.h"
+#include "daemon/secret/secret.h"
 #include "daemon/server/connect.h"
 
 const struct daemon_driver *const daemon_drivers[] = {
     &connect_driver,
     &host_driver,
+    &secret_driver,
     &domain_driver,
     NULL,
 };

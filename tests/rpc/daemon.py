@@ -23,7 +23,9 @@ class Daemon:
         self.state = os.path.join(self.folder, "state")
         self.log = os.path.join(self.folder, "log")
         self.config = os.path.join(self.folder, "kvasird.conf")
-        self.environment = {**os.environ, **(environment or {})}
+        suppressions = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")
+        self.environment = {**os.environ, "LSAN_OPTIONS": f"suppressions={suppressions}:print_suppressions=0",
+                            **(environment or {})}
         self.options = options
         self.process = None
         settings = {"auth_unix_rw": "none", **settings}

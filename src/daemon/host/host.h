@@ -8,6 +8,8 @@
 
 extern const struct daemon_driver host_driver;
 
+/* capabilities.c */
+rpc_handler_fn host_capabilities, host_domain_capabilities, host_cpu_models;
 /* cpu.c */
 rpc_handler_fn host_node_info, host_cpu_map, host_cpu_stats;
 /* memory.c */

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Documents by which clients choose what they define: capabilities, and CPU models. The model
+ * writes them. */
+#include <libvirt/libvirt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/host/host.h"
+#include "model/api_error.h"
+#include "model/host.h"
+
+static int no_flags(unsigned flags, const char *function, struct kv_error *err)
+{
+    return flags ? api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
+                             flags, function)
+                 : 0;
+}
+
+static const char *text_or_null(const wire_opt_text text)
+{
+    return text ? *text : NULL;
+}
+
+int host_capabilities(struct rpc_call *call, const void *args, void *ret, struct kv_error *err)
+{
+    const struct daemon *daemon = rpc_call_opaque(call);
+    REMOTE_RET(CONNECT_GET_CAPABILITIES) *out = ret;
+    out->capabilities = model_host_capabilities(daemon->host);
+    return out->capabilities ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
+}
+
+int host_domain_capabilities(struct rpc_call *call, const void *args, void *ret,
+                             struct kv_error *err)
+{
+    const struct daemon *daemon = rpc_call_opaque(call);
+    const REMOTE_ARGS(CONNECT_GET_DOMAIN_CAPABILITIES) *in = args;
+    REMOTE_RET(CONNECT_GET_DOMAIN_CAPABILITIES) *out = ret;
+    int r = no_flags(in->flags, "virConnectGetDomainCapabilities", err);
+    return r < 0 ? r
+                 : model_host_domain_capabilities(daemon->host, text_or_null(in->emulatorbin),
+                                                  text_or_null(in->arch), text_or_null(in->machine),
+                                                  text_or_null(in->virttype), &out->capabilities,
+                                                  err);
+}
+
+int host_cpu_models(struct rpc_call *call, const void *args, void *ret, struct kv_error *err)
+{
+    const REMOTE_ARGS(CONNECT_GET_CPU_MODEL_NAMES) *in = args;
+    REMOTE_RET(CONNECT_GET_CPU_MODEL_NAMES) *out = ret;
+    const char *const *names;
+    unsigned count;
+    int r = no_flags(in->flags, "virConnectGetCPUModelNames", err);
+    if (r == 0)
+        r = model_host_cpu_models(in->arch, &names, &count, err);
+    if (r < 0)
+        return r;
+    out->result = (int)count;
+    if (!in->want_list || count == 0)
+        return 0;
+    out->models.models_val = calloc(count, sizeof(wire_text));
+    for (unsigned i = 0; out->models.models_val && i < count; i++) {
+        out->models.models_val[i] = strdup(names[i]);
+        if (!out->models.models_val[i])
+            return api_error(err, VIR_ERR_NO_MEMORY, NULL);
+        out->models.models_len++;
+    }
+    return out->models.models_val ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
+}
