@@ -112,9 +112,12 @@ static int read_source(struct read *r, xmlNode *node, struct model_chardev *c)
         /* A channel's socket is made below the daemon's own folder when none is named. */
         if (!c->path && c->device.kind != MODEL_CHANNEL)
             return missing(r, "path");
-        if (!c->path)
+        ret = read_reconnect(r, source, c);
+        if (!c->path) {
             c->listen = true;
-        return read_reconnect(r, source, c);
+            xml_remove(source);
+        }
+        return ret;
     case MODEL_CHARDEV_TCP:
         ret = read_tcp(r, node, source, c);
         return ret < 0 ? ret : read_reconnect(r, source, c);
@@ -144,14 +147,14 @@ static int read_log(struct read *r, const xmlNode *node, struct model_chardev *c
 
 static int read_serial_target(struct read *r, xmlNode *target, struct model_chardev *c)
 {
-    static const char *const types[] = {"isa-serial",       "usb-serial",    "pci-serial",
-                                        "spapr-vio-serial", "system-serial", "sclp-serial",
-                                        "isa-debug",        "serial",        NULL};
+    static const char *const types[] = {
+        "isa-serial",    "usb-serial",  "pci-serial", "spapr-vio-serial",
+        "system-serial", "sclp-serial", "isa-debug",  NULL};
     const char *type = xml_attr(target, "type");
     if (type && !read_is_one_of(type, types))
         return read_unsupported(r, "unknown target type '%s' specified for character device", type);
     int ret = 0;
-    if (!type || strcmp(type, "serial") == 0)
+    if (!type)
         ret = read_set(r, target, "type", "isa-serial");
     else if (strcmp(type, "isa-serial") != 0)
         ret = read_refuse(r, target, "type", "'%s': 'isa-serial' is accepted", type);

@@ -502,6 +502,12 @@ int read_disk(struct read *r, xmlNode *node, struct model_disk *disk)
     disk->transient = xml_child(node, "transient");
     disk->readonly = xml_child(node, "readonly");
     disk->shareable = xml_child(node, "shareable");
+    const char *snapshot = xml_attr(node, "snapshot");
+    if (disk->readonly && snapshot && strcmp(snapshot, "no") == 0) /* goes without saying */
+        xml_set_attr(node, "snapshot", NULL);
+    if (ret == 0 && disk->readonly && disk->copy_on_read == MODEL_SWITCH_ON)
+        ret = api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
+                        "copy_on_read is not compatible with read-only disk '%s'", disk->target);
     return ret;
 }
 

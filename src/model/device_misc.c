@@ -272,7 +272,7 @@ int read_rng(struct read *r, xmlNode *node, struct model_rng *rng)
     if (strcmp(model, "egd") == 0)
         return read_refuse(r, backend, "model", "'egd': 'random' and 'builtin' are accepted");
     if (*model == 'r') {
-        if (!*xml_text(backend) && !xml_set_text(backend, "/dev/urandom"))
+        if (!*xml_text(backend) && !xml_set_text(backend, "/dev/random"))
             return read_no_memory(r);
         rng->path = xml_text(backend);
     }

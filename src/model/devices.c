@@ -105,7 +105,7 @@ static int number_virtio_consoles(struct read *r)
         char port[16];
         snprintf(port, sizeof(port), "%u", next++);
         xmlNode *target = xml_child(n, "target");
-        if (!xml_attr(target, "port") && !xml_set_attr(target, "port", port))
+        if (!xml_set_attr(target, "port", port))
             return read_no_memory(r);
     }
     return 0;

@@ -149,8 +149,12 @@ static int read_custom(struct read *r, xmlNode *cpu)
     int ret = read_choice(r, cpu, "match", matches, &match);
     if (ret < 0)
         return ret;
-    if (match && *match == 'm')
-        return 0;
+    xmlNode *model = xml_child(cpu, "model");
+    ret = set_default(r, cpu, "check", "none");
+    if (ret == 0 && model)
+        ret = set_default(r, model, "fallback", "allow");
+    if (ret < 0 || (match && *match == 'm'))
+        return ret;
     return read_refuse(r, cpu, "mode",
                        "'custom' with match='%s': the guest sees the host's processor; modes "
                        "'host-passthrough', 'host-model' and 'maximum' are accepted, and "
@@ -169,14 +173,17 @@ static int read_cpu_mode(struct read *r, xmlNode *cpu)
                               "Invalid mode attribute '%s'", mode);
     d->cpu_model = xml_child_text(cpu, "model");
     if (!mode)
-        mode = d->cpu_model ? "custom" : "host-passthrough";
+        mode = d->cpu_model && *d->cpu_model ? "custom" : "host-passthrough";
     int ret = read_set(r, cpu, "mode", mode);
-    d->cpu_mode = xml_attr(cpu, "mode");
+    d->cpu_mode = mode = xml_attr(cpu, "mode");
     if (ret < 0)
         return ret;
-    if (strcmp(mode, "custom") == 0) {
-        ret = read_custom(r, cpu);
-    } else if (strcmp(mode, "host-model") == 0) {
+    if (strcmp(mode, "custom") == 0)
+        return read_custom(r, cpu);
+    d->cpu_model = NULL;
+    xml_set_attr(cpu, "match", NULL);
+    xml_remove(xml_child(cpu, "model"));
+    if (strcmp(mode, "host-model") == 0) {
         ret = set_default(r, cpu, "check", "partial");
     } else {
         ret = set_default(r, cpu, "check", "none");

@@ -213,6 +213,9 @@ int read_seclabels(struct read *r)
         int ret = read_choice(r, node, "type", types, &label->type);
         if (ret < 0)
             return ret;
+        if (label->type && *label->type == 'n' && !xml_attr(node, "model") &&
+            read_set(r, node, "model", "none") < 0)
+            return read_no_memory(r);
         label->model = xml_attr(node, "model");
         label->label = xml_child_text(node, "label");
         bool none = (label->type && *label->type == 'n') ||

@@ -81,6 +81,12 @@ int read_os(struct read *r)
         ret = read_boot(r, os);
     if (ret < 0)
         return ret;
+    static const char *const texts[] = {"kernel", "initrd", "cmdline"};
+    for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {
+        xmlNode *node = xml_child(os, texts[i]);
+        if (node && !*xml_text(node))
+            xml_remove(node);
+    }
     d->kernel = xml_child_text(os, "kernel");
     d->initrd = xml_child_text(os, "initrd");
     d->cmdline = xml_child_text(os, "cmdline");
@@ -88,7 +94,7 @@ int read_os(struct read *r)
     if (smbios && strcmp(smbios, "emulate") != 0)
         ret = read_refuse(r, xml_child(os, "smbios"), "mode",
                           "'%s': the guest has no SMBIOS tables; 'emulate' is accepted", smbios);
-    if (ret == 0 && (!d->kernel || !*d->kernel))
+    if (ret == 0 && !d->kernel)
         ret = read_refuse(r, os, NULL,
                           "booting from a disk or the network needs firmware, which is not "
                           "supported; <kernel> is accepted");

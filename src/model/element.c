@@ -15,7 +15,7 @@
 const struct element *element_find(const struct element *rows, const char *name)
 {
     for (const struct element *row = rows; row && row->name; row++) {
-        if (strcmp(row->name, name) == 0)
+        if (xml_same(row->name, name))
             return row;
     }
     return NULL;
@@ -27,9 +27,9 @@ static int attribute_rank(const struct element *row, const char *name, bool *ref
     size_t len = strlen(name);
     int rank = 0;
     for (const char *p = row->attributes; p && *p; rank++) {
-        size_t n = strcspn(p, " ");
         *refused = *p == '!';
-        if (n - *refused == len && memcmp(p + *refused, name, len) == 0)
+        size_t n = (size_t)(strchrnul(p, ' ') - p);
+        if (p[*refused] == *name && n - *refused == len && memcmp(p + *refused, name, len) == 0)
             return rank;
         p += n;
         p += *p == ' ';
@@ -115,6 +115,8 @@ static void sort_children(const struct element *row, xmlNode *node)
 {
     /* Insertion from the end: documents are nearly in order already. */
     int highest = -1;
+    if (!node->children || !node->children->next)
+        return;
     for (xmlNode *c = node->children, *next; c; c = next) {
         next = c->next;
         int rank = child_rank(row, c);

@@ -52,7 +52,8 @@ static void place_of(const xmlParserInput *input, char *line, size_t size, char 
         cur--;
         n++;
     }
-    n = n ? n - 1 : 0;
+    /* Stopped at the line before, not at the beginning of the text. */
+    n -= n && (*cur == '\n' || *cur == '\r');
     n = MIN(n, size - 2);
     memset(mark, '-', n);
     mark[n] = '^';
@@ -137,15 +138,10 @@ int xml_parse(xmlDoc **out, const char *text, size_t len, const char *what, cons
 
 /* ------------------------------------------------------------------ looking */
 
-bool xml_is(const xmlNode *node, const char *name)
-{
-    return strcmp(xml_name(node), name) == 0;
-}
-
 const char *xml_attr(const xmlNode *node, const char *name)
 {
     for (const xmlAttr *a = node->properties; a; a = a->next) {
-        if (strcmp((const char *)a->name, name) == 0)
+        if (xml_same((const char *)a->name, name))
             return a->children && a->children->content ? (const char *)a->children->content : "";
     }
     return NULL;

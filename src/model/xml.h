@@ -33,7 +33,16 @@ static inline const char *xml_name(const xmlNode *node)
 {
     return (const char *)node->name;
 }
-bool xml_is(const xmlNode *node, const char *name);
+
+/* Most names that are compared differ in their first letter already. */
+static inline bool xml_same(const char *a, const char *b)
+{
+    return *a == *b && __builtin_strcmp(a, b) == 0;
+}
+static inline bool xml_is(const xmlNode *node, const char *name)
+{
+    return xml_same(xml_name(node), name);
+}
 
 /* Child elements: the first, the next, the first (next) of that name. */
 xmlNode *xml_first(const xmlNode *node);

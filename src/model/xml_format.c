@@ -26,6 +26,11 @@ static const char *entity_of(char c)
 
 int xml_escape(struct buffer *out, const char *text)
 {
+    const char *end = text;
+    while (*end && !entity_of(*end))
+        end++;
+    if (!*end) /* nearly all texts */
+        return buffer_append(out, text, (size_t)(end - text));
     for (;;) {
         size_t plain = strcspn(text, "<>&\"'");
         if (buffer_append(out, text, plain) < 0)

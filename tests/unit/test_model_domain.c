@@ -1,0 +1,696 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Domains (src/model/domain.h): documents as clients write them (tests/model/domains, NAME.xml is
+ * completed to NAME.out.xml, which agrees with libvirt 9.0 where the features are the same), every
+ * refused path by name, values and their messages, changes, hostile documents.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+#include <libvirt/libvirt.h>
+
+#include "model/api_error.h"
+#include "model/domain.h"
+#include "model/element.h"
+
+#define BEGIN "<domain type='kvm'><name>t</name><memory unit='MiB'>512</memory>"
+#define OS "<os><type arch='x86_64' machine='pc'>hvm</type><kernel>/k</kernel></os>"
+#define DOMAIN(devices) BEGIN OS "<devices>" devices "</devices></domain>"
+#define DISK "<disk type='file'><source file='/a.img'/><target dev='vda'/></disk>"
+#define NIC                                                                             \
+    "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>" \
+    "</interface>"
+
+static struct model_domain *parse_flags(const char *xml, unsigned flags)
+{
+    struct model_domain *d;
+    struct kv_error err = {0};
+    if (model_domain_parse(&d, NULL, xml, strlen(xml), flags, &err) < 0)
+        fail_msg("%s\n%s", err.message, xml);
+    return d;
+}
+
+static struct model_domain *parse(const char *xml)
+{
+    return parse_flags(xml, MODEL_PARSE_INACTIVE);
+}
+
+static void expect_error(const char *xml, int code, const char *message)
+{
+    struct model_domain *d;
+    struct kv_error err = {0};
+    int ret = model_domain_parse(&d, NULL, xml, strlen(xml), MODEL_PARSE_INACTIVE, &err);
+    if (ret >= 0)
+        fail_msg("accepted instead of '%s': %s", message, xml);
+    if (!strstr(err.message, message) || err.code != code)
+        fail_msg("%d '%s' instead of %d '%s'", err.code, err.message, code, message);
+    assert_null(d);
+}
+
+static char *format(const struct model_domain *d, unsigned flags)
+{
+    char *text = model_domain_format(d, flags);
+    assert_non_null(text);
+    return text;
+}
+
+static void expect_format(const struct model_domain *d, unsigned flags, const char *part)
+{
+    char *text = format(d, flags);
+    if (!strstr(text, part))
+        fail_msg("no '%s' in\n%s", part, text);
+    free(text);
+}
+
+static void expect_no_format(const struct model_domain *d, unsigned flags, const char *part)
+{
+    char *text = format(d, flags);
+    if (strstr(text, part))
+        fail_msg("'%s' in\n%s", part, text);
+    free(text);
+}
+
+/* ------------------------------------------------------------------- corpus */
+
+static char *read_whole(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s", DOMAINS_DIR, name);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        fail_msg("%s: %s", path, strerror(errno));
+    char *text = calloc(1, 65536);
+    assert_non_null(text);
+    size_t n = fread(text, 1, 65535, f);
+    text[n] = '\0';
+    fclose(f);
+    return text;
+}
+
+static void expect_same(const char *name, const char *is, const char *wanted)
+{
+    if (strcmp(is, wanted) != 0)
+        fail_msg("%s: is\n%s\nwanted\n%s", name, is, wanted);
+}
+
+static void check_file(const char *name)
+{
+    char out_name[256];
+    snprintf(out_name, sizeof(out_name), "%.*s.out.xml", (int)(strlen(name) - 4), name);
+    char *in = read_whole(name), *wanted = read_whole(out_name);
+    struct model_domain *d = parse(in);
+    char *is = format(d, MODEL_FORMAT_INACTIVE);
+    expect_same(name, is, wanted);
+
+    struct model_domain *again = parse(is);
+    char *second = format(again, MODEL_FORMAT_INACTIVE);
+    expect_same("read again", second, wanted);
+    struct model_domain *stored = parse_flags(is, MODEL_PARSE_STORED);
+    char *third = format(stored, 0);
+    expect_same("stored", third, wanted);
+
+    struct kv_error err;
+    struct model_domain *live = model_domain_copy(d);
+    assert_non_null(live);
+    assert_int_equal(model_domain_set_id(live, 7, &err), 0);
+    char *fourth = format(live, MODEL_FORMAT_INACTIVE);
+    expect_same("live and stripped", fourth, wanted);
+    for (unsigned i = 0; i < live->device_count; i++)
+        assert_non_null(live->devices[i]->alias);
+
+    free(in), free(wanted), free(is), free(second), free(third), free(fourth);
+    model_domain_free(d);
+    model_domain_free(again);
+    model_domain_free(stored);
+    model_domain_free(live);
+}
+
+static void documents_of_real_clients_are_completed_as_libvirt_does(void **state)
+{
+    DIR *dir = opendir(DOMAINS_DIR);
+    assert_non_null(dir);
+    unsigned n = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        size_t len = strlen(e->d_name);
+        if (len < 5 || strcmp(e->d_name + len - 4, ".xml") != 0 || strstr(e->d_name, ".out."))
+            continue;
+        check_file(e->d_name);
+        n++;
+    }
+    closedir(dir);
+    assert_true(n >= 6);
+}
+
+/* ------------------------------------------------------------- refused paths */
+
+static xmlNode *make_path(xmlNode *node, const char *path)
+{
+    char name[64];
+    while (*path) {
+        path += *path == '/';
+        size_t n = strcspn(path, "/");
+        snprintf(name, sizeof(name), "%.*s", (int)n, path);
+        path += n;
+        xmlNode *child = NULL;
+        for (xmlNode *c = node->children; c; c = c->next) {
+            if (strcmp((const char *)c->name, name) == 0)
+                child = c;
+        }
+        node = child ? child : xmlNewChild(node, NULL, (const xmlChar *)name, NULL);
+    }
+    return node;
+}
+
+static void expect_refused(void *opaque, const char *path, const struct element *row,
+                           const char *attribute, bool attribute_refused)
+{
+    unsigned *count = opaque;
+    if (row->policy != ELEMENT_REFUSED && !attribute_refused)
+        return;
+    xmlDoc *doc = xmlReadMemory(DOMAIN(""), sizeof(DOMAIN("")) - 1, NULL, NULL, 0);
+    xmlNode *root = xmlDocGetRootElement(doc);
+    xmlNode *node = make_path(root, path + strlen("/domain"));
+    if (attribute)
+        xmlSetProp(node, (const xmlChar *)attribute, (const xmlChar *)"x");
+    xmlChar *text;
+    int len;
+    xmlDocDumpMemory(doc, &text, &len);
+    char wanted[300];
+    snprintf(wanted, sizeof(wanted), "unsupported configuration: %s%s%s: ", path,
+             attribute ? "/@" : "", attribute ? attribute : "");
+    expect_error((const char *)text, VIR_ERR_CONFIG_UNSUPPORTED, wanted);
+
+    struct model_domain *d;
+    struct kv_error err = {0};
+    if (model_domain_parse(&d, NULL, (const char *)text, (size_t)len,
+                           MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE, &err) == 0) {
+        assert_non_null(d->refusal);
+        model_domain_free(d);
+    }
+    xmlFree(text);
+    xmlFreeDoc(doc);
+    (*count)++;
+}
+
+static void every_refused_element_and_attribute_is_refused_by_its_path(void **state)
+{
+    unsigned count = 0;
+    element_visit(&domain_element, "/domain", expect_refused, &count);
+    assert_true(count > 150);
+}
+
+static void what_no_row_knows_is_refused(void **state)
+{
+    expect_error(BEGIN OS "<frobnicate/></domain>", VIR_ERR_CONFIG_UNSUPPORTED,
+                 "/domain/frobnicate: no such element is known here");
+    expect_error(DOMAIN("<disk type='file' colour='red'><source file='/a'/><target dev='vda'/>"
+                        "</disk>"),
+                 VIR_ERR_CONFIG_UNSUPPORTED, "/domain/devices/disk/@colour");
+    expect_error("<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+                 "<name>t</name><memory>524288</memory>" OS
+                 "<qemu:commandline><qemu:arg value='-x'/></qemu:commandline></domain>",
+                 VIR_ERR_CONFIG_UNSUPPORTED, "/domain/commandline: elements of other namespaces");
+    expect_error(BEGIN OS "<title>a</title><title>b</title></domain>", VIR_ERR_XML_ERROR,
+                 "may appear only once");
+}
+
+static void refused_values_say_path_and_what_is_accepted(void **state)
+{
+    static const struct {
+        const char *xml, *message;
+    } rows[] = {
+        {"<domain type='qemu'><name>t</name><memory>524288</memory>" OS "</domain>",
+         "/domain/@type: 'qemu': guests run on KVM only; 'kvm' is accepted"},
+        {BEGIN "<os><type>hvm</type><boot dev='hd'/></os></domain>",
+         "/domain/os: booting from a disk or the network needs firmware"},
+        {BEGIN "<os firmware='efi'><type>hvm</type></os></domain>", "/domain/os/@firmware"},
+        {BEGIN "<os><type>hvm</type><loader type='pflash'>/x</loader></os></domain>",
+         "/domain/os/loader"},
+        {BEGIN OS "<cpu mode='custom' match='exact'><model>Penryn</model></cpu></domain>",
+         "/domain/cpu/@mode: 'custom'"},
+        {BEGIN OS "<clock offset='localtime'/></domain>", "/domain/clock/@offset: 'localtime'"},
+        {BEGIN OS "<clock offset='utc'><timer name='hpet' present='yes'/></clock></domain>",
+         "there is no timer 'hpet'"},
+        {BEGIN OS "<features><hyperv><relaxed state='on'/></hyperv></features></domain>",
+         "/domain/features/hyperv/relaxed/@state"},
+        {BEGIN OS "<features><kvm><hidden state='on'/></kvm></features></domain>",
+         "/domain/features/kvm/hidden/@state"},
+        {BEGIN OS "<features><smm state='on'/></features></domain>", "/domain/features/smm"},
+        {BEGIN OS "<pm><suspend-to-mem enabled='yes'/></pm></domain>",
+         "/domain/pm/suspend-to-mem/@enabled"},
+        {DOMAIN("<disk type='file'><source file='/a'/><target dev='sda' bus='scsi'/></disk>"),
+         "/domain/devices/disk/target/@bus: 'scsi': 'virtio' is accepted"},
+        {DOMAIN("<disk type='file'><source file='/a'/><target dev='hda'/></disk>"),
+         "/domain/devices/disk/target/@bus: 'ide'"},
+        {DOMAIN("<disk type='file' device='cdrom'><source file='/a'/><target dev='sda' "
+                "bus='sata'/></disk>"),
+         "/domain/devices/disk/target/@bus: 'sata'"},
+        {DOMAIN("<disk type='file'><driver name='qemu' type='vmdk'/><source file='/a'/><target "
+                "dev='vda'/></disk>"),
+         "/domain/devices/disk/driver/@type: 'vmdk'"},
+        {DOMAIN("<disk type='network'><source protocol='rbd' name='p/v'/><target dev='vda'/>"
+                "</disk>"),
+         "/domain/devices/disk/source/@protocol: 'rbd': 'nbd' is accepted"},
+        {DOMAIN("<interface type='network'><source network='default'/></interface>"),
+         "/domain/devices/interface/@type: 'network'"},
+        {DOMAIN("<interface type='bridge'><source bridge='b'/><model type='e1000'/></interface>"),
+         "/domain/devices/interface/model/@type: 'e1000': 'virtio' is accepted"},
+        {DOMAIN("<interface type='bridge'><source bridge='b'/><virtualport type='midonet'/>"
+                "</interface>"),
+         "/domain/devices/interface/virtualport/@type"},
+        {DOMAIN("<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/>"
+                "</channel>"),
+         "/domain/devices/channel/@type: 'spicevmc'"},
+        {DOMAIN("<input type='tablet' bus='virtio'/>"), "/domain/devices/input"},
+        {DOMAIN("<video><model type='virtio'/></video>"), "/domain/devices/video"},
+        {DOMAIN("<audio id='1' type='pipewire'/>"), "/domain/devices/audio/@type"},
+        {DOMAIN("<emulator>/usr/bin/bhyve</emulator>"), "/domain/devices/emulator"},
+        {DOMAIN("<controller type='ccid'/>"), "/domain/devices/controller"},
+        {DOMAIN("<rng model='virtio'><backend model='egd'/></rng>"), "/domain/devices/rng/backend"},
+        {DOMAIN("<panic model='hyperv'/>"), "/domain/devices/panic/@model"},
+        {DOMAIN("<memballoon model='xen'/>"), "/domain/devices/memballoon/@model"},
+        {DOMAIN("<vsock model='virtio-transitional'/>"), "/domain/devices/vsock/@model"},
+        {BEGIN OS "<seclabel type='dynamic' model='selinux'/></domain>",
+         "Security driver model 'selinux' is not available"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        expect_error(rows[i].xml, VIR_ERR_CONFIG_UNSUPPORTED, rows[i].message);
+}
+
+static void wrong_values_have_libvirts_codes_and_words(void **state)
+{
+    static const struct {
+        int code;
+        const char *message, *xml;
+    } rows[] = {
+        {VIR_ERR_XML_DETAIL, "(domain_definition):1: Document is empty", ""},
+        {VIR_ERR_XML_DETAIL, "(domain_definition):1: Start tag expected, '<' not found\nhello\n^",
+         "hello"},
+        {VIR_ERR_XML_DETAIL, "Opening and ending tag mismatch", "<domain><a></b></domain>"},
+        {VIR_ERR_XML_ERROR, "expecting root element of 'domain', not 'network'", "<network/>"},
+        {VIR_ERR_INTERNAL_ERROR, "missing domain type attribute", "<domain/>"},
+        {VIR_ERR_NO_NAME, "missing name information", "<domain type='kvm'/>"},
+        {VIR_ERR_XML_ERROR, "name a/b cannot contain '/'",
+         "<domain type='kvm'><name>a/b</name></domain>"},
+        {VIR_ERR_INTERNAL_ERROR, "malformed uuid element",
+         "<domain type='kvm'><name>a</name><uuid>1</uuid></domain>"},
+        {VIR_ERR_XML_ERROR, "Memory size must be specified",
+         "<domain type='kvm'><name>a</name>" OS "</domain>"},
+        {VIR_ERR_INVALID_ARG, "unknown suffix 'furlong'",
+         "<domain type='kvm'><name>a</name><memory unit='furlong'>1</memory>" OS "</domain>"},
+        {VIR_ERR_OVERFLOW, "value too large: 99999999EiB",
+         "<domain type='kvm'><name>a</name><memory unit='EiB'>99999999</memory>" OS "</domain>"},
+        {VIR_ERR_XML_ERROR, "an os <type> must be specified", BEGIN "</domain>"},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "unknown OS type 'foo'",
+         BEGIN "<os><type>foo</type></os></domain>"},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "No emulator found for arch 'ppc64'",
+         BEGIN "<os><type arch='ppc64'>hvm</type></os></domain>"},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "does not support machine type 'pc-i440fx-x'",
+         BEGIN "<os><type machine='pc-i440fx-x'>hvm</type></os></domain>"},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "must not be less than current vCPU count",
+         BEGIN OS "<vcpu current='3'>2</vcpu></domain>"},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "CPU topology doesn't match maximum vcpu count",
+         BEGIN OS "<vcpu>4</vcpu><cpu><topology sockets='1' cores='2' threads='1'/></cpu>"
+                  "</domain>"},
+        {VIR_ERR_XML_ERROR, "Domain title can't contain newlines",
+         BEGIN OS "<title>a\nb</title></domain>"},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "unknown on_crash action: x",
+         BEGIN OS "<on_crash>x</on_crash></domain>"},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "Lifecycle event 'reboot' doesn't support",
+         BEGIN OS "<on_reboot>coredump-restart</on_reboot></domain>"},
+        {VIR_ERR_NO_TARGET, "missing target information for device /x",
+         DOMAIN("<disk type='file'><source file='/x'/></disk>")},
+        {VIR_ERR_NO_SOURCE, "missing source information for device vda",
+         DOMAIN("<disk type='file'><target dev='vda'/></disk>")},
+        {VIR_ERR_XML_ERROR, "target 'vda' duplicated for disk sources '/a.img' and '/a.img'",
+         DOMAIN(DISK DISK)},
+        {VIR_ERR_XML_ERROR, "Invalid value for attribute 'cache' in element 'driver': 'x'.",
+         DOMAIN("<disk type='file'><driver cache='x'/><source file='/x'/><target dev='vda'/>"
+                "</disk>")},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "io='native' needs either no disk cache",
+         DOMAIN("<disk type='file'><driver io='native'/><source file='/x'/><target dev='vda'/>"
+                "</disk>")},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "Disk iothread '7' not defined in iothreadid",
+         DOMAIN("<disk type='file'><driver iothread='7'/><source file='/x'/><target dev='vda'/>"
+                "</disk>")},
+        {VIR_ERR_XML_ERROR, "total and read/write bytes_sec cannot be set at the same time",
+         DOMAIN("<disk type='file'><source file='/x'/><target dev='vda'/><iotune><total_bytes_sec>"
+                "1</total_bytes_sec><read_bytes_sec>1</read_bytes_sec></iotune></disk>")},
+        {VIR_ERR_XML_ERROR, "interface type='bridge' requires a 'source' element",
+         DOMAIN("<interface type='bridge'/>")},
+        {VIR_ERR_XML_ERROR, "unable to parse mac address '52:54:xx:00:00:01'",
+         DOMAIN("<interface type='bridge'><mac address='52:54:xx:00:00:01'/><source bridge='b'/>"
+                "</interface>")},
+        {VIR_ERR_XML_ERROR, "expected unicast mac address, found multicast",
+         DOMAIN("<interface type='bridge'><mac address='01:54:00:00:00:01'/><source bridge='b'/>"
+                "</interface>")},
+        {VIR_ERR_XML_ERROR, "Attempted double use of PCI Address 0000:00:05.0",
+         DOMAIN("<rng model='virtio'><backend model='builtin'/><address type='pci' slot='5'/></rng>"
+                "<vsock model='virtio'><address type='pci' slot='0x05'/></vsock>")},
+        {VIR_ERR_XML_ERROR, "Invalid PCI address slot='0x63', must be <= 0x1F",
+         DOMAIN("<vsock model='virtio'><address type='pci' slot='99'/></vsock>")},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "guest CIDs must be >= 3",
+         DOMAIN("<vsock model='virtio'><cid auto='no' address='2'/></vsock>")},
+        {VIR_ERR_INTERNAL_ERROR, "Missing source path attribute for char device",
+         DOMAIN("<serial type='file'/>")},
+        {VIR_ERR_XML_ERROR, "target type must be specified for channel device",
+         DOMAIN("<channel type='pty'/>")},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "boot order '1' used for more than one device",
+         DOMAIN("<disk type='file'><source file='/x'/><target dev='vda'/><boot order='1'/></disk>"
+                "<interface type='bridge'><source bridge='b'/><boot order='1'/></interface>")},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        expect_error(rows[i].xml, rows[i].code, rows[i].message);
+}
+
+/* --------------------------------------------------------------------- view */
+
+static void the_view_holds_what_was_written(void **state)
+{
+    char *text = read_whole("cockpit.xml");
+    struct model_domain *d = parse(text);
+    assert_string_equal(d->name, "cockpit");
+    assert_string_equal(d->uuid_text, "0f0b6a5c-8f4e-4b39-9d6b-0d3a1d0a1c06");
+    assert_int_equal(d->memory_kib, 1048576);
+    assert_true(d->memory_backing.hugepages && d->memory_backing.locked);
+    assert_int_equal(d->memory_backing.hugepage_kib, 2048);
+    assert_int_equal(d->hard_limit_kib, 2097152);
+    assert_int_equal(d->blkio_weight, 500);
+    assert_string_equal(d->numatune_nodeset, "0");
+    assert_string_equal(d->cpuset, "0-1");
+    assert_int_equal(d->iothreads, 2);
+    assert_int_equal(d->iothread_ids[0], 4);
+    assert_int_equal(d->iothread_ids[1], 1);
+    assert_int_equal(d->cputune.quota, 50000);
+    assert_string_equal(d->cputune.iothreadpins[0].cpuset, "1");
+    assert_int_equal(d->disk_count, 3);
+    const struct model_disk *disk = model_domain_find_disk(d, "vda");
+    assert_non_null(disk);
+    assert_true(disk->readonly);
+    assert_int_equal(disk->iothread, 4);
+    assert_string_equal(disk->image.backing->path, "/base.raw");
+    assert_true(disk->image.backing->backing_end);
+    assert_int_equal(disk->physical_block_size, 4096);
+    disk = model_domain_find_disk(d, "vdb");
+    assert_string_equal(disk->image.encryption, "luks");
+    assert_string_equal(disk->image.encryption_key.usage, "disk-key");
+    disk = model_domain_find_disk(d, "vdaa");
+    assert_string_equal(disk->image.socket, "/run/nbd.sock");
+    assert_int_equal(d->nics[0].type, MODEL_NIC_VHOSTUSER);
+    assert_true(d->nics[1].link_down && !d->nics[1].managed);
+    assert_int_equal(d->channels[0].device.address.port, 7);
+    assert_true(d->memballoon->none);
+    assert_int_equal(d->rngs[0].period, 2000);
+    uint32_t slots = 0;
+    for (unsigned i = 0; i < d->device_count; i++) {
+        int slot = d->devices[i]->slot;
+        assert_true(slot < 0 || !(slots & (1u << slot)));
+        slots |= slot < 0 ? 0 : 1u << slot;
+    }
+    model_domain_free(d);
+    free(text);
+}
+
+static void devices_on_root_ports_get_slots_of_their_own(void **state)
+{
+    char *text = read_whole("virt_manager.xml");
+    struct model_domain *d = parse(text);
+    assert_int_equal(d->disks[0].device.address.bus, 4);
+    assert_true(d->disks[0].device.slot > 0);
+    assert_true(d->disks[0].device.slot != d->disks[1].device.slot);
+    assert_null(d->nics[0].target); /* vnet7 was libvirt's own choice */
+    assert_true(d->left_out_count >= 4);
+    model_domain_free(d);
+    free(text);
+}
+
+static void a_mac_with_xx_is_filled_in(void **state)
+{
+    struct model_domain *d =
+        parse(DOMAIN("<interface type='bridge'><mac address='52:54:00:xx:xx:xx'/>"
+                     "<source bridge='br0'/></interface>"));
+    assert_int_equal(d->nics[0].mac[0], 0x52);
+    expect_no_format(d, 0, "xx:xx");
+    model_domain_free(d);
+}
+
+static void more_devices_than_slots_are_refused(void **state)
+{
+    char xml[16384] = BEGIN OS "<devices>";
+    for (int i = 0; i < 31; i++)
+        strcat(xml, "<rng model='virtio'><backend model='builtin'/></rng>");
+    strcat(xml, "</devices></domain>");
+    expect_error(xml, VIR_ERR_INTERNAL_ERROR, "No more available PCI slots");
+}
+
+/* ------------------------------------------------------------------ changes */
+
+static void a_live_document_has_id_aliases_and_ttys(void **state)
+{
+    struct kv_error err;
+    struct model_domain *d = parse(DOMAIN(DISK NIC "<serial type='pty'/>"));
+    assert_int_equal(model_domain_set_id(d, 3, &err), 0);
+    assert_int_equal(d->id, 3);
+    assert_string_equal(d->disks[0].device.alias, "virtio-disk0");
+    assert_string_equal(d->nics[0].device.alias, "net0");
+    assert_string_equal(d->consoles[0].device.alias, "serial0");
+    assert_int_equal(model_chardev_set_path(d, &d->serials[0], "/dev/pts/9"), 0);
+    assert_int_equal(model_nic_set_target(d, &d->nics[0], "vnet0"), 0);
+    assert_string_equal(d->consoles[0].path, "/dev/pts/9");
+    expect_format(d, 0, "<domain type='kvm' id='3'>");
+    expect_format(d, 0, "<console type='pty' tty='/dev/pts/9'>\n      <source path='/dev/pts/9'/>");
+    expect_format(d, 0, "<target dev='vnet0'/>\n      <model type='virtio'/>\n      <alias");
+    expect_no_format(d, MODEL_FORMAT_INACTIVE, "alias");
+    expect_no_format(d, MODEL_FORMAT_INACTIVE, "pts");
+
+    char *text = format(d, 0);
+    struct model_domain *again = parse_flags(text, MODEL_PARSE_STORED);
+    assert_int_equal(again->id, 3);
+    assert_string_equal(again->serials[0].path, "/dev/pts/9");
+    model_domain_free(again);
+    free(text);
+    assert_int_equal(model_domain_set_id(d, -1, &err), 0);
+    assert_null(d->disks[0].device.alias);
+    model_domain_free(d);
+}
+
+static void a_change_that_is_wrong_changes_nothing(void **state)
+{
+    struct kv_error err;
+    struct model_domain *d = parse(DOMAIN(DISK));
+    char *before = format(d, 0);
+    assert_true(model_domain_set_name(d, "a/b", &err) < 0);
+    assert_int_equal(err.code, VIR_ERR_XML_ERROR);
+    assert_true(model_domain_set_vcpus(d, 1000, 1, &err) < 0);
+    assert_true(model_domain_set_memory(d, 0, 0, &err) < 0);
+    struct model_device *device;
+    assert_true(model_domain_attach(d, DISK, strlen(DISK), &device, &err) < 0);
+    assert_int_equal(err.code, VIR_ERR_OPERATION_FAILED);
+    assert_string_equal(err.message, "operation failed: target vda already exists");
+    char *after = format(d, 0);
+    assert_string_equal(before, after);
+    assert_string_equal(d->name, "t");
+    free(before), free(after);
+    model_domain_free(d);
+}
+
+static void numbers_and_names_can_be_set(void **state)
+{
+    struct kv_error err;
+    struct model_domain *d = parse(DOMAIN(""));
+    assert_int_equal(model_domain_set_name(d, "new", &err), 0);
+    assert_int_equal(model_domain_set_memory(d, 1048576, 524288, &err), 0);
+    assert_int_equal(model_domain_set_vcpus(d, 4, 2, &err), 0);
+    assert_int_equal(model_domain_set_balloon_period(d, 5, &err), 0);
+    assert_int_equal(
+        model_domain_set_action(d, VIR_DOMAIN_LIFECYCLE_CRASH, MODEL_ACTION_PRESERVE, &err), 0);
+    assert_int_equal(model_domain_set_value(d, "cputune/shares", NULL, "512", &err), 0);
+    assert_string_equal(d->name, "new");
+    assert_int_equal(d->current_memory_kib, 524288);
+    assert_int_equal(d->vcpus, 2);
+    assert_int_equal(d->memballoon->stats_period, 5);
+    assert_int_equal(d->on_crash, MODEL_ACTION_PRESERVE);
+    assert_int_equal(d->cputune.shares, 512);
+    expect_format(d, 0, "<vcpu placement='static' current='2'>4</vcpu>\n  <cputune>");
+    model_domain_free(d);
+}
+
+static void metadata_is_set_shown_and_removed(void **state)
+{
+    struct kv_error err;
+    char *text;
+    struct model_domain *d = parse(DOMAIN(""));
+    assert_true(model_domain_get_metadata(d, VIR_DOMAIN_METADATA_TITLE, NULL, &text, &err) < 0);
+    assert_int_equal(err.code, VIR_ERR_NO_DOMAIN_METADATA);
+    assert_int_equal(model_domain_set_metadata(d, VIR_DOMAIN_METADATA_TITLE, "T", NULL, NULL, &err),
+                     0);
+    assert_true(model_domain_set_metadata(d, VIR_DOMAIN_METADATA_TITLE, "T\nU", NULL, NULL, &err) <
+                0);
+    assert_int_equal(model_domain_set_metadata(d, VIR_DOMAIN_METADATA_ELEMENT,
+                                               "<app><x a='1'/></app>", "my", "http://e/1", &err),
+                     0);
+    expect_format(d, 0, "  <metadata>\n    <my:app xmlns:my=\"http://e/1\">\n      <x a=\"1\"/>\n");
+    assert_int_equal(
+        model_domain_get_metadata(d, VIR_DOMAIN_METADATA_ELEMENT, "http://e/1", &text, &err), 0);
+    assert_string_equal(text, "<app>\n  <x a=\"1\"/>\n</app>");
+    free(text);
+    assert_int_equal(
+        model_domain_set_metadata(d, VIR_DOMAIN_METADATA_ELEMENT, NULL, NULL, "http://e/1", &err),
+        0);
+    expect_no_format(d, 0, "my:app");
+    assert_true(model_domain_set_metadata(d, VIR_DOMAIN_METADATA_ELEMENT, "<a", "k", "u", &err) <
+                0);
+    assert_int_equal(err.code, VIR_ERR_XML_DETAIL);
+    model_domain_free(d);
+}
+
+static void devices_are_attached_found_updated_and_detached(void **state)
+{
+    static const char second[] =
+        "<disk type='file'><source file='/b.img'/><target dev='vdb' bus='virtio'/></disk>";
+    static const char down[] = "<interface type='bridge'><mac address='52:54:00:00:00:01'/>"
+                               "<source bridge='br1'/><link state='down'/></interface>";
+    struct kv_error err;
+    struct model_device *device;
+    struct model_domain *d = parse(DOMAIN(DISK NIC));
+    int nic_slot = d->nics[0].device.slot;
+    assert_int_equal(model_domain_attach(d, second, strlen(second), &device, &err), 0);
+    assert_ptr_equal(device, &d->disks[1]);
+    assert_true(device->slot > 0);
+    assert_int_equal(model_domain_update(d, down, strlen(down), &device, &err), 0);
+    assert_ptr_equal(device, &d->nics[0]);
+    assert_true(d->nics[0].link_down);
+    assert_string_equal(d->nics[0].source, "br1");
+    assert_int_equal(d->nics[0].device.slot, nic_slot);
+    assert_int_equal(model_domain_find(d, second, strlen(second), &device, &err), 0);
+    assert_int_equal(model_domain_detach(d, device, &err), 0);
+    assert_int_equal(d->disk_count, 1);
+    assert_true(model_domain_find(d, second, strlen(second), &device, &err) < 0);
+    assert_int_equal(err.code, VIR_ERR_DEVICE_MISSING);
+    assert_string_equal(err.message, "device not found: disk vdb not found");
+    assert_true(model_domain_attach(d, "<toaster/>", 10, &device, &err) < 0);
+    assert_true(model_domain_attach(d, "<memballoon model='virtio'/>", 28, &device, &err) < 0);
+    model_domain_free(d);
+}
+
+static void identity_follows_libvirts_rules(void **state)
+{
+    struct kv_error err;
+    uint8_t other[16] = {1};
+    struct model_domain *d = parse(DOMAIN(""));
+    assert_int_equal(model_domain_check_identity(d, "t", d->uuid, &err), 0);
+    assert_int_equal(model_domain_check_identity(d, "u", other, &err), 0);
+    assert_true(model_domain_check_identity(d, "t", other, &err) < 0);
+    assert_int_equal(err.code, VIR_ERR_OPERATION_FAILED);
+    assert_string_equal(err.message, "operation failed: domain 't' already exists with uuid "
+                                     "01000000-0000-0000-0000-000000000000");
+    assert_true(model_domain_check_identity(d, "u", d->uuid, &err) < 0);
+    assert_non_null(strstr(err.message, "domain 'u' is already defined with uuid"));
+    struct model_domain *copy = model_domain_copy(d);
+    assert_int_equal(model_domain_check_abi(d, copy, &err), 0);
+    assert_int_equal(model_domain_set_vcpus(copy, 3, 3, &err), 0);
+    assert_true(model_domain_check_abi(d, copy, &err) < 0);
+    assert_non_null(strstr(err.message, "Target domain vCPU max 3 does not match source 1"));
+    model_domain_free(copy);
+    model_domain_free(d);
+}
+
+/* ------------------------------------------------------------------ hostile */
+
+static double seconds_to_parse(const char *xml, size_t len, int *code)
+{
+    struct timespec a, b;
+    struct model_domain *d;
+    struct kv_error err = {0};
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    int ret = model_domain_parse(&d, NULL, xml, len, MODEL_PARSE_INACTIVE, &err);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    *code = ret < 0 ? err.code : 0;
+    model_domain_free(d);
+    return (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
+}
+
+/* begin, then part until the text has size bytes, then end. */
+static void expect_bounded(const char *begin, const char *part, const char *end, size_t size)
+{
+    char *xml = malloc(size + strlen(part) + strlen(end) + 1);
+    assert_non_null(xml);
+    strcpy(xml, begin);
+    size_t len = strlen(begin), n = strlen(part);
+    for (; len < size; len += n)
+        memcpy(xml + len, part, n);
+    strcpy(xml + len, end);
+    int code;
+    double seconds = seconds_to_parse(xml, len + strlen(end), &code);
+    if (code == 0 || seconds > 3)
+        fail_msg("%.3f s, code %d: %.60s%.40s", seconds, code, begin, part);
+    free(xml);
+}
+
+static void hostile_documents_are_refused_in_bounded_time(void **state)
+{
+    const size_t most = (4u << 20) - 64;
+    expect_error("<!DOCTYPE d [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>"
+                 "<!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;'>]><domain type='&c;'/>",
+                 VIR_ERR_XML_ERROR, "a document type declaration is not accepted");
+    expect_error("<!DOCTYPE d SYSTEM 'file:///etc/passwd'><domain type='kvm'/>", VIR_ERR_XML_ERROR,
+                 "a document type declaration is not accepted");
+    expect_error("<domain type='kvm'><name>a\x01</name></domain>", VIR_ERR_XML_DETAIL,
+                 "(domain_definition):1:");
+    expect_bounded("<domain type='kvm'>", "x", "</domain>", (size_t)100 << 20);
+    expect_bounded("", "<domain>", "", most);
+    expect_bounded("<domain type='kvm'><name>", "n", "</name></domain>", most);
+    expect_bounded(BEGIN OS "<devices>", "<memballoon model='virtio'/><vsock model='virtio'/>",
+                   "</devices></domain>", most);
+    expect_bounded(BEGIN OS "<devices>", DISK NIC, "</devices></domain>", most);
+    expect_bounded(BEGIN OS "<devices>", "<controller type='usb'/>",
+                   "<vsock model='virtio'><cid address='1'/></vsock></devices></domain>", 20000);
+    expect_bounded(BEGIN OS "<cputune>", "<vcpupin vcpu='1' cpuset='0-4095'/>",
+                   "</cputune></domain>", most);
+    expect_bounded(BEGIN OS "<metadata>", "<a:b xmlns:a='u'><a:c>", "", most);
+    expect_bounded(BEGIN OS "<vcpu ", "a='1' ", "/></domain>", most);
+    expect_bounded(BEGIN OS "<devices><disk type='file'><source file='/x'/><target dev='vda'/>",
+                   "<backingStore type='file'><format type='raw'/><source file='/x'/>", "", most);
+}
+
+static void a_zero_byte_is_refused(void **state)
+{
+    static const char xml[] = "<domain type='kvm'>\0</domain>";
+    struct model_domain *d;
+    struct kv_error err = {0};
+    assert_true(model_domain_parse(&d, NULL, xml, sizeof(xml) - 1, 0, &err) < 0);
+    assert_int_equal(err.code, VIR_ERR_XML_ERROR);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(documents_of_real_clients_are_completed_as_libvirt_does),
+        cmocka_unit_test(every_refused_element_and_attribute_is_refused_by_its_path),
+        cmocka_unit_test(what_no_row_knows_is_refused),
+        cmocka_unit_test(refused_values_say_path_and_what_is_accepted),
+        cmocka_unit_test(wrong_values_have_libvirts_codes_and_words),
+        cmocka_unit_test(the_view_holds_what_was_written),
+        cmocka_unit_test(devices_on_root_ports_get_slots_of_their_own),
+        cmocka_unit_test(a_mac_with_xx_is_filled_in),
+        cmocka_unit_test(more_devices_than_slots_are_refused),
+        cmocka_unit_test(a_live_document_has_id_aliases_and_ttys),
+        cmocka_unit_test(a_change_that_is_wrong_changes_nothing),
+        cmocka_unit_test(numbers_and_names_can_be_set),
+        cmocka_unit_test(metadata_is_set_shown_and_removed),
+        cmocka_unit_test(devices_are_attached_found_updated_and_detached),
+        cmocka_unit_test(identity_follows_libvirts_rules),
+        cmocka_unit_test(hostile_documents_are_refused_in_bounded_time),
+        cmocka_unit_test(a_zero_byte_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
