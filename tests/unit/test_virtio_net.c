@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-net between a driver over fake memory and sockets in the place of the tap. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/virtio_net.h>
 #include <poll.h>
@@ -21,6 +22,7 @@
 
 static struct device_driver d;
 static int host[2]; /* the other ends, by pair */
+static int host_type;
 static struct net_config config;
 
 static const uint8_t guest_mac[6] = {0x52, 0x54, 0, 1, 2, 3};
@@ -31,7 +33,7 @@ static void add_host_ends(unsigned pairs)
     int fds[2] = {-1, -1};
     for (unsigned i = 0; i < pairs; i++) {
         int pair[2];
-        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+        assert_int_equal(socketpair(AF_UNIX, host_type | SOCK_CLOEXEC, 0, pair), 0);
         fds[i] = pair[0];
         host[i] = pair[1];
     }
@@ -58,6 +60,7 @@ static int setup(void **state)
     driver_set_up(&d);
     net_config_defaults(&config);
     host[0] = host[1] = -1;
+    host_type = SOCK_SEQPACKET;
     return 0;
 }
 
@@ -82,6 +85,9 @@ static void host_sends(unsigned pair, size_t len, unsigned seed)
 {
     uint8_t *frame = malloc(len);
     make_frame(frame, len, seed);
+    uint32_t prefix = htonl((uint32_t)len);
+    if (host_type == SOCK_STREAM)
+        assert_int_equal(send(host[pair], &prefix, sizeof(prefix), 0), (ssize_t)sizeof(prefix));
     assert_int_equal(send(host[pair], frame, len, 0), (ssize_t)len);
     free(frame);
 }
@@ -89,6 +95,12 @@ static void host_sends(unsigned pair, size_t len, unsigned seed)
 static ssize_t host_gets(unsigned pair, void *buf, size_t len)
 {
     struct pollfd p = {.fd = host[pair], .events = POLLIN};
+    uint32_t prefix;
+    if (host_type == SOCK_STREAM)
+        return poll(&p, 1, 5000) == 1 && recv(p.fd, &prefix, 4, MSG_WAITALL) == 4 &&
+                       ntohl(prefix) <= len
+                   ? recv(p.fd, buf, ntohl(prefix), MSG_WAITALL)
+                   : -1;
     return poll(&p, 1, 5000) == 1 ? recv(host[pair], buf, len, MSG_TRUNC) : -1;
 }
 
@@ -275,6 +287,40 @@ static void a_full_host_end_delays_frames_and_loses_none(void **state)
         while (vring_driver_get(&d.rings[TX], &token, &written))
             ;
     }
+}
+
+static void frames_keep_their_borders_in_a_stream(void **state)
+{
+    host_type = SOCK_STREAM;
+    frames_go_both_ways(false);
+}
+
+static void a_full_stream_delays_frames_and_loses_none(void **state)
+{
+    host_type = SOCK_STREAM;
+    a_full_host_end_delays_frames_and_loses_none(state);
+}
+
+/* Bytes come as the other end likes; a length that no frame has ends it, and nothing else. */
+static void a_stream_that_comes_in_pieces_or_is_nonsense_is_survived(void **state)
+{
+    uint8_t bytes[4 + 300] = {0, 0, 1, 44}, nonsense[4] = {0xff, 0xff, 0xff, 0xff};
+    host_type = SOCK_STREAM;
+    create(1);
+    driver_start(&d, 0, false, 2, RING);
+    add_rx(RX, 1526);
+    add_rx(RX, 1526);
+    make_frame(bytes + 4, 300, 5);
+    for (unsigned i = 0; i < sizeof(bytes); i++)
+        assert_int_equal(send(host[0], bytes + i, 1, 0), 1);
+    expect_guest_frame(RX, 300, 5, 1);
+    assert_int_equal(send(host[0], nonsense, sizeof(nonsense), 0), (ssize_t)sizeof(nonsense));
+    host_sends(0, 100, 6);
+    add_tx(TX, 100, 7);
+    expect_host_frame(0, 100, 7);
+    uint64_t token;
+    uint32_t written;
+    assert_false(vring_driver_get(&d.rings[RX], &token, &written));
 }
 
 static void headers_alone_short_and_oversized_frames_are_dropped(void **state)
@@ -617,7 +663,7 @@ static void backends_that_do_not_suit_are_refused_with_a_reason(void **state)
     assert_int_equal(pipe(pipes), 0);
     config.fd = pipes[0];
     assert_int_equal(net_create(&d.dev, &config, &d.mem, &loop, 1, &err), -EINVAL);
-    assert_non_null(strstr(err.message, "neither a tap nor a datagram"));
+    assert_non_null(strstr(err.message, "neither a tap nor a socket"));
     close(pipes[1]);
     add_host_ends(1);
     config.vhost = NET_VHOST_ON;
@@ -642,6 +688,9 @@ int main(void)
         NET_TEST(without_merging_a_frame_too_large_for_its_buffer_is_dropped),
         NET_TEST(frames_wait_in_the_host_while_there_are_no_buffers),
         NET_TEST(a_full_host_end_delays_frames_and_loses_none),
+        NET_TEST(frames_keep_their_borders_in_a_stream),
+        NET_TEST(a_full_stream_delays_frames_and_loses_none),
+        NET_TEST(a_stream_that_comes_in_pieces_or_is_nonsense_is_survived),
         NET_TEST(headers_alone_short_and_oversized_frames_are_dropped),
         NET_TEST(a_receive_buffer_without_room_for_the_header_breaks_until_a_reset),
         NET_TEST(a_driver_that_gives_readable_receive_buffers_breaks_the_device),
