@@ -8,6 +8,7 @@
 #include "block/job.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,7 +280,10 @@ static int reopen(struct job *job, struct block_node **node, bool writable, int 
 
 int job_open_writable(struct job *job, struct block_node **node, int fd, struct kv_error *err)
 {
-    return reopen(job, node, true, fd, err);
+    int own = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0 && own < 0)
+        return kv_error_errno(err, KV_ERR_BLOCK, errno, "'%s': descriptor %d", job->id, fd);
+    return reopen(job, node, true, own, err);
 }
 
 void job_open_readonly(struct job *job, struct block_node **node)

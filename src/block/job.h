@@ -114,7 +114,7 @@ struct commit_options {
     const char *backing_file; /* what top's overlays are told; NULL: base's name */
     const char *filter_name;
     bool backing_mask_protocol; /* say the plain file name without json: or protocol */
-    int base_fd;                /* base's file open for writing; -1: opened by its path */
+    int base_fd;                /* base's file open for writing, borrowed; -1: opened by its path */
 };
 /* top with nothing over it but devices: an active commit, which becomes ready and waits for
  * job_complete(), then devices go on on base. Else it ends by itself. job.on_target_error counts
@@ -127,7 +127,7 @@ struct stream_options {
     struct block_node *base;  /* becomes its backing; NULL: it gets everything, has none */
     const char *backing_file; /* what it is told; NULL: base's name */
     const char *filter_name;
-    int node_fd; /* an intermediate node's file open for writing; -1: opened by its path */
+    int node_fd; /* an intermediate node's file open for writing, borrowed; -1: by its path */
 };
 int stream_start(const struct stream_options *options, struct kv_error *err);
 

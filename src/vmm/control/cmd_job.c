@@ -2,6 +2,7 @@
 /* Block jobs: starting them, what can be done with them, and what they tell (block/job.h). */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "vmm/control/action.h"
@@ -120,6 +121,12 @@ static bool take_file(struct qmp_call *call, int *fd)
     return !name || *fd >= 0;
 }
 
+static void close_file(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 static json_t *block_commit(struct qmp_call *call)
 {
     struct commit_options options = {
@@ -138,6 +145,7 @@ static json_t *block_commit(struct qmp_call *call)
     if (options.top)
         options.base = find_layer(call, device, "base-node", "base");
     int rc = options.top && !call->error.code ? commit_start(&options, &call->error) : -EINVAL;
+    close_file(options.base_fd);
     block_close(device);
     block_close(options.top);
     block_close(options.base);
@@ -158,6 +166,7 @@ static json_t *block_stream(struct qmp_call *call)
     if (options.node)
         options.base = find_layer(call, options.node, "base-node", "base");
     int rc = options.node && !call->error.code ? stream_start(&options, &call->error) : -EINVAL;
+    close_file(options.node_fd);
     block_close(options.node);
     block_close(options.base);
     return rc < 0 ? NULL : qmp_done();
