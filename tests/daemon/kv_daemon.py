@@ -12,7 +12,7 @@ import time
 import libvirt
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
+BUILD = os.path.join(TOP, os.environ.get("KVASIR_BUILD", "build"))
 PATIENCE = 30  # seconds; only failures wait that long
 
 # Errors are checked by the tests; libvirt need not print them.
