@@ -359,26 +359,82 @@ int read_vsock(struct read *r, xmlNode *node, struct model_vsock *vsock)
 
 /* --------------------------------------------- what the guest runs without */
 
+static int read_input(struct read *r, const xmlNode *node)
+{
+    static const char *const types[] = {"mouse", "tablet", "keyboard", NULL};
+    static const char *const buses[] = {"usb", "ps2", NULL};
+    const char *bus = xml_attr(node, "bus"), *type = xml_attr(node, "type");
+    if (type && read_is_one_of(type, types) && (!bus || read_is_one_of(bus, buses)))
+        return read_left_out(r, node, "there is no display that it would belong to");
+    return read_refuse(r, node, NULL,
+                       "there are no input devices; what would be on bus 'ps2' or 'usb' is left "
+                       "out");
+}
+
+/* Clients add a display of their own choice; who names a port or a password wants that one. */
+static int read_graphics(struct read *r, const xmlNode *node)
+{
+    static const char *const ports[] = {"port", "tlsPort", "websocket"};
+    if (xml_attr(node, "passwd"))
+        return read_refuse(r, node, "passwd", "displays are not supported");
+    const char *autoport = xml_attr(node, "autoport");
+    if (autoport && strcmp(autoport, "yes") == 0)
+        return 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(ports); i++) {
+        const char *port = xml_attr(node, ports[i]);
+        if (port && strcmp(port, "-1") != 0 && strcmp(port, "0") != 0)
+            return read_refuse(r, node, ports[i],
+                               "'%s': displays are not supported; one with autoport='yes' is "
+                               "left out",
+                               port);
+    }
+    return 0;
+}
+
+static int read_audio(struct read *r, const xmlNode *node)
+{
+    const char *type = xml_attr(node, "type");
+    if (type && (strcmp(type, "none") == 0 || strcmp(type, "spice") == 0))
+        return 0;
+    return read_refuse(r, node, "type", "'%s': sound is not supported; 'none' is accepted",
+                       type ? type : "");
+}
+
+static int read_video(struct read *r, const xmlNode *node)
+{
+    const char *model = xml_child_attr(node, "model", "type");
+    return model && strcmp(model, "none") == 0
+               ? 0
+               : read_left_out(r, node, "displays are not supported");
+}
+
+static int read_redirdev(struct read *r, const xmlNode *node)
+{
+    const char *type = xml_attr(node, "type");
+    if (type && strcmp(type, "spicevmc") == 0)
+        return 0;
+    return read_refuse(r, node, "type", "'%s': USB is not supported; 'spicevmc' is left out",
+                       type ? type : "");
+}
+
+/* The guest's end of a display's clipboard. */
+static int read_spice_channel(struct read *r, const xmlNode *node)
+{
+    return read_left_out(r, node, "there is no display that it would belong to");
+}
+
 int read_carried(struct read *r, xmlNode *node)
 {
-    const char *bus = xml_attr(node, "bus"), *type = xml_attr(node, "type");
-    if (xml_is(node, "input")) {
-        static const char *const types[] = {"mouse", "tablet", "keyboard", NULL};
-        if (!type || !read_is_one_of(type, types) ||
-            (bus && strcmp(bus, "usb") != 0 && strcmp(bus, "ps2") != 0))
-            return read_refuse(r, node, NULL,
-                               "there are no input devices; what would be on bus 'ps2' or 'usb' "
-                               "is left out");
-        return read_left_out(r, node, "there is no display that it would belong to");
-    }
-    if (xml_is(node, "audio") && (!type || strcmp(type, "none") != 0))
-        return read_refuse(r, node, "type", "'%s': sound is not supported; 'none' is accepted",
-                           type ? type : "");
-    if (xml_is(node, "video")) {
-        const char *model = xml_child_attr(node, "model", "type");
-        if (!model || strcmp(model, "none") != 0)
-            return read_refuse(r, node, NULL,
-                               "displays are not supported; model type 'none' is accepted");
+    static const struct {
+        const char *name;
+        int (*read)(struct read *r, const xmlNode *node);
+    } rows[] = {
+        {"input", read_input}, {"graphics", read_graphics}, {"audio", read_audio},
+        {"video", read_video}, {"redirdev", read_redirdev}, {"channel", read_spice_channel},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (xml_is(node, rows[i].name))
+            return rows[i].read(r, node);
     }
     return 0;
 }

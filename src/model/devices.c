@@ -134,10 +134,19 @@ static int add_controller(struct read *r, const char *type, const char *model)
     return 0;
 }
 
+/* A device of a kind that is read otherwise: SPICE's channel belongs to its display. */
+static bool is_left_out(const xmlNode *node)
+{
+    const char *type = xml_is(node, "channel") ? xml_attr(node, "type") : NULL;
+    return type && strcmp(type, "spicevmc") == 0;
+}
+
 static bool needs_virtio_serial(const struct read *r)
 {
-    if (xml_child(r->devices, "channel"))
-        return true;
+    for (xmlNode *n = xml_child(r->devices, "channel"); n; n = xml_next_same(n)) {
+        if (!is_left_out(n))
+            return true;
+    }
     for (xmlNode *n = xml_child(r->devices, "console"); n; n = xml_next_same(n)) {
         if (!is_serial_console(n))
             return true;
@@ -324,6 +333,8 @@ static int read_table(struct read *r, const struct device_table *table)
     *(void **)(base + table->array) = array;
     unsigned single = 0, *count = table->count ? (unsigned *)(base + table->count) : &single;
     for (xmlNode *c = xml_child(r->devices, table->name); c; c = xml_next_same(c)) {
+        if (is_left_out(c))
+            continue;
         struct model_device *device = (struct model_device *)(array + *count * table->size);
         int ret = table->read(r, c, device);
         if (ret == 0)
@@ -337,16 +348,15 @@ static int read_table(struct read *r, const struct device_table *table)
 
 static int read_others(struct read *r)
 {
-    static const char *const names[] = {"input", "audio", "video", "emulator", NULL};
     for (xmlNode *c = xml_first(r->devices); c; c = xml_next(c)) {
         bool known = strcmp(xml_name(c), "emulator") == 0;
         for (unsigned i = 0; i < ARRAY_SIZE(device_tables); i++)
             known |= strcmp(device_tables[i].name, xml_name(c)) == 0;
-        if (known)
+        if (known && !is_left_out(c))
             continue;
         struct model_device *device = arena_alloc(r->d->arena, sizeof(*device));
         int ret = device ? read_device_common(r, c, MODEL_OTHER, device) : read_no_memory(r);
-        if (ret == 0 && read_is_one_of(xml_name(c), names))
+        if (ret == 0)
             ret = read_carried(r, c);
         if (ret == 0)
             ret = add_device(r, device);

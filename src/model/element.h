@@ -38,6 +38,7 @@ struct element {
     ROW(ACTED, name_, .attributes = (attributes_) __VA_OPT__(,) __VA_ARGS__)
 #define CARRIED(name_, attributes_, ...) \
     ROW(CARRIED, name_, .attributes = (attributes_) __VA_OPT__(,) __VA_ARGS__)
+#define LEFT_OUT(name_, why_) ROW(LEFT_OUT, name_, .why = (why_), MANY, .anything = true)
 #define REFUSED(name_, why_) ROW(REFUSED, name_, .why = (why_), MANY, .anything = true)
 #define MANY .many = true
 #define WITH(...) .children = (const struct element[]){__VA_ARGS__, {.name = NULL}}

@@ -267,11 +267,13 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
         {DOMAIN("<interface type='bridge'><source bridge='b'/><virtualport type='midonet'/>"
                 "</interface>"),
          "/domain/devices/interface/virtualport/@type"},
-        {DOMAIN("<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/>"
-                "</channel>"),
-         "/domain/devices/channel/@type: 'spicevmc'"},
+        {DOMAIN("<channel type='dbus'><target type='virtio' name='a'/></channel>"),
+         "/domain/devices/channel/@type"},
+        {DOMAIN("<graphics type='vnc' port='5900'/>"), "/domain/devices/graphics/@port: '5900'"},
+        {DOMAIN("<graphics type='vnc' autoport='yes' passwd='x'/>"),
+         "/domain/devices/graphics/@passwd"},
+        {DOMAIN("<redirdev bus='usb' type='tcp'/>"), "/domain/devices/redirdev/@type"},
         {DOMAIN("<input type='tablet' bus='virtio'/>"), "/domain/devices/input"},
-        {DOMAIN("<video><model type='virtio'/></video>"), "/domain/devices/video"},
         {DOMAIN("<audio id='1' type='pipewire'/>"), "/domain/devices/audio/@type"},
         {DOMAIN("<emulator>/usr/bin/bhyve</emulator>"), "/domain/devices/emulator"},
         {DOMAIN("<controller type='ccid'/>"), "/domain/devices/controller"},
@@ -431,6 +433,30 @@ static void devices_on_root_ports_get_slots_of_their_own(void **state)
     assert_true(d->left_out_count >= 4);
     model_domain_free(d);
     free(text);
+}
+
+static void what_clients_always_add_is_left_out_and_named(void **state)
+{
+    static const char *const names[] = {"graphics", "video", "sound",     "redirdev",
+                                        "channel",  "input", "controller"};
+    struct model_domain *d =
+        parse(DOMAIN("<controller type='usb' model='qemu-xhci'/>"
+                     "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/>"
+                     "</channel><input type='tablet' bus='usb'/>"
+                     "<graphics type='spice' port='-1' tlsPort='-1' autoport='yes'>"
+                     "<image compression='off'/></graphics><sound model='ich9'/>"
+                     "<video><model type='vga'/></video>"
+                     "<redirdev bus='usb' type='spicevmc'/>"));
+    assert_int_equal(d->left_out_count, sizeof(names) / sizeof(names[0]));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        bool found = false;
+        for (unsigned j = 0; j < d->left_out_count; j++)
+            found |= strstr(d->left_out[j], names[i]) != NULL;
+        assert_true(found);
+    }
+    assert_int_equal(d->channel_count, 0);
+    expect_format(d, 0, "<graphics type='spice' port='-1' tlsPort='-1' autoport='yes'>");
+    model_domain_free(d);
 }
 
 static void a_mac_with_xx_is_filled_in(void **state)
@@ -681,6 +707,7 @@ int main(void)
         cmocka_unit_test(wrong_values_have_libvirts_codes_and_words),
         cmocka_unit_test(the_view_holds_what_was_written),
         cmocka_unit_test(devices_on_root_ports_get_slots_of_their_own),
+        cmocka_unit_test(what_clients_always_add_is_left_out_and_named),
         cmocka_unit_test(a_mac_with_xx_is_filled_in),
         cmocka_unit_test(more_devices_than_slots_are_refused),
         cmocka_unit_test(a_live_document_has_id_aliases_and_ttys),
