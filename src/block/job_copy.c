@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/util.h"
 
@@ -43,7 +44,12 @@ static int zero_piece(const struct job_copy *copy, uint64_t offset, uint64_t len
     uint64_t there = own_zeros_at(copy->target, copy->stored_zeros, offset, len);
     if (there >= len)
         return 0;
-    return block_write_zeroes(copy->target, offset, len, copy->keep_zeros ? 0 : BLOCK_UNMAP);
+    int rc = block_write_zeroes(copy->target, offset, len, copy->keep_zeros ? 0 : BLOCK_UNMAP);
+    if (rc < 0 || !copy->stored_zeros || own_zeros_at(copy->target, true, offset, len) >= len)
+        return rc;
+    /* An image with nothing below it keeps no zeros by itself. */
+    memset(copy->buffer, 0, len);
+    return block_pwrite(copy->target, offset, copy->buffer, len, 0);
 }
 
 /* Zeros in whole units, or the piece of data that is read at once. */

@@ -40,6 +40,7 @@ struct mirror {
     enum job_sync sync;
     bool restore_readonly, pivoted;
     atomic_bool want_blocking;     /* set by others */
+    atomic_bool blocking;          /* it is; read by others */
     struct block_tracker *tracker; /* on source */
     struct mirror_sync both;
     struct job_copy copy;
@@ -63,6 +64,7 @@ static int block_writes(struct mirror *m, struct kv_error *err)
     m->both.dirty = m->tracker->bits;
     filter_mirror_connect(m->filter, m->target, &m->both);
     atomic_store(&m->tracker->enabled, false);
+    atomic_store(&m->blocking, true);
     return 0;
 }
 
@@ -90,7 +92,7 @@ static int follow_copy_mode(struct mirror *m, struct kv_error *err)
 static bool mirror_actively_synced(const struct job *job)
 {
     const struct mirror *m = container_of(job, const struct mirror, job);
-    return m->filter && job->ready;
+    return atomic_load(&m->blocking) && job->ready;
 }
 
 /* --------------------------------------------------------------------- copying */

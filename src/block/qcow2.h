@@ -277,6 +277,9 @@ void qcow2_header_free(struct qcow2 *s);
 /* Writes the first cluster anew from s->header, the names and extensions. Not yet durable.
  * -ENOSPC: it does not fit. Under lock or gate (write). */
 int qcow2_header_write(struct qcow2 *s, struct kv_error *err);
+/* Another backing file by one sector of the header (path NULL: none; what is then said of its
+ * format means nothing). *done false: there is no room, the header has to be written as a whole. */
+int qcow2_header_switch_backing(struct qcow2 *s, const char *path, const char *format, bool *done);
 /* Writes the three feature words in place and makes them durable. Under lock or gate (write). */
 int qcow2_header_set_features(struct qcow2 *s, uint64_t incompatible, uint64_t compatible,
                               uint64_t autoclear);

@@ -61,10 +61,15 @@ int qcow2_set_backing(struct block_node *node, const char *path, const char *for
     if (rc < 0)
         return kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s' cannot be written to", node->name);
     qcow2_exclusive_begin(s);
-    rc = replace_name(&s->backing_path, path, err);
+    bool switched = false;
+    rc = qcow2_header_switch_backing(s, given ? path : NULL, given ? format : NULL, &switched);
+    if (rc < 0)
+        kv_error_errno(err, KV_ERR_BLOCK, -rc, "'%s': writing the header", node->name);
+    if (rc == 0)
+        rc = replace_name(&s->backing_path, path, err);
     if (rc == 0)
         rc = replace_name(&s->backing_format, given ? format : NULL, err);
-    if (rc == 0)
+    if (rc == 0 && !switched)
         rc = qcow2_header_write(s, err);
     if (rc == 0)
         rc = block_flush(s->file);

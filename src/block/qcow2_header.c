@@ -559,3 +559,96 @@ int qcow2_header_set_features(struct qcow2 *s, uint64_t incompatible, uint64_t c
     }
     return rc;
 }
+
+/* ------------------------------------------------------- another backing file */
+
+/*
+ * A header that is written as a whole may be torn by a power cut: the name of
+ * the backing file often lies across sectors. So a new name is written to where
+ * nothing is, and then one sector makes it the image's.
+ */
+#define ATOMIC 512u
+
+struct layout {
+    uint8_t first[ATOMIC]; /* as it is in the file */
+    uint64_t end;          /* of the extensions */
+    uint64_t format;       /* where the backing format's extension begins; 0: there is none */
+    uint32_t format_len;
+};
+
+static int read_layout(struct qcow2 *s, struct layout *out)
+{
+    cleanup_free uint8_t *cluster = malloc(s->cluster_size);
+    *out = (struct layout){.end = s->header.length};
+    int rc = cluster ? qcow2_file_read(s->file, 0, cluster, s->cluster_size) : -ENOMEM;
+    if (rc < 0)
+        return rc;
+    memcpy(out->first, cluster, ATOMIC);
+    while (out->end + 8 <= s->cluster_size) {
+        uint32_t type = get32(cluster + out->end), len = get32(cluster + out->end + 4);
+        if (type == QCOW2_EXT_BACKING_FORMAT) {
+            out->format = out->end;
+            out->format_len = len;
+        }
+        out->end += 8;
+        if (type == QCOW2_EXT_END)
+            break;
+        out->end += ALIGN_UP((uint64_t)len, 8);
+    }
+    return 0;
+}
+
+/* Where a name of len bytes touches neither the extensions nor the name of now; 0: nowhere. */
+static uint64_t free_place(const struct qcow2 *s, const struct layout *layout, uint64_t len)
+{
+    uint64_t begin = s->header.backing_offset, end = ALIGN_UP(begin + s->header.backing_size, 8);
+    if (begin < layout->end)
+        return 0;
+    if (len <= s->cluster_size && end <= s->cluster_size - len)
+        return end;
+    return layout->end + len <= begin ? layout->end : 0;
+}
+
+/* The first sector says another format; false: it has no room for that. */
+static bool patch_format(struct layout *layout, const char *format)
+{
+    size_t len = format ? strlen(format) : 0;
+    if (!format)
+        return !layout->format; /* what is there would be wrong */
+    if (!layout->format || layout->format + 8 + ALIGN_UP(len, 8) > ATOMIC ||
+        ALIGN_UP(len, 8) != ALIGN_UP((size_t)layout->format_len, 8))
+        return false;
+    put32(layout->first + layout->format + 4, (uint32_t)len);
+    memset(layout->first + layout->format + 8, 0, ALIGN_UP(len, 8));
+    memcpy(layout->first + layout->format + 8, format, len);
+    return true;
+}
+
+int qcow2_header_switch_backing(struct qcow2 *s, const char *path, const char *format, bool *done)
+{
+    struct layout layout;
+    uint64_t len = path ? strlen(path) : 0, place = 0;
+    if (!s->header.backing_offset || s->cluster_size <= ATOMIC)
+        return 0;
+    int rc = read_layout(s, &layout);
+    if (rc < 0)
+        return rc;
+    if (path) {
+        place = free_place(s, &layout, len);
+        if (!place || !patch_format(&layout, format))
+            return 0;
+        rc = block_pwrite(s->file, place, path, len, 0);
+        if (rc == 0)
+            rc = block_flush(s->file);
+    }
+    put64(layout.first + 8, place);
+    put32(layout.first + 16, (uint32_t)len);
+    if (rc == 0)
+        rc = block_pwrite(s->file, 0, layout.first, ATOMIC, 0);
+    if (rc < 0)
+        return rc;
+    s->header.backing_offset = place;
+    s->header.backing_size = (uint32_t)len;
+    *done = true;
+    return 0;
+}
