@@ -128,10 +128,10 @@ def measure(server):
     got["memory"] = server.private_dirty()
     connection = server.connection
     domain = connection.lookupByName(f"vm{DOMAINS // 2:05}")
-    got["list"] = median_us(connection.listAllDomains, 50)
-    got["xml"] = median_us(domain.XMLDesc, 2000)
-    got["smallest"] = median_us(connection.getLibVersion, 3000)
-    got["stats"] = median_us(connection.getAllDomainStats, 20)
+    got["list"] = median_us(connection.listAllDomains, 20)
+    got["xml"] = median_us(domain.XMLDesc, 500)
+    got["smallest"] = median_us(connection.getLibVersion, 1000)
+    got["stats"] = median_us(connection.getAllDomainStats, 10)
     return got
 
 
