@@ -4,12 +4,16 @@
 
 #include "daemon/domain/procedures.h"
 #include "daemon/host/host.h"
+#include "daemon/interface/interface.h"
+#include "daemon/nodedev/nodedev.h"
 #include "daemon/secret/secret.h"
 #include "daemon/server/connect.h"
 
 const struct daemon_driver *const daemon_drivers[] = {
     &connect_driver,
     &host_driver,
+    &interface_driver,
+    &nodedev_driver,
     &secret_driver,
     &domain_driver,
     NULL,
