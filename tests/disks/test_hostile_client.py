@@ -85,7 +85,8 @@ def test_any_arguments_get_an_answer_and_the_guest_still_has_its_disk(folder, ja
                 machine.qmp.execute("cont")
         assert answered > COMMANDS / 20
         for job in machine.qmp.execute("query-jobs"):
-            machine.qmp.execute("job-cancel", id=job["id"])
+            verb = "job-dismiss" if job["status"] == "concluded" else "job-cancel"
+            machine.qmp.execute(verb, id=job["id"])
         for name in "de":
             machine.qmp.run("block_set_io_throttle", {"id": name, "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0,
                                                       "iops_rd": 0, "iops_wr": 0})
