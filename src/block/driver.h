@@ -111,6 +111,25 @@ struct block_key {
     } type;
 };
 
+struct block_lane;
+
+/*
+ * A PROTOCOL's way to a server for one queue: its requests go out from the
+ * queue's thread, and the queue's loop serves the replies. All on that thread.
+ */
+struct block_lane_ops {
+    /* -errno: there is none, workers carry the queue's requests out. */
+    int (*open)(struct block_lane **out, struct block_node *node, struct block_queue *queue);
+    /* Nothing is in flight; the node may be gone already. */
+    void (*close)(struct block_lane *lane);
+    /* READ, WRITE or FLUSH at request->host_offset. False: take another way. */
+    bool (*submit)(struct block_lane *lane, struct block_request *request);
+    /* The end of a batch of submits. */
+    void (*kick)(struct block_lane *lane);
+    /* Waits a little for replies. False: none are due. */
+    bool (*wait)(struct block_lane *lane);
+};
+
 struct block_driver {
     const char *name;
     bool is_protocol; /* has no file child */
@@ -175,6 +194,9 @@ struct block_driver {
     /* PROTOCOL: this READ, WRITE or FLUSH may go to ring_fd as it is, at host_offset. */
     bool (*is_fast)(const struct block_node *node, const struct block_request *request,
                     uint64_t host_offset);
+
+    /* PROTOCOL: instead of ring_fd; NULL: none. */
+    const struct block_lane_ops *lanes;
 
     /* What kvasir-img does; each may be NULL: the format cannot do that. */
 
@@ -326,7 +348,9 @@ struct block_queue {
     struct loop_work resume_work;
 
     struct uring *ring;      /* NULL: everything goes to the workers */
-    struct block_node *leaf; /* the protocol node that the ring works on; NULL: none */
+    struct block_lane *lane; /* NULL: the leaf has none */
+    const struct block_lane_ops *lane_ops;
+    struct block_node *leaf; /* the protocol node that ring or lane works on; NULL: none */
     bool batch_pending;      /* completions since batch_fn was called */
     bool in_batch;           /* batch_fn is running */
     void (*batch_fn)(void *opaque);

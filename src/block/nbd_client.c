@@ -11,33 +11,13 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "block/drivers.h"
-#include "block/nbd_client.h"
+#include "block/nbd_client_internal.h"
 
-#define LINKS_MAX 4u
 #define LINK_BUSY 8u             /* requests of a connection from which on another one is made */
 #define LINK_TIMEOUT_MS 1000     /* a server that lets no further client in is not waited for */
 #define RANGE_MAX (1u << 30)     /* bytes of a trim, zero or status request */
 #define STATUS_AGE_NS 1000000000 /* so long an answered status stays true for us */
 #define SECTOR 512u
-
-struct nbd_client {
-    const struct nbd_library *lib;
-    struct nbd_address address;
-    struct nbd_server_facts facts;
-
-    struct nbd_link links[LINKS_MAX];
-    atomic_uint link_count; /* grows; under grow_lock */
-    atomic_uint link_max;   /* changes under grow_lock */
-    pthread_mutex_t grow_lock;
-
-    pthread_mutex_t partial_lock; /* a block of the server is read, changed and written */
-
-    atomic_uint changes; /* counts writes, which make `known` void */
-    pthread_mutex_t known_lock;
-    struct nbd_extents known; /* last answered status */
-    unsigned known_changes;
-    int64_t known_ns;
-};
 
 /* ------------------------------------------------------------------ connections */
 
@@ -76,6 +56,16 @@ static struct nbd_link *least_loaded(struct nbd_client *client)
     return best;
 }
 
+/* Each its own, as long as the server lets us. */
+struct nbd_link *nbd_client_link_for_queue(struct nbd_client *client)
+{
+    unsigned number = atomic_fetch_add(&client->lanes, 1);
+    if (number >= atomic_load(&client->link_count) &&
+        atomic_load(&client->link_count) < atomic_load(&client->link_max))
+        grow(client);
+    return &client->links[number % atomic_load(&client->link_count)];
+}
+
 /* A server that came back may let fewer of us in: then the requests of a connection that cannot be
  * made anew take another one. */
 static int run(struct nbd_client *client, struct nbd_op *op)
@@ -87,7 +77,7 @@ static int run(struct nbd_client *client, struct nbd_op *op)
         link = least_loaded(client);
     }
     int rc = nbd_link_run(link, op);
-    for (unsigned i = 0; i < LINKS_MAX && rc == -ENOTCONN; i++) {
+    for (unsigned i = 0; i < NBD_LINKS_MAX && rc == -ENOTCONN; i++) {
         link = least_loaded(client);
         if (!atomic_load(&link->remote.up))
             break;
@@ -434,6 +424,7 @@ static int client_open(struct block_node *node, const struct block_open_options 
     if (!client)
         return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "'%s': out of memory", node->name);
     node->state = client;
+    client->node = node;
     pthread_mutex_init(&client->grow_lock, NULL);
     pthread_mutex_init(&client->partial_lock, NULL);
     pthread_mutex_init(&client->known_lock, NULL);
@@ -445,8 +436,9 @@ static int client_open(struct block_node *node, const struct block_open_options 
         if (rc == 0) {
             atomic_store(&client->link_count, 1);
             client->facts = client->links[0].facts;
-            client->link_max =
-                client->facts.multi_conn && client->address.kind != NBD_ADDRESS_FD ? LINKS_MAX : 1;
+            client->link_max = client->facts.multi_conn && client->address.kind != NBD_ADDRESS_FD
+                                   ? NBD_LINKS_MAX
+                                   : 1;
             rc = fill_info(node, options, err);
         }
         if (rc < 0)
@@ -498,4 +490,5 @@ const struct block_driver block_nbd_driver = {
     .discard = client_discard,
     .flush = client_flush,
     .status = client_status,
+    .lanes = &nbd_client_lanes,
 };

@@ -95,7 +95,7 @@ struct nbd_op {
     struct nbd_extents *extents; /* STATUS; filled */
 
     struct remote_op remote;
-    const char *context;
+    struct nbd_link *link;
 };
 
 /* What a server said of its export. */
@@ -113,6 +113,7 @@ struct nbd_link {
     const struct nbd_address *address;
     struct nbd_server_facts facts; /* of the first connection; fixed */
     bool opened;                   /* facts are known */
+    unsigned answered;             /* requests; under the connection's lock */
     char what[NBD_WHAT_MAX];       /* for the log */
 };
 
@@ -127,7 +128,7 @@ void nbd_link_close(struct nbd_link *link);
  * -errno; -ENOTCONN: there is no connection. Any thread. */
 int nbd_link_run(struct nbd_link *link, struct nbd_op *op);
 /* Makes an op ready for remote_start(). */
-void nbd_op_init(struct nbd_op *op, const struct nbd_link *link);
+void nbd_op_init(struct nbd_op *op, struct nbd_link *link);
 /* Asks a server, over a connection of its own, for its facts. */
 int nbd_link_ask(const struct nbd_library *lib, const struct nbd_address *address,
                  struct nbd_server_facts *facts, struct kv_error *err);

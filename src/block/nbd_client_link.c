@@ -297,7 +297,9 @@ void nbd_link_close(struct nbd_link *link)
 /* Under the lock, from within the library. */
 static int op_done(void *opaque, int *error)
 {
-    remote_finish(opaque, -*error);
+    struct nbd_op *op = opaque;
+    op->link->answered++;
+    remote_finish(&op->remote, -*error);
     return 1;
 }
 
@@ -306,7 +308,7 @@ static int op_extents(void *opaque, const char *context, uint64_t offset, uint32
 {
     struct nbd_op *op = opaque;
     struct nbd_extents *extents = op->extents;
-    if (strcmp(context, op->context) != 0)
+    if (strcmp(context, op->link->address->context) != 0)
         return 0;
     extents->offset = offset;
     extents->count = 0;
@@ -322,7 +324,7 @@ static int send_op(struct remote_op *remote_op, void *h)
 {
     struct nbd_op *op = container_of(remote_op, struct nbd_op, remote);
     const struct nbd_library *lib = library;
-    nbd_completion_callback done = {.callback = op_done, .user_data = remote_op};
+    nbd_completion_callback done = {.callback = op_done, .user_data = op};
     nbd_extent_callback extents = {.callback = op_extents, .user_data = op};
     int64_t cookie = -1;
     switch (op->kind) {
@@ -351,9 +353,9 @@ static int send_op(struct remote_op *remote_op, void *h)
     return lib->aio_is_dead(h) > 0 || lib->aio_is_closed(h) > 0 ? -ENOTCONN : code ? -code : -EIO;
 }
 
-void nbd_op_init(struct nbd_op *op, const struct nbd_link *link)
+void nbd_op_init(struct nbd_op *op, struct nbd_link *link)
 {
-    op->context = link->address->context;
+    op->link = link;
     op->remote.send = send_op;
 }
 

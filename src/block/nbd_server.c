@@ -162,6 +162,14 @@ struct nbd_export *nbd_export_use(struct nbd_connection *conn, const char *name)
     return export;
 }
 
+uint64_t nbd_export_size(struct nbd_export *export)
+{
+    uint64_t size = block_get_info(block_root_enter(export->root))->size;
+    block_root_leave(export->root);
+    __atomic_store_n(&export->info.size, size, __ATOMIC_RELEASE);
+    return size;
+}
+
 void nbd_export_leave(struct nbd_connection *conn)
 {
     struct nbd_server *server = conn->server;

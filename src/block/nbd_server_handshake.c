@@ -160,7 +160,7 @@ static int option_export_name(struct option *option)
     if (!export)
         return kv_error_set(option->err, KV_ERR_BLOCK, ENOENT, "no export '%.200s'", name);
     drop_foreign_contexts(conn, export);
-    nbd_put64(out, export->info.size);
+    nbd_put64(out, nbd_export_size(export));
     nbd_put16(out + 8, nbd_transmission_flags(conn, export));
     int rc = nbd_channel_write_all(&conn->channel, out, option->no_zeroes ? 10 : sizeof(out));
     return rc < 0 ? rc : ENTER;
@@ -223,15 +223,14 @@ static int option_starttls(struct option *option)
     return rc;
 }
 
-static int send_info(const struct option *option, const struct nbd_export *export,
-                     const bool asked[])
+static int send_info(const struct option *option, struct nbd_export *export, const bool asked[])
 {
     uint8_t data[14];
     struct buffer out = BUFFER_INIT(LIST_MAX);
     const struct block_info *info = &export->info;
 
     nbd_put16(data, NBD_INFO_EXPORT);
-    nbd_put64(data + 2, info->size);
+    nbd_put64(data + 2, nbd_export_size(export));
     nbd_put16(data + 10, nbd_transmission_flags(option->conn, export));
     int rc = collect(&out, option, NBD_REP_INFO, data, 12, NULL, 0);
 

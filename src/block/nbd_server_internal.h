@@ -25,7 +25,7 @@ struct nbd_export {
     bool removed;     /* nobody new; under server->lock */
     char *name, *description;
     struct block_root *root;
-    struct block_info info; /* of the node, as clients were told */
+    struct block_info info; /* of the node, as clients were told; size: atomic */
     bool readonly, allocation_depth;
     unsigned bitmap_count;
     struct nbd_bitmap bitmaps[]; /* names allocated */
@@ -57,6 +57,8 @@ struct nbd_connection {
 /* nbd_server.c: an export by name, counted as used by the connection; NULL: there is none. */
 struct nbd_export *nbd_export_use(struct nbd_connection *conn, const char *name);
 void nbd_export_leave(struct nbd_connection *conn);
+/* The size that the node has now; requests are held to it from now on. */
+uint64_t nbd_export_size(struct nbd_export *export);
 /* Calls fn for each export, with the lock held, until it fails. */
 int nbd_export_each(struct nbd_server *server,
                     int (*fn)(void *opaque, const struct nbd_export *export), void *opaque);

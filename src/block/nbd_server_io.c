@@ -445,7 +445,8 @@ static int check_request(const struct session *s, const struct nbd_request *r)
         return -EPERM;
     if (r->type == NBD_CMD_READ && r->len > NBD_PAYLOAD_MAX)
         return -EINVAL;
-    if (!range_within(r->offset, r->len, 0, s->export->info.size))
+    if (!range_within(r->offset, r->len, 0,
+                      __atomic_load_n(&s->export->info.size, __ATOMIC_ACQUIRE)))
         return command->kind & WRITES ? -ENOSPC : -EINVAL;
     if (r->len == 0 && r->type == NBD_CMD_BLOCK_STATUS)
         return -EINVAL;

@@ -69,18 +69,35 @@ static struct block_node *mapped_leaf(struct block_node *node)
 {
     while (node && !node->driver->is_protocol)
         node = node->driver->map ? node->file : NULL;
-    return node && node->driver->ring_fd && node->driver->ring_fd(node) >= 0 ? node : NULL;
+    return node && (node->driver->lanes ||
+                    (node->driver->ring_fd && node->driver->ring_fd(node) >= 0))
+               ? node
+               : NULL;
 }
 
-/* The ring for the node's leaf, made or turned to it. Without, workers do everything. The jail lets
- * no further io_uring be made. */
+static void close_lane(struct block_queue *queue)
+{
+    if (queue->lane)
+        queue->lane_ops->close(queue->lane);
+    queue->lane = NULL;
+}
+
+/* The lane or ring for the node's leaf, made or turned to it. Without, workers do everything. The
+ * jail lets no further io_uring be made. */
 static int aim(struct block_queue *queue)
 {
     const struct block_node *node = queue->node;
     int rc = 0;
+    close_lane(queue);
     queue->leaf = node->options.aio != BLOCK_AIO_THREADS ? mapped_leaf(queue->node) : NULL;
     if (!queue->leaf)
         return 0;
+    if (queue->leaf->driver->lanes) {
+        queue->lane_ops = queue->leaf->driver->lanes;
+        if (queue->lane_ops->open(&queue->lane, queue->leaf, queue) < 0)
+            queue->leaf = NULL;
+        return 0;
+    }
     int fd = queue->leaf->driver->ring_fd(queue->leaf);
     if (queue->ring)
         rc = uring_set_file(queue->ring, fd);
@@ -166,6 +183,7 @@ void block_queue_free(struct block_queue *queue)
     if (queue->own_root)
         block_root_free(queue->root);
     queue_throttle_destroy(queue);
+    close_lane(queue);
     uring_free(queue->ring);
     workers_put();
     pthread_cond_destroy(&queue->cond);
@@ -309,6 +327,8 @@ static bool go_fast(struct block_queue *queue, struct block_request *request)
     }
     if (below_top && queue->leaf->trackers)
         return false;
+    if (queue->lane)
+        return queue->lane_ops->submit(queue->lane, request);
     return queue->leaf->driver->is_fast(queue->leaf, request, request->host_offset) &&
            uring_submit(queue->ring, request);
 }
@@ -361,6 +381,11 @@ void block_kick(struct block_queue *queue)
 {
     if (queue->ring)
         uring_kick(queue->ring);
+    if (queue->lane && block_queue_enter(queue)) {
+        if (queue->lane)
+            queue->lane_ops->kick(queue->lane);
+        block_queue_leave(queue);
+    }
     block_end_batch(queue);
 }
 
@@ -408,6 +433,8 @@ void block_drain(struct block_queue *queue)
             any |= resume(queue);
         if (queue->ring && queue->inflight)
             any |= uring_wait(queue->ring);
+        if (queue->lane && queue->inflight)
+            any |= queue->lane_ops->wait(queue->lane);
         if (!any && queue->inflight) {
             pthread_mutex_lock(&queue->lock);
             while (list_empty(&queue->done) &&

@@ -152,9 +152,14 @@ static int need_handle(struct remote *remote)
 
 /* ------------------------------------------------------------------------ serving */
 
-/* Under the lock. */
-static void serve(struct remote *remote, short revents)
+/* Under the lock. Where several wait for one socket, what it had may be gone by now, and libraries
+ * take being told of nothing amiss. */
+static void serve(struct remote *remote, short revents, bool alone)
 {
+    if (revents && !alone) {
+        struct pollfd pfd = {.fd = remote->ops->fd(remote->handle), .events = revents};
+        revents = poll(&pfd, 1, 0) > 0 ? pfd.revents : 0;
+    }
     if (!remote->ops->serve(remote->opaque, remote->handle, revents))
         lose(remote);
 }
@@ -177,7 +182,7 @@ static void serve_once(struct remote *remote)
     if (n > 0 && (fds[1].revents & POLLIN))
         eventfd_read(remote->wake_fd, &ignored);
     if (remote->generation == generation && n >= 0 && (n == 0 || fds[0].revents))
-        serve(remote, fds[0].revents);
+        serve(remote, fds[0].revents, remote->loops == 0);
 }
 
 /* Another thread serves from now on. */
@@ -229,7 +234,9 @@ static int run_once(struct remote *remote, struct remote_op *op)
         else
             serve_once(remote);
     }
-    if (remote->generation == generation)
+    if (remote->generation == generation && op->result == -ENOTCONN)
+        lose(remote);
+    else if (remote->generation == generation)
         hand_on(remote);
     return op->result;
 }
@@ -257,32 +264,24 @@ int remote_run(struct remote *remote, struct remote_op *op)
 
 bool remote_start(struct remote *remote, struct remote_op *op)
 {
-    pthread_mutex_lock(&remote->lock);
-    int rc = remote->handle ? send_op(remote, op) : -ENOTCONN;
-    if (rc == -ENOTCONN && remote->handle)
+    if (!remote->handle)
+        return false;
+    int rc = send_op(remote, op);
+    if (rc == -ENOTCONN || (rc == 0 && op->finished && op->result == -ENOTCONN))
         lose(remote);
-    pthread_mutex_unlock(&remote->lock);
     return rc == 0;
 }
 
-void remote_poll(struct remote *remote)
+void remote_serve(struct remote *remote, unsigned generation, short revents)
 {
-    pthread_mutex_lock(&remote->lock);
-    if (remote->handle) {
-        struct pollfd pfd = {.fd = remote->ops->fd(remote->handle),
-                             .events = remote->ops->events(remote->handle)};
-        if (poll(&pfd, 1, 0) > 0)
-            serve(remote, pfd.revents);
-    }
-    pthread_mutex_unlock(&remote->lock);
+    if (remote->handle && remote->generation == generation)
+        serve(remote, revents, remote->loops == 1 && !remote->served);
 }
 
 int remote_wanted(struct remote *remote, short *events, unsigned *generation)
 {
-    pthread_mutex_lock(&remote->lock);
     *generation = remote->generation;
     int fd = remote->handle ? remote->ops->fd(remote->handle) : -1;
     *events = fd >= 0 ? remote->ops->events(remote->handle) : 0;
-    pthread_mutex_unlock(&remote->lock);
     return fd;
 }

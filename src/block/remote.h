@@ -48,6 +48,7 @@ struct remote {
     pthread_mutex_t lock;      /* for what follows, and every call of the library */
     void *handle;              /* NULL: not connected */
     bool served;               /* a thread waits for the socket */
+    unsigned loops;            /* of queues, that watch the socket */
     bool connecting;           /* a thread makes the connection */
     unsigned generation;       /* of the handle; counts losses */
     pthread_cond_t joined;     /* connecting came to its end */
@@ -84,12 +85,12 @@ int remote_run(struct remote *remote, struct remote_op *op);
 void remote_finish(struct remote_op *op, int result);
 
 /* Sends a request that has done(). False: there is no connection, or the library does not take it;
- * done() is not called. A request whose connection is lost ends with -ENOTCONN. */
+ * done() is not called. A request whose connection is lost ends with -ENOTCONN. Under the lock. */
 bool remote_start(struct remote *remote, struct remote_op *op);
 
-/* On a queue's loop: serves what the socket is ready for, without waiting. */
-void remote_poll(struct remote *remote);
-/* The socket and what to wait for on it; -1: none. */
+/* Serves what the socket of this generation is ready for. Under the lock. */
+void remote_serve(struct remote *remote, unsigned generation, short revents);
+/* The socket and what to poll for on it; -1: there is none. Under the lock. */
 int remote_wanted(struct remote *remote, short *events, unsigned *generation);
 
 #endif

@@ -339,6 +339,162 @@ static void patience_ends(void **state)
     stop(&f);
 }
 
+/* -------------------------------------------------------------------------- queues */
+
+/* The server is in the same process, so requests of a lost connection must not take all workers. */
+enum { SLOTS = 12, QUEUED = 2000, PIECE = 4096 };
+
+struct slot {
+    struct stream *stream;
+    struct block_request request;
+    struct iovec iov[2];
+    uint8_t bytes[PIECE];
+    unsigned number;
+    bool reads;
+};
+
+/* Each block is written, then read back; several at a time, half of them in two pieces of memory.
+ */
+struct stream {
+    struct loop loop;
+    struct block_queue *queue;
+    struct slot slots[SLOTS];
+    unsigned next, active;
+    int failure;
+};
+
+static void slot_done(struct block_request *request, int result);
+
+static void send_slot(struct slot *slot)
+{
+    size_t first = slot->number % 2 ? PIECE / 2 : PIECE;
+    slot->iov[0] = (struct iovec){slot->bytes, first};
+    slot->iov[1] = (struct iovec){slot->bytes + first, PIECE - first};
+    slot->request = (struct block_request){
+        .op = slot->reads ? BLOCK_READ : BLOCK_WRITE,
+        .offset = (uint64_t)slot->number * PIECE,
+        .len = PIECE,
+        .iov = slot->iov,
+        .iov_count = slot->number % 2 ? 2 : 1,
+        .done = slot_done,
+        .opaque = slot,
+    };
+    memset(slot->bytes, slot->reads ? 0 : (int)(slot->number % 251 + 1), PIECE);
+    block_submit(slot->stream->queue, &slot->request);
+}
+
+static void slot_done(struct block_request *request, int result)
+{
+    struct slot *slot = request->opaque;
+    struct stream *stream = slot->stream;
+    if (result < 0)
+        stream->failure = result;
+    if (slot->reads && (slot->bytes[0] != slot->number % 251 + 1 ||
+                        memcmp(slot->bytes, slot->bytes + 1, PIECE - 1) != 0))
+        stream->failure = -EILSEQ;
+    if (slot->reads)
+        slot->number = stream->next++;
+    slot->reads = !slot->reads;
+    if (stream->failure || slot->number >= QUEUED) {
+        if (--stream->active == 0)
+            loop_stop(&stream->loop);
+        return;
+    }
+    send_slot(slot);
+}
+
+static void send_more(void *opaque)
+{
+    struct stream *stream = opaque;
+    block_kick(stream->queue);
+}
+
+static void *run_stream(void *opaque)
+{
+    struct stream *stream = opaque;
+    for (unsigned i = 0; i < SLOTS; i++) {
+        stream->slots[i] = (struct slot){.stream = stream, .number = stream->next++};
+        stream->active++;
+        send_slot(&stream->slots[i]);
+    }
+    block_kick(stream->queue);
+    loop_run(&stream->loop);
+    block_drain(stream->queue);
+    return NULL;
+}
+
+static void open_stream(struct stream *stream, struct fixture *f)
+{
+    struct kv_error err = {0};
+    *stream = (struct stream){0};
+    assert_int_equal(loop_init(&stream->loop, &err), 0);
+    assert_int_equal(block_queue_create(&stream->queue, f->node, &stream->loop, SLOTS, &err), 0);
+    block_queue_set_batch(stream->queue, send_more, stream);
+}
+
+static void close_stream(struct stream *stream)
+{
+    assert_int_equal(stream->failure, 0);
+    assert_int_equal(block_inflight(stream->queue), 0);
+    block_queue_free(stream->queue);
+    loop_destroy(&stream->loop);
+}
+
+static void a_queue_talks_to_the_server_itself_beside_other_threads(void **state)
+{
+    struct fixture f;
+    struct stream *stream = malloc(sizeof(*stream));
+    struct worker worker;
+    pthread_t thread;
+    start(&f, 0);
+    open_stream(stream, &f);
+    assert_non_null(stream->queue->lane);
+    /* Its blocks lie behind the queue's. */
+    worker = (struct worker){f.node, 20, 0};
+    assert_int_equal(pthread_create(&thread, NULL, work, &worker), 0);
+    run_stream(stream);
+    pthread_join(thread, NULL);
+    assert_int_equal(worker.rc, 0);
+    close_stream(stream);
+    free(stream);
+    stop(&f);
+}
+
+static void requests_of_a_queue_wait_for_the_server(void **state)
+{
+    struct fixture f;
+    struct stream *stream = malloc(sizeof(*stream));
+    pthread_t thread;
+    start(&f, 60);
+    open_stream(stream, &f);
+    assert_int_equal(pthread_create(&thread, NULL, run_stream, stream), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        usleep(5000);
+        stop_server(&f);
+        usleep(50000);
+        start_server(&f, 8);
+    }
+    pthread_join(thread, NULL);
+    close_stream(stream);
+    free(stream);
+    stop(&f);
+}
+
+static void requests_of_a_queue_fail_when_patience_ends(void **state)
+{
+    struct fixture f;
+    struct stream *stream = malloc(sizeof(*stream));
+    start(&f, 0);
+    open_stream(stream, &f);
+    stop_server(&f);
+    run_stream(stream);
+    assert_int_equal(stream->failure, -EIO);
+    stream->failure = 0;
+    close_stream(stream);
+    free(stream);
+    stop(&f);
+}
+
 static void a_grown_export_is_seen(void **state)
 {
     struct fixture f;
@@ -367,6 +523,9 @@ int main(void)
         cmocka_unit_test(with_patience_requests_wait_for_the_server),
         cmocka_unit_test(a_server_that_comes_back_for_fewer_clients_is_enough),
         cmocka_unit_test(patience_ends),
+        cmocka_unit_test(a_queue_talks_to_the_server_itself_beside_other_threads),
+        cmocka_unit_test(requests_of_a_queue_wait_for_the_server),
+        cmocka_unit_test(requests_of_a_queue_fail_when_patience_ends),
         cmocka_unit_test(a_grown_export_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
