@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/fd.h"
 #include "base/util.h"
 #include "daemon/machine/config.h"
 #include "daemon/machine/machine_internal.h"
@@ -168,19 +166,10 @@ static int open_passt(struct nic *nic, struct kv_error *err)
 
 static int open_vhost_user(struct nic *nic, struct kv_error *err)
 {
-    const struct model_nic *model = nic->model;
-    bool server = model->mode && strcmp(model->mode, "server") == 0;
-    if (!model->socket)
-        return refuse(nic, "the socket is missing", err);
-    int fd = server ? plan_listen(nic->plan, model->socket, err) : fd_connect_unix(model->socket);
-    if (fd < 0)
-        return server
-                   ? fd
-                   : kv_error_errno(err, KV_ERR_NET, -fd, "vhost-user socket '%s'", model->socket);
-    int rc = plan_add_fd(nic->plan, fd, err);
-    json_object_set_new(nic->options, "vhost-user-fd", json_integer(fd));
-    config_set_number(nic->options, "queues", nic->queues);
-    return rc;
+    return refuse(nic,
+                  "the monitor cannot be a front end of vhost-user; bridge, ethernet, direct "
+                  "and user are possible",
+                  err);
 }
 
 static int (*const openers[])(struct nic *nic, struct kv_error *err) = {
