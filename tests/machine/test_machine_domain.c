@@ -33,7 +33,7 @@ static bool own_network;
 
 static int run(const char *fmt, ...)
 {
-    char command[512];
+    char command[2048];
     va_list ap;
     va_start(ap, fmt);
 #pragma GCC diagnostic push
@@ -313,6 +313,46 @@ static void macvtaps_are_removed_also_by_the_next_daemon(void **state)
     model_domain_free(domain);
 }
 
+/* A switch of the test's own, which moves frames in user space. */
+static bool start_ovs(void)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/ovs", folder);
+    setenv("OVS_RUNDIR", path, 1);
+    return run("command -v ovs-vswitchd >/dev/null && mkdir %s && cd %s && "
+               "{ ovsdb-tool create conf.db /usr/share/openvswitch/vswitch.ovsschema && "
+               "ovsdb-server %s/conf.db --remote=punix:%s/db.sock --pidfile=%s/db.pid --detach "
+               "--log-file=%s/db.log && ovs-vsctl --no-wait init && "
+               "ovs-vswitchd unix:%s/db.sock --pidfile=%s/vs.pid --detach --log-file=%s/vs.log && "
+               "ovs-vsctl --timeout=10 add-br ovsbr0 -- set bridge ovsbr0 datapath_type=netdev; } "
+               ">/dev/null 2>&1",
+               path, path, path, path, path, path, path, path, path) == 0;
+}
+
+static void ports_of_open_vswitch_come_and_go(void **state)
+{
+    if (!own_network || !start_ovs())
+        skip();
+    links_before = count_entries("/sys/class/net");
+    struct model_domain *domain =
+        make_domain("", "<interface type='bridge'><source bridge='ovsbr0'/><vlan><tag id='42'/>"
+                        "</vlan><virtualport type='openvswitch'/><model type='virtio'/>"
+                        "</interface>");
+    struct machine *machine = start(domain);
+    assert_int_equal(run("test \"$(ovs-vsctl list-ports ovsbr0)\" = vnet0 && "
+                         "test \"$(ovs-vsctl get port vnet0 tag)\" = 42 && "
+                         "ovs-vsctl get interface vnet0 external_ids | grep -q " UUID),
+                     0);
+    finish(machine, domain);
+    assert_int_equal(run("test -z \"$(ovs-vsctl list-ports ovsbr0)\""), 0);
+    expect_refused("",
+                   "<interface type='bridge'><source bridge='nobr'/><virtualport "
+                   "type='openvswitch'/><model type='virtio'/></interface>",
+                   "no bridge named nobr");
+    assert_int_equal(run("kill $(cat %s/ovs/vs.pid) $(cat %s/ovs/db.pid)", folder, folder), 0);
+    links_before = count_entries("/sys/class/net");
+}
+
 static void channels_and_small_devices_are_there(void **state)
 {
     struct model_domain *domain = make_domain(
@@ -377,6 +417,7 @@ int main(void)
         CASE(interfaces_are_made_and_removed),
         CASE(a_bridge_that_is_missing_is_told),
         CASE(macvtaps_are_removed_also_by_the_next_daemon),
+        CASE(ports_of_open_vswitch_come_and_go),
         CASE(channels_and_small_devices_are_there),
         CASE(user_mode_networking_begins_and_ends_with_its_machine),
     };
