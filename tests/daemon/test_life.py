@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The life of domains, on /dev/kvm with bare-metal guests: each step, its events, its errors."""
+import json
 import os
 import signal
 import struct
 import time
 
 import libvirt
+import libvirt_qemu
 import pytest
 
 from kv_daemon import Events, Refused, domain_xml, wait_for
@@ -282,6 +284,16 @@ def test_autodestroy_ends_with_its_connection(daemon, conn):
     assert conn.numOfDomains() == 2
     other.close()
     wait_for(lambda: [d.name() for d in conn.listAllDomains()] == ["two"], "autodestroy")
+
+
+def test_monitor_commands_go_to_the_monitor(conn):
+    domain = conn.createXML(domain_xml("one"))
+    answer = json.loads(libvirt_qemu.qemuMonitorCommand(domain, '{"execute": "query-status"}', 0))
+    assert answer["return"]["status"] == "running"
+    with Refused(libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "no human monitor"):
+        libvirt_qemu.qemuMonitorCommand(domain, "info status", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP)
+    with Refused(libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured"):
+        libvirt_qemu.qemuAgentCommand(domain, "{}", 1, 0)
 
 
 def test_a_core_dump_of_memory_is_an_elf_file(daemon, conn):

@@ -24,7 +24,8 @@ extern const struct call_rows call_list_rows, call_define_rows, call_life_rows, 
     call_bulk_rows, call_iotune_rows, call_device_rows, call_console_rows, call_native_rows,
     call_none_rows;
 
-extern struct rpc_handler domain_handlers[]; /* procedures.c */
+extern struct rpc_handler domain_handlers[];            /* procedures.c */
+extern const struct rpc_handler domain_qemu_handlers[]; /* call_qemu.c */
 
 struct domains *call_domains(const struct rpc_call *call);
 

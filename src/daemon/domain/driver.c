@@ -116,6 +116,7 @@ static int domain_driver_start(struct daemon *daemon, void **opaque, struct kv_e
 const struct daemon_driver domain_driver = {
     .name = "domain",
     .handlers = domain_handlers,
+    .qemu_handlers = domain_qemu_handlers,
     .start = domain_driver_start,
     .stop = domain_driver_stop,
 };
