@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "block/memory.h"
+#include "block/nbd_server.h"
 #include "job_guest.h"
 #include "unit.h"
 
@@ -165,6 +165,40 @@ static void only_the_top_layer_is_copied_with_sync_top(void **state)
     assert_ptr_equal(guest_node(guest), target);
     expect_content(target, guest_model(guest));
     guest_free(guest);
+    close_pair();
+}
+
+/* As disks go to another host: the target is what a server there exports. */
+static void the_target_may_be_behind_an_nbd_server(void **state)
+{
+    char json[400];
+    struct kv_error err = {0};
+    struct nbd_server *server;
+    open_pair();
+    struct block_node *exported = target;
+    const struct nbd_export_options export = {.name = "disk", .node = exported};
+    assert_int_equal(nbd_server_create(&server, &(struct nbd_server_options){0}, &err), 0);
+    assert_int_equal(nbd_server_add_export(server, &export, &err), 0);
+    assert_int_equal(nbd_server_listen_unix(server, disk_path("socket"), &err), 0);
+    snprintf(json, sizeof(json),
+             "{\"driver\":\"raw\",\"file\":{\"driver\":\"nbd\",\"export\":\"disk\",\"server\":{"
+             "\"type\":\"unix\",\"path\":\"%s\"}}}",
+             disk_path("socket"));
+    target = disk_open_json(json);
+    struct guest *guest = guest_start(source, model);
+    struct job *job = start((struct mirror_options){.copy_mode = JOB_COPY_WRITE_BLOCKING});
+    expect_job("m", JOB_READY);
+    assert_int_equal(job_complete(job, NULL), 0);
+    assert_string_equal(expect_end("m", JOB_EVENT_COMPLETED), "");
+    job_put(job);
+    guest_wait(guest, 200);
+    guest_stop(guest);
+    assert_ptr_equal(guest_node(guest), target);
+    expect_content(exported, guest_model(guest));
+    guest_free(guest);
+    block_close(target);
+    nbd_server_free(server);
+    target = exported;
     close_pair();
 }
 
@@ -355,6 +389,7 @@ int main(void)
         cmocka_unit_test(cancelled_when_ready_the_target_is_of_one_moment),
         cmocka_unit_test(cancelling_at_any_moment_leaves_the_guest_alone),
         cmocka_unit_test(only_the_top_layer_is_copied_with_sync_top),
+        cmocka_unit_test(the_target_may_be_behind_an_nbd_server),
         cmocka_unit_test(speed_is_a_limit_that_can_change),
         cmocka_unit_test(a_paused_job_does_nothing_until_it_is_resumed),
         cmocka_unit_test(an_error_fails_the_job_when_it_is_reported),
