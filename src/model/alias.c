@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What only a live domain has: aliases, images' numbers; and taking it out again. See read.h. */
+/* What only a live domain has: aliases; and taking it out again. See read.h. */
 #include <stdio.h>
 #include <string.h>
 

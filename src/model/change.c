@@ -70,6 +70,8 @@ static int set_kib(struct change *change, const char *name, uint64_t kib)
 int model_domain_set_id(struct model_domain *domain, int id, struct kv_error *err)
 {
     struct change change;
+    if (id >= 0 && domain->refusal)
+        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "%s", domain->refusal);
     int ret = change_begin(&change, domain, err);
     if (ret < 0)
         return ret;

@@ -403,8 +403,8 @@ char *model_domain_format(const struct model_domain *domain, unsigned flags);
 
 /* All of them change the view. On failure the domain is as before. */
 
-/* Makes it a live document: id, aliases (serial0, virtio-disk0, net0, ...), image numbers. id < 0:
- * back to an inactive one. */
+/* Makes it a live document: id, aliases (serial0, virtio-disk0, net0, ...). id < 0: back to an
+ * inactive one. VIR_ERR_CONFIG_UNSUPPORTED when there is a refusal. */
 int model_domain_set_id(struct model_domain *domain, int id, struct kv_error *err);
 
 int model_domain_set_name(struct model_domain *domain, const char *name, struct kv_error *err);

@@ -99,7 +99,7 @@ int read_carried(struct read *r, xmlNode *node);
 int complete_devices(struct read *r);
 /* Addresses for the devices of the view that need and lack one, and checks of those they have. */
 int assign_addresses(struct read *r);
-/* Aliases of a live document; images' numbers. */
+/* Aliases of a live document. */
 int assign_aliases(struct read *r);
 
 /* Reads the whole view anew from the document, within domain->arena. */

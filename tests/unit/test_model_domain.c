@@ -509,6 +509,21 @@ static void a_live_document_has_id_aliases_and_ttys(void **state)
     model_domain_free(d);
 }
 
+static void a_stored_domain_that_is_refused_now_is_kept_but_not_started(void **state)
+{
+    struct kv_error err;
+    struct model_domain *d = parse_flags(
+        BEGIN "<os><type arch='x86_64' machine='pc'>hvm</type><loader>/ovmf</loader></os>"
+              "<devices><tpm model='tpm-crb'/></devices></domain>",
+        MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE);
+    expect_format(d, 0, "<tpm model='tpm-crb'/>");
+    assert_int_equal(model_domain_set_name(d, "renamed", &err), 0);
+    assert_true(model_domain_set_id(d, 1, &err) < 0);
+    assert_int_equal(err.code, VIR_ERR_CONFIG_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "/domain/os/loader"));
+    model_domain_free(d);
+}
+
 static void a_change_that_is_wrong_changes_nothing(void **state)
 {
     struct kv_error err;
@@ -711,6 +726,7 @@ int main(void)
         cmocka_unit_test(a_mac_with_xx_is_filled_in),
         cmocka_unit_test(more_devices_than_slots_are_refused),
         cmocka_unit_test(a_live_document_has_id_aliases_and_ttys),
+        cmocka_unit_test(a_stored_domain_that_is_refused_now_is_kept_but_not_started),
         cmocka_unit_test(a_change_that_is_wrong_changes_nothing),
         cmocka_unit_test(numbers_and_names_can_be_set),
         cmocka_unit_test(metadata_is_set_shown_and_removed),
