@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/domain/call.h"
+#include "daemon/secret/secret.h"
 
 /* How an end looks to clients. */
 static const struct {
@@ -277,6 +278,13 @@ static void start_failed(struct domain_live *live)
     live_free(live);
 }
 
+/* The passphrase that an image's <encryption> names. */
+static int find_passphrase(void *opaque, const struct model_secret_ref *ref, char **value,
+                           struct kv_error *err)
+{
+    return secret_find_base64(ref->uuid, "volume", ref->usage, value, err);
+}
+
 int domain_start(struct domains *domains, struct domain *domain, struct model_domain *model,
                  const struct domain_start *start, struct kv_error *err)
 {
@@ -294,6 +302,7 @@ int domain_start(struct domains *domains, struct domain *domain, struct model_do
         .fds = start->fds,
         .fd_count = start->fd_count,
         .event = domain_machine_event,
+        .secret = find_passphrase,
         .opaque = live,
     };
     pthread_mutex_lock(&domain->lock);

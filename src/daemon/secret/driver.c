@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The list of secrets: read from the state at the start, looked up, values for the daemon. */
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <libvirt/libvirt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,30 @@ int secret_find_value(const char *uuid, const char *usage, const char *usage_id,
                                    secret ? "secret '%s' does not have a value"
                                           : "no secret '%s' is defined",
                                    uuid ? uuid : usage_id);
+}
+
+int secret_find_base64(const char *uuid, const char *usage, const char *usage_id, char **text,
+                       struct kv_error *err)
+{
+    uint8_t *value;
+    size_t len;
+    gnutls_datum_t encoded;
+    int r = secret_find_value(uuid, usage, usage_id, &value, &len, err);
+    if (r < 0)
+        return r;
+    const gnutls_datum_t plain = {value, (unsigned)len};
+    r = gnutls_base64_encode2(&plain, &encoded);
+    secret_wipe(value, len);
+    if (r < 0)
+        return api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    *text = malloc(encoded.size + (size_t)1);
+    if (*text) {
+        memcpy(*text, encoded.data, encoded.size);
+        (*text)[encoded.size] = '\0';
+    }
+    explicit_bzero(encoded.data, encoded.size);
+    gnutls_free(encoded.data);
+    return *text ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
 }
 
 static void free_secret(struct secret *secret)

@@ -23,6 +23,10 @@ extern const struct daemon_driver secret_driver;
 int secret_find_value(const char *uuid, const char *usage, const char *usage_id, uint8_t **value,
                       size_t *len, struct kv_error *err);
 
+/* The same as text in base64, to wipe and free. */
+int secret_find_base64(const char *uuid, const char *usage, const char *usage_id, char **text,
+                       struct kv_error *err);
+
 /* Overwrites and frees. NULL is harmless. */
 void secret_wipe(void *value, size_t len);
 
