@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -136,6 +137,13 @@ static struct console_session *find_session(struct machine *machine, const char 
     return NULL;
 }
 
+/* Its client closed its end, which the loop has not come to see yet. */
+static bool has_left(const struct console_session *session)
+{
+    struct pollfd client = {.fd = session->sides[CLIENT].fd, .events = POLLRDHUP};
+    return poll(&client, 1, 0) > 0;
+}
+
 struct begin {
     struct console_session *session;
     bool force;
@@ -148,7 +156,7 @@ static void begin_session(void *opaque)
     struct console_session *session = begin->session;
     struct machine *machine = session->machine;
     struct console_session *other = find_session(machine, session->alias);
-    if (other && !begin->force) {
+    if (other && !begin->force && !has_left(other)) {
         begin->rc = -EBUSY;
         return;
     }

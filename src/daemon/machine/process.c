@@ -50,7 +50,7 @@ int process_read_stat(const char *path, long long fields[PROCESS_FIELDS])
         char *end;
         fields[count] = strtoll(at, &end, 10);
         if (end == at) { /* the state is a letter */
-            fields[count] = *at;
+            fields[count] = (unsigned char)*at;
             end = at + 1;
         }
         count++;

@@ -255,7 +255,9 @@ int jail_leave_host(struct kv_error *err)
     int rc = enter_network();
     if (rc < 0)
         return refuse(err, -rc, "own network");
-    if (unshare((jail.root ? CLONE_NEWNS : 0) | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+    /* Mounts anew also where the process has some of its own already: it shares them with the one
+     * that waits, which looks threads up in /proc. */
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
         return refuse(err, errno, "own mounts and names");
     return enter_empty_root(err);
 }
