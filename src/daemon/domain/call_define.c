@@ -152,7 +152,9 @@ CALL(get_autostart)
     cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
+    pthread_mutex_lock(&domain->lock);
     out->autostart = domain->autostart;
+    pthread_mutex_unlock(&domain->lock);
     return 0;
 }
 

@@ -22,16 +22,16 @@
 
 /* Row n brings a database of version n to version n + 1; PRAGMA user_version is the version. */
 static const char *const schema[] = {
-    "CREATE TABLE object ("
-    " id INTEGER PRIMARY KEY,"
-    " kind INTEGER NOT NULL,"
-    " uuid BLOB NOT NULL CHECK (length(uuid) = 16),"
-    " name TEXT NOT NULL,"
-    " autostart INTEGER NOT NULL DEFAULT 0,"
-    " document TEXT NOT NULL,"
-    " extra BLOB);"
-    "CREATE UNIQUE INDEX object_uuid ON object (kind, uuid);"
-    "CREATE UNIQUE INDEX object_name ON object (kind, name);",
+    ("CREATE TABLE object ("
+     " id INTEGER PRIMARY KEY,"
+     " kind INTEGER NOT NULL,"
+     " uuid BLOB NOT NULL CHECK (length(uuid) = 16),"
+     " name TEXT NOT NULL,"
+     " autostart INTEGER NOT NULL DEFAULT 0,"
+     " document TEXT NOT NULL,"
+     " extra BLOB);"
+     "CREATE UNIQUE INDEX object_uuid ON object (kind, uuid);"
+     "CREATE UNIQUE INDEX object_name ON object (kind, name);"),
 };
 
 static const char *const statements[STATEMENT_COUNT] = {
@@ -41,17 +41,17 @@ static const char *const statements[STATEMENT_COUNT] = {
     [STATEMENT_SAVEPOINT] = "SAVEPOINT change",
     [STATEMENT_ROLLBACK_TO] = "ROLLBACK TO change",
     [STATEMENT_RELEASE] = "RELEASE change",
-    [STATEMENT_PUT] = "INSERT INTO object (kind, uuid, name, autostart, document, extra)"
-                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-                      " ON CONFLICT (kind, uuid) DO UPDATE SET name = ?3, autostart = ?4,"
-                      " document = ?5, extra = ?6",
+    [STATEMENT_PUT] = ("INSERT INTO object (kind, uuid, name, autostart, document, extra)"
+                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+                       " ON CONFLICT (kind, uuid) DO UPDATE SET name = ?3, autostart = ?4,"
+                       " document = ?5, extra = ?6"),
     [STATEMENT_DELETE] = "DELETE FROM object WHERE kind = ?1 AND uuid = ?2",
     [STATEMENT_SET_AUTOSTART] = "UPDATE object SET autostart = ?4 WHERE kind = ?1 AND uuid = ?2",
     [STATEMENT_SET_EXTRA] = "UPDATE object SET extra = ?6 WHERE kind = ?1 AND uuid = ?2",
     [STATEMENT_READ_DOCUMENT] = "SELECT document FROM object WHERE kind = ?1 AND uuid = ?2",
     [STATEMENT_READ_EXTRA] = "SELECT extra FROM object WHERE kind = ?1 AND uuid = ?2",
-    [STATEMENT_EACH] = "SELECT uuid, name, document, autostart, extra FROM object"
-                       " WHERE kind = ?1 ORDER BY name",
+    [STATEMENT_EACH] = ("SELECT uuid, name, document, autostart, extra FROM object"
+                        " WHERE kind = ?1 ORDER BY name"),
 };
 
 int state_error(struct state_connection *c, int result, const char *what, struct kv_error *err)
@@ -181,7 +181,8 @@ static int upgrade(struct state *state, struct kv_error *err)
 static int take_directory(struct state *state, const char *dir, struct kv_error *err)
 {
     cleanup_free char *lock_path = NULL;
-    if (asprintf(&lock_path, "%s/state.lock", dir) < 0 || asprintf(&state->path, "%s/kvasir.db", dir) < 0)
+    if (asprintf(&lock_path, "%s/state.lock", dir) < 0 ||
+        asprintf(&state->path, "%s/kvasir.db", dir) < 0)
         return kv_error_errno(err, KV_ERR_BASE, ENOMEM, "state directory '%s'", dir);
     if (mkdir(dir, 0700) && errno != EEXIST)
         return kv_error_errno(err, KV_ERR_BASE, errno, "state directory '%s'", dir);
