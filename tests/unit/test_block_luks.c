@@ -15,7 +15,7 @@
 #include "block/secret.h"
 #include "unit.h"
 
-#define DESCRIPTION "json:{\"driver\":\"luks\",\"key-secret\":\"%s\",\"file\":\"memory:luks\"}"
+#define DESCRIPTION "json:{\"driver\":\"luks\",\"key-secret\":\"%s\",\"filename\":\"memory:luks\"}"
 
 static void hex(const char *text, uint8_t *out)
 {
@@ -387,7 +387,7 @@ static int open_encrypted_qcow2(struct block_node **node, bool with_key)
     struct block_open_options options = {
         .path = with_key
                     ? "json:{\"driver\":\"qcow2\",\"encrypt\":{\"format\":\"luks\",\"key-secret\":"
-                      "\"key0\"},\"file\":\"memory:luks\"}"
+                      "\"key0\"},\"filename\":\"memory:luks\"}"
                     : "memory:luks"};
     return block_open(node, &options, NULL);
 }
