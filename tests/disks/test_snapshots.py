@@ -53,6 +53,21 @@ def test_an_overlay_is_made_on_the_way(folder):
     assert pattern(over, 0, 16) == b"\x11" * 4096 + b"\x22" * 4096
 
 
+def test_an_overlay_is_told_the_image_and_not_the_filter_over_it(folder):
+    base, over = make(f"{folder}/base.qcow2"), f"{folder}/over.qcow2"
+    with Machine(folder, disk(base, id="d")) as machine:
+        machine.guest.write(0, 256, 0x11)
+        machine.qmp.execute("blockdev-add", **qcow2(make(f"{folder}/copy.qcow2"), "copy"))
+        machine.qmp.execute("blockdev-backup", job_id="b", device="d", target="copy", sync="none")
+        machine.qmp.execute("blockdev-snapshot-sync", device="d", snapshot_file=over, format="qcow2")
+        machine.guest.write(8, 8, 0x22)
+        machine.qmp.execute("job-cancel", id="b")
+        machine.quit()
+    info = qemu_img_info(over)
+    assert (info["backing-filename"], info["backing-filename-format"]) == (base, "qcow2")
+    assert pattern(over, 0, 24) == b"\x11" * 4096 + b"\x22" * 4096 + b"\x11" * 4096
+
+
 def test_an_overlay_that_is_there_is_taken_as_a_descriptor(folder):
     base = make(f"{folder}/base.qcow2")
     over = make(f"{folder}/over.qcow2", "16M", "qcow2", "-b", base, "-F", "qcow2")

@@ -12,6 +12,14 @@
 #include "vmm/control/action.h"
 #include "vmm/control/commands.h"
 
+/* The image below its filters. */
+static struct block_node *image_of(struct block_node *node)
+{
+    while (node->driver->is_filter)
+        node = node->file;
+    return node;
+}
+
 static int fail(struct action *action)
 {
     return -(action->call.error.code ? action->call.error.code : EINVAL);
@@ -36,11 +44,8 @@ static int snapshot_prepare(struct action *action)
 static void snapshot_undo(struct action *action)
 {
     struct kv_error err = {0};
-    struct block_node *image = action->other; /* below its filters */
-    while (image->driver->is_filter)
-        image = image->file;
     if (block_replace_node(action->other, action->node, &err) == 0)
-        block_set_backing(image, NULL, &err);
+        block_set_backing(image_of(action->other), NULL, &err);
 }
 
 static int create_overlay(struct action *action, const char *path, const char *format)
@@ -50,9 +55,12 @@ static int create_overlay(struct action *action, const char *path, const char *f
     const char *mode = qmp_string(call, "mode");
     if (mode && strcmp(mode, absolute) != 0)
         return 0;
+    block_graph_lock();
+    const struct block_node *image = image_of(action->node);
     json_t *options =
-        json_pack("{s:I, s:s, s:s}", "size", (json_int_t)block_size(action->node), "backing_file",
-                  block_name(action->node), "backing_fmt", block_format(action->node));
+        json_pack("{s:I, s:s, s:s}", "size", (json_int_t)block_size(image), "backing_file",
+                  block_name(image), "backing_fmt", block_format(image));
+    block_graph_unlock();
     int rc = block_image_create(path, format, options, &action->call.error);
     json_decref(options);
     return rc;
