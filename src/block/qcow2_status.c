@@ -15,13 +15,19 @@
 static bool detect_sparse(struct qcow2 *s)
 {
     int64_t allocated = block_allocated_size(s->file);
-    if (allocated < 0)
+    if (allocated < 0 || s->reftable_doubled)
         return false;
     uint64_t real = qcow2_clusters(s, (uint64_t)allocated), used = 0;
     uint64_t limit = MAX(real * 10 / 9, real + 2);
     uint64_t clusters = MIN(qcow2_clusters(s, block_size(s->file)), SCAN_MAX);
     for (uint64_t i = 0; i < clusters && used < limit; i++) {
-        uint64_t refcount;
+        uint64_t refcount, block = i >> s->refblock_bits;
+        if (block >= s->reftable_entries)
+            break;
+        if (!s->reftable[block]) {
+            i = ((block + 1) << s->refblock_bits) - 1; /* none of its clusters is used */
+            continue;
+        }
         if (qcow2_refcount_get(s, i, &refcount) < 0)
             return false;
         used += refcount != 0;
