@@ -552,13 +552,14 @@ void client_close(struct rpc_client *client)
     if (client->closed)
         return;
     events_forget(client);
+    /* Before the number of the descriptor can belong to somebody else. */
+    uv_close((uv_handle_t *)&client->poll, on_poll_closed);
     pthread_mutex_lock(&service->lock);
     list_del(&client->node);
     service->n_clients--;
     service->n_unproved -= !atomic_load(&client->proved);
     pthread_mutex_lock(&client->lock);
     client->closed = true;
-    uv_poll_stop(&client->poll);
     tls_session_free(client);
     close(client->fd);
     client->fd = -1;
@@ -577,6 +578,5 @@ void client_close(struct rpc_client *client)
         list_del(&closer->node);
         submit_closer(client->server, closer);
     }
-    uv_close((uv_handle_t *)&client->poll, on_poll_closed);
     listeners_update(service->server);
 }

@@ -104,11 +104,10 @@ void listeners_close(struct rpc_server *server)
         list_for_each_safe (node, &server->services[i].listeners) {
             struct rpc_listener *listener = list_entry(node, struct rpc_listener, node);
             list_del(&listener->node);
-            uv_poll_stop(&listener->poll);
+            uv_close((uv_handle_t *)&listener->poll, free_listener);
             if (listener->path)
                 unlink(listener->path);
             close(listener->fd);
-            uv_close((uv_handle_t *)&listener->poll, free_listener);
         }
     }
 }
