@@ -5,7 +5,7 @@
 
 #include "daemon/domain/edit.h"
 
-static const char *optional(const wire_opt_text text)
+static const char *optional(wire_opt_text text)
 {
     return text ? *text : NULL;
 }
