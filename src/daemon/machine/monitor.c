@@ -89,10 +89,11 @@ static int64_t realtime_us(const json_t *message)
 
 /* ------------------------------------------------------------------ the answers */
 
+/* The answer goes from this thread to the one that waits: it is never theirs at the same time. */
 static void finish(struct monitor *monitor, struct call *call, json_t *answer)
 {
     list_del(&call->node);
-    call->answer = json_incref(answer);
+    call->answer = answer;
     call->finished = true;
     if (call->waiting) {
         pthread_cond_broadcast(&monitor->changed);
@@ -101,7 +102,7 @@ static void finish(struct monitor *monitor, struct call *call, json_t *answer)
     pthread_mutex_unlock(&monitor->lock);
     if (call->done)
         call->done(call->opaque, json_object_get(answer, "return"));
-    json_decref(call->answer);
+    json_decref(answer);
     free(call);
     pthread_mutex_lock(&monitor->lock);
 }
@@ -115,19 +116,24 @@ static void deliver_answer(struct monitor *monitor, json_t *message)
         if (call->id != id)
             continue;
         finish(monitor, call, message);
+        message = NULL;
         break;
     }
     pthread_mutex_unlock(&monitor->lock);
+    json_decref(message); /* nobody waits for it any more */
 }
 
+/* Takes the message over. */
 static void deliver(struct monitor *monitor, json_t *message)
 {
     const char *event = json_string_value(json_object_get(message, "event"));
-    if (event)
-        monitor->handler.event(monitor->handler.opaque, event, json_object_get(message, "data"),
-                               realtime_us(message));
-    else
+    if (!event) {
         deliver_answer(monitor, message);
+        return;
+    }
+    monitor->handler.event(monitor->handler.opaque, event, json_object_get(message, "data"),
+                           realtime_us(message));
+    json_decref(message);
 }
 
 static void lose(struct monitor *monitor)
@@ -147,10 +153,8 @@ void monitor_drain(struct monitor *monitor)
     int n = 1;
     while (monitor->source.loop && n > 0 && !broken) {
         n = receive(monitor);
-        while (!broken && (message = next_message(&monitor->in, &broken))) {
+        while (!broken && (message = next_message(&monitor->in, &broken)))
             deliver(monitor, message);
-            json_decref(message);
-        }
     }
     if (broken)
         log_warning("a monitor sent a line that is no JSON object");
