@@ -395,8 +395,9 @@ enum model_format_flags { /* libvirt's VIR_DOMAIN_XML_* numbers */
                           MODEL_FORMAT_MIGRATABLE = 8,
 };
 
-/* The document as libvirt prints it; to be free()d. NULL: memory. Without SECURE passwords are left
- * out; INACTIVE of a live domain leaves out what only a live one has. */
+/* The document as libvirt prints it; to be free()d. NULL: memory. No document that is accepted has
+ * a password in it, so SECURE changes nothing; INACTIVE of a live domain leaves out what only a
+ * live one has. */
 char *model_domain_format(const struct model_domain *domain, unsigned flags);
 
 /* ------------------------------------------------------------------ changes */

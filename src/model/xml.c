@@ -3,6 +3,7 @@
 #include "model/xml.h"
 
 #include <errno.h>
+#include <libxml/SAX2.h>
 #include <libxml/parser.h>
 #include <libxml/parserInternals.h>
 #include <libxml/xmlerror.h>
@@ -21,7 +22,11 @@ struct parse_report {
     struct kv_error *err;
     bool failed;
     bool dtd;
+    unsigned nodes; /* so far; above NODES_MAX the text is given up */
 };
+
+/* A node takes some 40 times the memory of the few bytes that make one. */
+#define NODES_MAX 65536
 
 static pthread_once_t parser_once = PTHREAD_ONCE_INIT;
 
@@ -84,6 +89,31 @@ static void refuse_dtd(void *opaque, const xmlChar *name, const xmlChar *externa
     xmlStopParser(ctxt);
 }
 
+static bool count_nodes(xmlParserCtxt *ctxt, unsigned more)
+{
+    struct parse_report *report = ctxt->_private;
+    report->nodes += more;
+    if (report->nodes <= NODES_MAX)
+        return true;
+    xmlStopParser(ctxt);
+    return false;
+}
+
+static void start_element(void *opaque, const xmlChar *name, const xmlChar *prefix,
+                          const xmlChar *uri, int namespaces, const xmlChar **bound, int attributes,
+                          int defaulted, const xmlChar **values)
+{
+    if (count_nodes(opaque, 1 + (unsigned)namespaces + (unsigned)attributes))
+        xmlSAX2StartElementNs(opaque, name, prefix, uri, namespaces, bound, attributes, defaulted,
+                              values);
+}
+
+static void comment(void *opaque, const xmlChar *text)
+{
+    if (count_nodes(opaque, 1))
+        xmlSAX2Comment(opaque, text);
+}
+
 static int check_root(const xmlDoc *doc, const char *root, struct kv_error *err)
 {
     const xmlNode *node = xmlDocGetRootElement(doc);
@@ -113,15 +143,23 @@ int xml_parse(xmlDoc **out, const char *text, size_t len, const char *what, cons
     ctxt->_private = &report;
     ctxt->sax->serror = report_error;
     ctxt->sax->internalSubset = refuse_dtd;
+    ctxt->sax->startElementNs = start_element;
+    ctxt->sax->comment = comment;
+    ctxt->sax->processingInstruction = NULL;
     xmlDoc *doc = xmlCtxtReadMemory(ctxt, text, (int)len, NULL, NULL,
                                     XML_PARSE_NONET | XML_PARSE_NOENT | XML_PARSE_NOBLANKS |
                                         XML_PARSE_NOCDATA | XML_PARSE_NOWARNING);
-    bool good = doc && ctxt->wellFormed && !report.failed && !report.dtd;
+    bool large = report.nodes > NODES_MAX;
+    bool good = doc && ctxt->wellFormed && !report.failed && !report.dtd && !large;
     xmlFreeParserCtxt(ctxt);
     int r = 0;
     if (report.dtd)
         r = api_error_from(err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
                            "%s: a document type declaration is not accepted", what);
+    else if (large)
+        r = api_error_from(err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                           "%s has more than %d elements, attributes and comments", what,
+                           NODES_MAX);
     else if (!good)
         r = report.failed ? -EINVAL
                           : api_error_from(err, VIR_FROM_XML, VIR_ERR_XML_ERROR,

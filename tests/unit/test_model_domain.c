@@ -698,6 +698,9 @@ static void hostile_documents_are_refused_in_bounded_time(void **state)
     expect_bounded(BEGIN OS "<cputune>", "<vcpupin vcpu='1' cpuset='0-4095'/>",
                    "</cputune></domain>", most);
     expect_bounded(BEGIN OS "<metadata>", "<a:b xmlns:a='u'><a:c>", "", most);
+    expect_bounded(BEGIN OS "<metadata>", "<!---->", "</metadata></domain>", most);
+    expect_bounded(BEGIN OS "<metadata>", "<a/>", "</metadata></domain>", most);
+    expect_bounded(BEGIN OS "<metadata>", "<?p?><a/>", "</metadata></domain>", most);
     expect_bounded(BEGIN OS "<vcpu ", "a='1' ", "/></domain>", most);
     expect_bounded(BEGIN OS "<devices><disk type='file'><source file='/x'/><target dev='vda'/>",
                    "<backingStore type='file'><format type='raw'/><source file='/x'/>", "", most);
