@@ -16,7 +16,7 @@ static int no_flags(unsigned flags, const char *function, struct kv_error *err)
                  : 0;
 }
 
-static const char *text_or_null(const wire_opt_text text)
+static const char *text_or_null(char *const *text)
 {
     return text ? *text : NULL;
 }

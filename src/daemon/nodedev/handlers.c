@@ -52,7 +52,7 @@ static int give(char **list, u_int *n, const char *text, struct kv_error *err)
     return 0;
 }
 
-static bool is_of(const struct node_device *device, const wire_opt_text capability)
+static bool is_of(const struct node_device *device, char *const *capability)
 {
     return !capability || strcmp(node_kinds[device->kind].capability, *capability) == 0;
 }
