@@ -193,6 +193,9 @@ void loop_run(struct loop *loop)
     loop->thread = pthread_self();
     atomic_store(&loop->running, true);
     while (run_work(loop) || !atomic_load(&loop->stopping)) {
+        /* There was work and a stop: the wake-up for both may have been taken already. */
+        if (atomic_load(&loop->stopping))
+            continue;
         int n = wait_events(loop);
         loop->batch_len = MAX(n, 0);
         for (loop->batch_pos = 0; loop->batch_pos < loop->batch_len;) {

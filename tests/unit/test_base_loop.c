@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The event loop. */
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/iothread.h"
@@ -99,6 +100,35 @@ static void work_posted_twice_before_it_ran_runs_once(void **state)
     loop_destroy(&loop);
 }
 
+static void nothing(void *opaque)
+{
+}
+
+static struct loop_work late = {.fn = nothing};
+
+static void post_and_stop(void *opaque, uint32_t events)
+{
+    loop_post(&loop, &late);
+    loop_stop(&loop);
+}
+
+/* The one wake-up is taken by the batch in which both were asked for. */
+static void a_stop_with_work_beside_it_ends_the_loop(void **state)
+{
+    struct loop_source source = LOOP_SOURCE_INIT;
+    struct loop_work early = {.fn = nothing};
+    int fd = eventfd(1, EFD_CLOEXEC);
+    assert_int_equal(loop_init(&loop, NULL), 0);
+    assert_int_equal(loop_add(&loop, &source, fd, EPOLLIN, post_and_stop, NULL), 0);
+    loop_post(&loop, &early);
+    alarm(10);
+    loop_run(&loop);
+    alarm(0);
+    loop_remove(&source);
+    close(fd);
+    loop_destroy(&loop);
+}
+
 static void cancelled_work_does_not_run(void **state)
 {
     int count = 0;
@@ -121,6 +151,7 @@ int main(void)
         cmocka_unit_test(a_source_removed_in_a_callback_is_not_called_again),
         cmocka_unit_test(calls_from_another_thread_are_done_when_they_return),
         cmocka_unit_test(work_posted_twice_before_it_ran_runs_once),
+        cmocka_unit_test(a_stop_with_work_beside_it_ends_the_loop),
         cmocka_unit_test(cancelled_work_does_not_run),
     };
     return cmocka_run_group_tests_name("base_loop", tests, NULL, NULL);
