@@ -209,7 +209,9 @@ static void a_chain_of_images_comes_as_descriptors(void **state)
     snprintf(devices, sizeof(devices),
              "<disk type='file' device='disk'><driver name='qemu' type='qcow2' discard='unmap' "
              "detect_zeroes='on'/><source file='%s/top.qcow2'/><target dev='vda' bus='virtio'/>"
-             "<serial>abc</serial><iotune><total_iops_sec>1000</total_iops_sec></iotune></disk>"
+             "<serial>abc</serial><iotune><total_iops_sec>1000</total_iops_sec>"
+             "<total_iops_sec_max>2000</total_iops_sec_max><total_iops_sec_max_length>5"
+             "</total_iops_sec_max_length></iotune></disk>"
              "<disk type='file' device='disk'><driver name='qemu' type='raw' cache='writethrough'/>"
              "<source file='%s/base2.raw'/><target dev='vdb' bus='virtio'/><readonly/></disk>",
              folder, folder);
@@ -228,6 +230,7 @@ static void a_chain_of_images_comes_as_descriptors(void **state)
     medium = json_object_get(json_array_get(blocks, 0), "inserted");
     assert_int_equal(json_integer_value(json_object_get(medium, "backing_file_depth")), 2);
     assert_int_equal(json_integer_value(json_object_get(medium, "iops")), 1000);
+    assert_int_equal(json_integer_value(json_object_get(medium, "iops_max_length")), 5);
     json_decref(blocks);
     finish(machine, domain);
 }

@@ -12,12 +12,11 @@
 
 static const struct {
     const char *option;
-    size_t value, max, length; /* in struct model_iotune */
+    size_t value, max; /* in struct model_iotune */
 } limits[] = {
-#define LIMIT(name, field)                                                                      \
-    {                                                                                           \
-        name, offsetof(struct model_iotune, field), offsetof(struct model_iotune, field##_max), \
-            offsetof(struct model_iotune, field##_max_length)                                   \
+#define LIMIT(name, field)                                                                     \
+    {                                                                                          \
+        name, offsetof(struct model_iotune, field), offsetof(struct model_iotune, field##_max) \
     }
     LIMIT("bps-total", total_bytes_sec), LIMIT("bps-read", read_bytes_sec),
     LIMIT("bps-write", write_bytes_sec), LIMIT("iops-total", total_iops_sec),
@@ -29,23 +28,16 @@ static uint64_t field(const struct model_iotune *tune, size_t offset)
     return *(const uint64_t *)((const char *)tune + offset);
 }
 
-static int set_limits(json_t *options, const struct model_disk *disk, struct kv_error *err)
+/* What the options lack (lengths of bursts, sizes of requests) follows in tune.c. */
+static void set_limits(json_t *options, const struct model_iotune *tune)
 {
-    const struct model_iotune *tune = &disk->iotune;
     char name[32];
-    if (tune->group || tune->size_iops_sec)
-        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED,
-                         "disk '%s': group_name and size_iops_sec of iotune are not possible",
-                         disk->target);
+    config_set_text(options, "throttle-group", tune->group);
     for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
-        if (field(tune, limits[i].length) > 1)
-            return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED,
-                             "disk '%s': bursts of iotune last one second", disk->target);
         config_set_number(options, limits[i].option, field(tune, limits[i].value));
         snprintf(name, sizeof(name), "%s-max", limits[i].option);
         config_set_number(options, name, field(tune, limits[i].max));
     }
-    return 0;
 }
 
 /* libvirt's word for running out of space is "enospace". */
@@ -106,8 +98,8 @@ int config_add_disk(struct plan *plan, const struct machine_start *start,
     json_t *options = disk_options(disk);
     json_object_set_new(options, "path", json_sprintf("json:%s", text ? text : ""));
     config_set_text(options, "format", disk->image.format ? disk->image.format : "raw");
-    rc = set_limits(options, disk, err);
-    if (rc == 0 && disk->image.path)
+    set_limits(options, &disk->iotune);
+    if (disk->image.path)
         rc = plan_note(plan, "disks", alias, json_string(disk->image.path), err);
     if (rc < 0) {
         json_decref(options);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where a machine's threads run and how much its group may use: cputune,
- * memtune and blkiotune of its domain, before the guest's first instruction.
+ * Where a machine's threads run and how much its group and disks may use: cputune,
+ * memtune, blkiotune and iotune of its domain, before the guest's first instruction.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -181,6 +181,65 @@ static int set_limits(const char *group, const struct model_domain *domain, stru
     return rc;
 }
 
+/* ----------------------------------------------------------------------- disks */
+
+static const struct {
+    const char *name; /* of block_set_io_throttle */
+    size_t offset;    /* in struct model_iotune */
+    bool required;
+} throttle_arguments[] = {
+#define LIMIT(name, field)                                                           \
+    {name, offsetof(struct model_iotune, field), true},                              \
+        {name "_max", offsetof(struct model_iotune, field##_max), false},            \
+    {                                                                                \
+        name "_max_length", offsetof(struct model_iotune, field##_max_length), false \
+    }
+    LIMIT("bps", total_bytes_sec),
+    LIMIT("bps_rd", read_bytes_sec),
+    LIMIT("bps_wr", write_bytes_sec),
+    LIMIT("iops", total_iops_sec),
+    LIMIT("iops_rd", read_iops_sec),
+    LIMIT("iops_wr", write_iops_sec),
+    {"iops_size", offsetof(struct model_iotune, size_iops_sec), false},
+};
+
+static uint64_t iotune_field(const struct model_iotune *tune, size_t offset)
+{
+    return *(const uint64_t *)((const char *)tune + offset);
+}
+
+/* Options of the start have limits and bursts; what else there is goes this way. */
+static bool options_suffice(const struct model_iotune *tune)
+{
+    return !tune->size_iops_sec && !tune->total_bytes_sec_max_length &&
+           !tune->read_bytes_sec_max_length && !tune->write_bytes_sec_max_length &&
+           !tune->total_iops_sec_max_length && !tune->read_iops_sec_max_length &&
+           !tune->write_iops_sec_max_length;
+}
+
+static int throttle_disks(struct machine *machine, const struct model_domain *domain,
+                          struct kv_error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++) {
+        const struct model_disk *disk = &domain->disks[i];
+        const char *alias = disk->device.alias ? disk->device.alias : disk->target;
+        if (options_suffice(&disk->iotune))
+            continue;
+        json_t *arguments = json_pack("{s:s}", "device", alias);
+        for (unsigned k = 0; k < ARRAY_SIZE(throttle_arguments); k++) {
+            uint64_t value = iotune_field(&disk->iotune, throttle_arguments[k].offset);
+            if (value || throttle_arguments[k].required)
+                json_object_set_new(arguments, throttle_arguments[k].name,
+                                    json_integer((json_int_t)value));
+        }
+        if (disk->iotune.group)
+            json_object_set_new(arguments, "group", json_string(disk->iotune.group));
+        rc = machine_qmp(machine, "block_set_io_throttle", arguments, NULL, err);
+    }
+    return rc;
+}
+
 /* ---------------------------------------------------------------------- balloon */
 
 static int set_first_balloon(struct machine *machine, const struct model_domain *domain,
@@ -201,5 +260,7 @@ int machine_tune(struct machine *machine, const struct model_domain *domain, str
     int rc = set_affinity(machine, domain, err);
     if (rc == 0)
         rc = set_limits(group ? group : "", domain, err);
+    if (rc == 0)
+        rc = throttle_disks(machine, domain, err);
     return rc < 0 ? rc : set_first_balloon(machine, domain, err);
 }
