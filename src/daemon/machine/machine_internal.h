@@ -44,7 +44,7 @@ struct machine {
 
     /* Loop thread. */
     struct loop_source deaths[MACHINE_PROCESSES];
-    struct list sessions;    /* struct console_session */
+    struct list sessions; /* struct console_session */
 
     pthread_mutex_t lock; /* everything below */
     pthread_cond_t changed;
@@ -56,7 +56,7 @@ struct machine {
     bool off;       /* the guest is off: SHUTDOWN came and no reset since */
     bool end_known; /* end says how, whatever happens now */
     enum machine_end end;
-    bool restarting; /* a reset was asked for, the guest runs on after it */
+    bool restarting;                       /* a reset was asked for, the guest runs on after it */
     bool reboot_pending;                   /* when the guest is off it is reset */
     unsigned lifecycle[MACHINE_LIFECYCLE]; /* VIR_DOMAIN_LIFECYCLE_ACTION_* */
     char reason[256];                      /* last words */
