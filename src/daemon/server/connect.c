@@ -16,6 +16,9 @@
 #define VCPUS_MOST 254 /* of one machine */
 #define QEMU_VERSION (7 * 1000000 + 2 * 1000)
 
+/* Read-only, and how the client came to us: as an ordinary user (2), having started us (4). */
+#define OPEN_FLAGS 7u
+
 /* Numbers of features, as clients ask for them. */
 enum feature {
     FEATURE_FD_PASSING = 8,
@@ -46,9 +49,9 @@ static int connect_open(struct rpc_call *call, const void *args, void *ret, stru
     const REMOTE_ARGS(CONNECT_OPEN) *in = args;
     const struct daemon *daemon = rpc_call_opaque(call);
     const char *name = in->name ? *in->name : "";
-    if (in->flags & ~(unsigned)(VIR_CONNECT_RO | VIR_CONNECT_NO_ALIASES))
+    if (in->flags & ~OPEN_FLAGS)
         return api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                         in->flags, "virConnectOpen");
+                         in->flags & ~OPEN_FLAGS, "virConnectOpen");
     if (*name && strncmp(name, "qemu:", 5) != 0)
         return api_error_from(err, VIR_FROM_NONE, VIR_ERR_NO_CONNECT,
                               "'%s': machines of '%s' are served here", name, daemon->uri);

@@ -29,8 +29,10 @@ const struct settings_option settings_options[] = {
            "definitions and what else has to last lie in DIR (/var/lib/kvasir; in a session kvasir "
            "below $XDG_DATA_HOME)"),
     OPTION("log", "LEVEL", log, "error, warning, info (the default), debug or trace, on stderr"),
-    OPTION("session", NULL, session,
-           "serve qemu:///session of the user who runs it, without privileges"),
+    OPTION(
+        "session", NULL, session,
+        "serve qemu:///session of the user who runs it, without privileges (always so for others "
+        "than root)"),
     OPTION("listen", NULL, listen, "listen on TLS and TCP, as the configuration says"),
     OPTION("timeout", "SECONDS", timeout,
            "end after so many seconds without a client and without a running machine"),
@@ -158,6 +160,7 @@ int settings_read(struct settings *settings, int argc, char **argv, struct kv_er
     int r = set_defaults(settings);
     if (r < 0)
         return kv_error_errno(err, KV_ERR_BASE, -r, "settings");
+    settings->session = geteuid() != 0;
     r = read_arguments(settings, argc, argv, err);
     if (r < 0 || settings->help || settings->version || settings->dump_api)
         return r;
