@@ -46,7 +46,7 @@ static int pair_console(struct read *r)
     xmlNode *serial = xml_child(r->devices, "serial");
     bool paired = console && is_serial_console(console);
     for (xmlNode *c = console ? xml_next_same(console) : NULL; c; c = xml_next_same(c)) {
-        if (is_serial_console(c) && xml_child(c, "target"))
+        if (is_serial_console(c))
             return read_unsupported(r, "Only the first console can be a serial port");
     }
     if (!serial && !paired)

@@ -364,6 +364,8 @@ static void wrong_values_have_libvirts_codes_and_words(void **state)
          DOMAIN("<vsock model='virtio'><cid auto='no' address='2'/></vsock>")},
         {VIR_ERR_INTERNAL_ERROR, "Missing source path attribute for char device",
          DOMAIN("<serial type='file'/>")},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "Only the first console can be a serial port",
+         DOMAIN("<console type='pty'/><console type='pty'/>")},
         {VIR_ERR_XML_ERROR, "target type must be specified for channel device",
          DOMAIN("<channel type='pty'/>")},
         {VIR_ERR_CONFIG_UNSUPPORTED, "boot order '1' used for more than one device",
