@@ -13,7 +13,7 @@ struct virtio_balloon;
 
 struct balloon_config {
     char *id;
-    uint64_t slot; /* of PCI bus 0; 0: the first free one */
+    uint64_t slot;            /* of PCI bus 0; 0: the first free one */
     bool deflate_on_oom;      /* the guest may take pages back when it runs out of memory */
     bool free_page_reporting; /* pages that the guest does not use go back to the host */
     uint64_t stats_interval;  /* seconds between two statistics; 0: none */

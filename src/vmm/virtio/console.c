@@ -216,8 +216,7 @@ static void set_guest_open(struct port *port, bool on)
 {
     if (port->guest_open != on && !is_console(port))
         machine_emit(port->console->dev.machine, "VSERPORT_CHANGE",
-                     json_pack("{s:b, s:s}", "open", on, "id",
-                               chardev_label(port->chardev)));
+                     json_pack("{s:b, s:s}", "open", on, "id", chardev_label(port->chardev)));
     port->guest_open = on;
     if (on)
         chardev_accept_input(port->chardev);

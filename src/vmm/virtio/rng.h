@@ -7,7 +7,7 @@
 
 struct rng_config {
     char *id;
-    uint64_t slot; /* of PCI bus 0; 0: the first free one */
+    uint64_t slot;              /* of PCI bus 0; 0: the first free one */
     char *source;               /* path read from; NULL: the kernel's generator */
     int fd;                     /* the same, inherited; -1: none */
     uint64_t max_bytes, period; /* at most so many bytes in so many ms; 0: no limit */
