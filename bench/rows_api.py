@@ -10,11 +10,13 @@ import signal
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 from rows_start import figure
 
 DOMAINS = 1000
+CONNECTIONS = 4
 PATIENCE = 60  # seconds
 LIBVIRTD = "/usr/sbin/libvirtd"
 HIDDEN = ("/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/run")
@@ -44,7 +46,7 @@ class Server:
     """One of the two daemons, on a socket of its own."""
 
     def __init__(self, command, socket, domain_type):
-        self.socket, self.domain_type = socket, domain_type
+        self.uri, self.domain_type = f"qemu+unix:///system?socket={socket}", domain_type
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, start_new_session=True)
         self.connection = self._connect()
@@ -55,7 +57,7 @@ class Server:
         end = time.monotonic() + PATIENCE
         while True:
             try:
-                return libvirt.open(f"qemu+unix:///system?socket={self.socket}")
+                return libvirt.open(self.uri)
             except libvirt.libvirtError:
                 if self.process.poll() is not None or time.monotonic() > end:
                     raise
@@ -65,10 +67,27 @@ class Server:
         return XML.format(name=f"vm{i:05}").replace("type='qemu'>", f"type='{self.domain_type}'>", 1)
 
     def define(self, first, count):
-        """Definitions a second."""
+        """Definitions a second, from CONNECTIONS at the same time."""
+        import libvirt  # pylint: disable=import-outside-toplevel
+
+        failures = []
+
+        def some(start):
+            try:
+                connection = libvirt.open(self.uri)
+                for i in range(start, first + count, CONNECTIONS):
+                    connection.defineXML(self.xml(i))
+                connection.close()
+            except libvirt.libvirtError as error:
+                failures.append(error)
+        threads = [threading.Thread(target=some, args=(first + n,)) for n in range(CONNECTIONS)]
         began = time.monotonic()
-        for i in range(first, first + count):
-            self.connection.defineXML(self.xml(i))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
         return count / (time.monotonic() - began)
 
     def private_dirty(self):
@@ -100,6 +119,9 @@ def start_libvirtd(folder):
         raise RuntimeError("libvirtd needs root")
     with open(f"{folder}/libvirtd.conf", "w") as f:
         f.write(f'unix_sock_dir = "{folder}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n')
+    os.makedirs(f"{folder}/over/etc/libvirt")
+    with open(f"{folder}/over/etc/libvirt/qemu.conf", "w") as f:
+        f.write('user = "root"\ngroup = "root"\n')
     # The user that its monitors would become must exist, though none is started here.
     accounts = {"passwd": "libvirt-qemu:x:64055:64055::/:/bin/false", "group": "libvirt-qemu:x:64055:"}
     there = [path for path in HIDDEN if os.path.isdir(path)]
@@ -136,7 +158,7 @@ def measure(server):
 
 
 ROWS_OF = (
-    ("define", "define, synced before the reply", "/s", ">= 2000 /s"),
+    ("define", f"define, synced before the reply, {CONNECTIONS} clients", "/s", ">= 2000 /s"),
     ("list", f"list all of {DOMAINS} domains", "us", "<= 1300 us"),
     ("xml", "one XMLDesc", "us", "<= 80 us"),
     ("smallest", "one smallest call", "us", "<= 30 us"),
@@ -154,7 +176,13 @@ def libvirt_api(build):
         results["ours"] = measure(servers[0])
         try:
             servers.append(start_libvirtd(folder))
-            results["theirs"] = measure(servers[1])
+            # Some hosts make it wait for ever; a call returns when it is gone.
+            bound = threading.Timer(2 * PATIENCE, servers[1].process.kill)
+            bound.start()
+            try:
+                results["theirs"] = measure(servers[1])
+            finally:
+                bound.cancel()
         except Exception as error:  # ours are measured all the same
             why = f" ({error})"
         for key, name, unit, target in ROWS_OF:
