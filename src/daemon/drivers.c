@@ -10,11 +10,6 @@
 #include "daemon/server/connect.h"
 
 const struct daemon_driver *const daemon_drivers[] = {
-    &connect_driver,
-    &host_driver,
-    &interface_driver,
-    &nodedev_driver,
-    &secret_driver,
-    &domain_driver,
-    NULL,
+    &connect_driver, &host_driver, &interface_driver, &nodedev_driver, &secret_driver,
+    &domain_driver,  NULL,
 };
