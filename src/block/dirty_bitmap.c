@@ -94,6 +94,8 @@ static uint64_t find(const struct dirty_bitmap *bitmap, uint64_t n, bool dirty)
 bool dirty_bitmap_next(const struct dirty_bitmap *bitmap, uint64_t from, uint64_t *offset,
                        uint64_t *len)
 {
+    if (from >= bitmap->size) /* possibly within the last granule */
+        return false;
     uint64_t first = find(bitmap, from >> bitmap->shift, true);
     if (first >= bitmap->count)
         return false;

@@ -56,7 +56,8 @@ void qcow2_bitmaps_free(struct qcow2_bitmap_list *list)
 
 static int check_bitmap(const struct qcow2 *s, const struct qcow2_bitmap *b, struct kv_error *err)
 {
-    uint64_t bits = BIT(MIN(b->granularity_bits, 62u));
+    /* Of one that is refused below for its granularity, any number will do. */
+    uint64_t bits = BIT(MIN(b->granularity_bits, GRANULARITY_MAX));
     uint64_t bytes = (s->header.size + bits * 8 - 1) / (bits * 8);
     const char *wrong = NULL;
     if (b->table_offset == 0 || qcow2_in_cluster(s, b->table_offset) || b->table_offset > INT64_MAX)

@@ -86,7 +86,7 @@ static struct base {
     {"vmdk", CREATE "vmdk below 1M && qemu-io -f vmdk -c 'write -P 1 0 8k' below && " CREATE
                     "vmdk -b below -F vmdk image 1M"},
     {"vdi", CREATE "vdi image 3M" WRITE("vdi")},
-    {"vdi", CREATE "vdi -o static=on image 1M" WRITE("vdi")},
+    {"vdi", CREATE "vdi -o static=on image 2M" WRITE("vdi")},
     {"vpc", CREATE "vpc image 5M" WRITE("vpc")},
     {"vpc", CREATE "vpc -o subformat=fixed image 2M" WRITE("vpc")},
     {"vhdx", CREATE "vhdx -o block_size=1M image 3M" WRITE("vhdx")},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Dirty bitmaps: in memory, and kept in qcow2 images. */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,9 @@ static void ranges_are_marked_by_granules_and_found_again(void **state)
     assert_true(dirty_bitmap_next(bitmap, KIB(260), &offset, &len));
     assert_int_equal(offset, KIB(640));
     assert_int_equal(len, 512);
+    assert_false(
+        dirty_bitmap_next(bitmap, KIB(640) + 512, &offset, &len)); /* in no whole granule */
+    assert_int_equal(dirty_bitmap_count(bitmap), 8192 + KIB(8) + 512);
     dirty_bitmap_free(bitmap);
 }
 
@@ -174,6 +178,27 @@ static void names_and_granularities_are_checked(void **state)
     expect_clean_check();
 }
 
+static void an_entry_with_an_absurd_granularity_is_refused(void **state)
+{
+    static const char magic[] = "\x23\x85\x28\x75";
+    uint64_t directory;
+    struct block_node *node = open_image();
+    assert_int_equal(qcow2->bitmaps->add(node, "a", 0, true, NULL), 0);
+    block_close(node);
+    size_t len = (size_t)block_memory_length("image");
+    uint8_t *bytes = malloc(len);
+    assert_int_equal(block_memory_get("image", 0, bytes, len), 0);
+    const uint8_t *extension = memmem(bytes, 4096, magic, 4);
+    assert_non_null(extension);
+    memcpy(&directory, extension + 24, 8);
+    bytes[be64toh(directory) + 17] = 62; /* log2 of it */
+    block_memory_put("image", bytes, len);
+    free(bytes);
+    node = open_image();
+    assert_int_equal(qcow2->bitmaps->add(node, "b", 0, true, NULL), -EINVAL);
+    block_close(node);
+}
+
 /* As a crash leaves it: the file without what closing would have done. */
 static void copy_file(const char *to)
 {
@@ -227,6 +252,8 @@ int main(void)
             enabled_bitmaps_record_every_kind_of_write_and_disabled_ones_none, make_image, forget),
         cmocka_unit_test_setup_teardown(bitmaps_are_changed_while_writes_go_on, make_image, forget),
         cmocka_unit_test_setup_teardown(names_and_granularities_are_checked, make_image, forget),
+        cmocka_unit_test_setup_teardown(an_entry_with_an_absurd_granularity_is_refused, make_image,
+                                        forget),
         cmocka_unit_test_setup_teardown(
             after_a_crash_a_bitmap_is_known_to_be_wrong_and_can_be_removed, make_image, forget),
         cmocka_unit_test_setup_teardown(going_back_to_a_snapshot_makes_all_of_the_disk_dirty,
