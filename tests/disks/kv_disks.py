@@ -158,22 +158,29 @@ class Machine:
             return error
         raise AssertionError(f"{command} was not refused: {answer}")
 
+    def _answer(self):
+        """What is returned for a command that was sent by hand; events are kept."""
+        message = self.qmp.receive(TIMEOUT_S)
+        while "event" in message:
+            self.qmp.events.append(message)
+            message = self.qmp.receive(TIMEOUT_S)
+        assert "return" in message, message
+        return message["return"]
+
     def add_fd(self, path, flags=os.O_RDWR, fdset=None):
         """A file for a monitor that can open none; its path for the monitor."""
         fd = os.open(path, flags)
         arguments = {} if fdset is None else {"fdset-id": fdset}
         self.qmp.send_fd(fd, {"execute": "add-fd", "arguments": arguments})
         os.close(fd)
-        message = self.qmp.receive(TIMEOUT_S)
-        assert "return" in message, message
-        return f"/dev/fdset/{message['return']['fdset-id']}"
+        return f"/dev/fdset/{self._answer()['fdset-id']}"
 
     def getfd(self, path, name, flags=os.O_RDWR):
         """A file under a name."""
         fd = os.open(path, flags)
         self.qmp.send_fd(fd, {"execute": "getfd", "arguments": {"fdname": name}})
         os.close(fd)
-        assert self.qmp.receive(TIMEOUT_S) == {"return": {}}
+        assert self._answer() == {}
 
     def path(self, jail, path):
         """How the monitor names a file."""

@@ -90,9 +90,11 @@ static void build_functions(void)
 
 static void build(void)
 {
-    struct {
-        const char *chardev, *id;
+    struct { /* as the device's own */
+        const char *chardev, *id, *log_fds;
+        uint64_t log_size;
     } line = {.chardev = "null"};
+    check(serial_class.config_size <= sizeof(line) && debugcon_class.config_size <= sizeof(line));
     log_level = LOG_ERROR;
     fake_machine_init(&fake);
     fake_pci_init(&pci);

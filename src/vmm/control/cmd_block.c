@@ -2,6 +2,7 @@
 /* Commands about disks. */
 #include <errno.h>
 
+#include "base/cleanup.h"
 #include "base/util.h"
 #include "block/driver.h"
 #include "vmm/control/action.h"
@@ -265,7 +266,7 @@ static json_t *set_io_throttle(struct qmp_call *call)
 {
     struct throttle_limits limits = {0};
     const char *id = qmp_string(call, "id"), *device = qmp_string(call, "device");
-    const char *group = qmp_string(call, "group");
+    const char *asked = qmp_string(call, "group");
     id = id ? id : device;
     struct blk *blk = id ? blk_find(call->machine, id) : NULL;
     struct blk_info info;
@@ -276,7 +277,12 @@ static json_t *set_io_throttle(struct qmp_call *call)
     blk_get_info(blk, &info);
     if (!has_limits(&limits))
         return blk_set_throttle(blk, NULL, &call->error) < 0 ? NULL : qmp_done();
-    group = group ? group : info.throttle_group ? info.throttle_group : info.id;
+    /* The disk's own name of its group ends with the change. */
+    cleanup_free char *group = strdup(asked                 ? asked
+                                      : info.throttle_group ? info.throttle_group
+                                                            : info.id);
+    if (!group)
+        return qmp_fail(call, QMP_GENERIC_ERROR, "out of memory");
     if (throttle_group_set(group, &limits, &call->error) < 0 ||
         blk_set_throttle(blk, group, &call->error) < 0)
         return NULL;
