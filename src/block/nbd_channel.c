@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A client's socket, plain or under TLS; see nbd_channel.h. */
 #include "block/nbd_channel.h"
+#include "block/nbd_gnutls.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -23,8 +24,8 @@ void nbd_channel_close(struct nbd_channel *channel)
 {
     if (channel->tls) {
         /* One try: the client may be gone or not be reading. */
-        gnutls_bye(channel->tls, GNUTLS_SHUT_WR);
-        gnutls_deinit(channel->tls);
+        tls_lib.bye(channel->tls, GNUTLS_SHUT_WR);
+        tls_lib.deinit(channel->tls);
     }
     close(channel->fd);
 }
@@ -56,8 +57,8 @@ static ssize_t tls_receive(struct nbd_channel *channel, const struct iovec *iov,
     for (unsigned i = 0; i < count; i++) {
         size_t got = 0;
         while (got < iov[i].iov_len) {
-            ssize_t n = gnutls_record_recv(channel->tls, (char *)iov[i].iov_base + got,
-                                           iov[i].iov_len - got);
+            ssize_t n = tls_lib.record_recv(channel->tls, (char *)iov[i].iov_base + got,
+                                            iov[i].iov_len - got);
             if (n == GNUTLS_E_PREMATURE_TERMINATION)
                 n = 0;
             if (n <= 0)
@@ -84,7 +85,7 @@ ssize_t nbd_channel_receive(struct nbd_channel *channel, struct iovec *iov, unsi
 int nbd_channel_flush(struct nbd_channel *channel)
 {
     while (channel->corked) {
-        ssize_t n = gnutls_record_uncork(channel->tls, 0);
+        ssize_t n = tls_lib.record_uncork(channel->tls, 0);
         if (n == GNUTLS_E_INTERRUPTED)
             continue;
         if (n < 0)
@@ -101,11 +102,11 @@ static ssize_t tls_send(struct nbd_channel *channel, const struct iovec *iov, un
     int rc = nbd_channel_flush(channel);
     if (rc < 0)
         return rc;
-    gnutls_record_cork(channel->tls);
+    tls_lib.record_cork(channel->tls);
     channel->corked = true;
     for (unsigned i = 0; i < count && (size_t)total < CORK_MAX; i++) {
         size_t len = MIN(iov[i].iov_len, CORK_MAX - (size_t)total);
-        ssize_t n = len ? gnutls_record_send(channel->tls, iov[i].iov_base, len) : 0;
+        ssize_t n = len ? tls_lib.record_send(channel->tls, iov[i].iov_base, len) : 0;
         if (n < 0)
             return tls_error(n) == -EAGAIN ? -EIO : tls_error(n);
         total += n;
@@ -169,20 +170,20 @@ int nbd_channel_start_tls(struct nbd_channel *channel, const struct nbd_tls *tls
     int rc = nbd_tls_session(tls, &session);
     if (rc < 0)
         return kv_error_set(err, KV_ERR_BLOCK, -rc, "TLS session: out of memory");
-    gnutls_transport_set_int(session, channel->fd);
+    tls_lib.transport_set_int2(session, channel->fd, channel->fd);
     for (;;) {
-        int status = gnutls_handshake(session);
+        int status = tls_lib.handshake(session);
         if (status == GNUTLS_E_SUCCESS)
             break;
         rc = -EPROTO;
         if (status == GNUTLS_E_AGAIN)
-            rc = wait_for(channel, gnutls_record_get_direction(session) ? POLLOUT : POLLIN);
-        else if (!gnutls_error_is_fatal(status))
+            rc = wait_for(channel, tls_lib.record_get_direction(session) ? POLLOUT : POLLIN);
+        else if (!tls_lib.error_is_fatal(status))
             rc = 0;
         if (rc < 0) {
             kv_error_set(err, KV_ERR_BLOCK, -rc, "TLS handshake: %s",
-                         rc == -ETIMEDOUT ? "timed out" : gnutls_strerror(status));
-            gnutls_deinit(session);
+                         rc == -ETIMEDOUT ? "timed out" : tls_lib.strerror(status));
+            tls_lib.deinit(session);
             return rc;
         }
     }

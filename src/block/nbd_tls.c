@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "block/nbd_channel.h"
+#include "block/nbd_gnutls.h"
 #include "block/nbd_server.h"
 
 struct nbd_tls {
@@ -25,9 +26,9 @@ struct nbd_tls {
 static unsigned char client_purpose[] = "1.3.6.1.5.5.7.3.2";
 static gnutls_typed_vdata_st purpose = {GNUTLS_DT_KEY_PURPOSE_OID, client_purpose, 0};
 
-static int gnutls_failed(struct kv_error *err, const char *what, int status)
+static int tls_failed(struct kv_error *err, const char *what, int status)
 {
-    return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "TLS: %s: %s", what, gnutls_strerror(status));
+    return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "TLS: %s: %s", what, tls_lib.strerror(status));
 }
 
 static int load_x509(struct nbd_tls *tls, const char *dir, struct kv_error *err)
@@ -39,35 +40,38 @@ static int load_x509(struct nbd_tls *tls, const char *dir, struct kv_error *err)
     snprintf(cert, sizeof(cert), "%s/server-cert.pem", dir);
     snprintf(key, sizeof(key), "%s/server-key.pem", dir);
 
-    int status = gnutls_certificate_set_x509_trust_file(tls->x509, ca, GNUTLS_X509_FMT_PEM);
+    int status = tls_lib.certificate_set_x509_trust_file(tls->x509, ca, GNUTLS_X509_FMT_PEM);
     if (status < 0)
-        return gnutls_failed(err, ca, status);
+        return tls_failed(err, ca, status);
     if (access(crl, F_OK) == 0) {
-        status = gnutls_certificate_set_x509_crl_file(tls->x509, crl, GNUTLS_X509_FMT_PEM);
+        status = tls_lib.certificate_set_x509_crl_file(tls->x509, crl, GNUTLS_X509_FMT_PEM);
         if (status < 0)
-            return gnutls_failed(err, crl, status);
+            return tls_failed(err, crl, status);
     }
-    status = gnutls_certificate_set_x509_key_file(tls->x509, cert, key, GNUTLS_X509_FMT_PEM);
+    status = tls_lib.certificate_set_x509_key_file(tls->x509, cert, key, GNUTLS_X509_FMT_PEM);
     if (status < 0)
-        return gnutls_failed(err, cert, status);
+        return tls_failed(err, cert, status);
     return 0;
 }
 
 static int open_any(struct nbd_tls **out, const char *where, bool psk, bool verify_peer,
                     struct kv_error *err)
 {
+    int loaded = nbd_gnutls_load(err);
+    if (loaded < 0)
+        return loaded;
     struct nbd_tls *tls = calloc(1, sizeof(*tls));
     if (!tls)
         return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "TLS: out of memory");
     tls->verify_peer = verify_peer;
-    int status = psk ? gnutls_psk_allocate_server_credentials(&tls->psk)
-                     : gnutls_certificate_allocate_credentials(&tls->x509);
-    int rc = status < 0 ? gnutls_failed(err, where, status) : 0;
+    int status = psk ? tls_lib.psk_allocate_server_credentials(&tls->psk)
+                     : tls_lib.certificate_allocate_credentials(&tls->x509);
+    int rc = status < 0 ? tls_failed(err, where, status) : 0;
     if (rc == 0 && psk) {
         status = access(where, R_OK) < 0 ? GNUTLS_E_FILE_ERROR
-                                         : gnutls_psk_set_server_credentials_file(tls->psk, where);
+                                         : tls_lib.psk_set_server_credentials_file(tls->psk, where);
         if (status < 0)
-            rc = gnutls_failed(err, where, status);
+            rc = tls_failed(err, where, status);
     } else if (rc == 0) {
         rc = load_x509(tls, where, err);
     }
@@ -93,34 +97,34 @@ void nbd_tls_free(struct nbd_tls *tls)
     if (!tls)
         return;
     if (tls->x509)
-        gnutls_certificate_free_credentials(tls->x509);
+        tls_lib.certificate_free_credentials(tls->x509);
     if (tls->psk)
-        gnutls_psk_free_server_credentials(tls->psk);
+        tls_lib.psk_free_server_credentials(tls->psk);
     free(tls);
 }
 
 int nbd_tls_session(const struct nbd_tls *tls, gnutls_session_t *out)
 {
     gnutls_session_t session;
-    if (gnutls_init(&session,
-                    GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS) < 0)
+    if (tls_lib.init(&session,
+                     GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS) < 0)
         return -ENOMEM;
     int status =
-        tls->psk ? gnutls_set_default_priority_append(session, "+ECDHE-PSK:+DHE-PSK:+PSK", NULL, 0)
-                 : gnutls_set_default_priority(session);
+        tls->psk ? tls_lib.set_default_priority_append(session, "+ECDHE-PSK:+DHE-PSK:+PSK", NULL, 0)
+                 : tls_lib.set_default_priority(session);
     if (status >= 0 && tls->psk)
-        status = gnutls_credentials_set(session, GNUTLS_CRD_PSK, tls->psk);
+        status = tls_lib.credentials_set(session, GNUTLS_CRD_PSK, tls->psk);
     else if (status >= 0)
-        status = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls->x509);
+        status = tls_lib.credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls->x509);
     if (status < 0) {
-        gnutls_deinit(session);
+        tls_lib.deinit(session);
         return -ENOMEM;
     }
     if (tls->verify_peer) {
-        gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
-        gnutls_session_set_verify_cert2(session, &purpose, 1, 0);
+        tls_lib.certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+        tls_lib.session_set_verify_cert2(session, &purpose, 1, 0);
     } else {
-        gnutls_certificate_server_set_request(session, GNUTLS_CERT_IGNORE);
+        tls_lib.certificate_server_set_request(session, GNUTLS_CERT_IGNORE);
     }
     *out = session;
     return 0;
