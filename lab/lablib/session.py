@@ -29,7 +29,7 @@ class Timeout(Exception):
 
 
 class Frozen(Exception):
-    """The host has said nothing for SILENCE seconds."""
+    """A host has said nothing for SILENCE seconds; its place among the lab's hosts is the argument."""
 
 
 def frame(kind, payload=b""):
@@ -90,14 +90,37 @@ def window_size():
     return 24, 80
 
 
-class Session:
-    """One run. Poll loop over the port, our input, and the window's size."""
+class Bystander:
+    """A further host of the lab: poked and listened to, so that it cannot freeze unnoticed."""
 
-    def __init__(self, connection, reader, deadline, use_tty):
+    def __init__(self, connection, reader):
         self.connection = connection
         self.reader = reader
+        self.heard = time.monotonic()
+        connection.setblocking(False)
+
+    def poke(self):
+        try:
+            self.connection.send(frame(b"P"))  # five bytes into an empty socket: all or nothing
+        except BlockingIOError:
+            pass
+        except ConnectionError as e:
+            raise Gone() from e
+
+    def listen(self):
+        self.reader.read()
+        self.heard = time.monotonic()
+
+
+class Session:
+    """One run. Poll loop over the ports, our input, and the window's size."""
+
+    def __init__(self, ports, deadline, use_tty):
+        """`ports`: connection and reader of each host; the first one runs the command."""
+        self.connection, self.reader = ports[0]
+        self.bystanders = [Bystander(*port) for port in ports[1:]]
         self.deadline = deadline
-        self.heard = time.monotonic()  # the last word of the host
+        self.heard = time.monotonic()  # the last word of the first host
         self.poked = 0.0
         self.use_tty = use_tty
         self.window = INPUT_WINDOW
@@ -135,7 +158,9 @@ class Session:
         if now - self.poked >= POKE and not self.outgoing:
             self.outgoing += frame(b"P")
             self.poked = now
-        reading = [self.connection]
+            for other in self.bystanders:
+                other.poke()
+        reading = [self.connection, *(other.connection for other in self.bystanders)]
         if self.input_open and self.window:
             reading.append(0)
         writing = [self.connection] if self.outgoing else []
@@ -161,8 +186,12 @@ class Session:
             for kind, payload in self.reader.read():
                 self._take(kind, payload)
             self.heard = time.monotonic()
-        elif time.monotonic() - self.heard > SILENCE:
-            raise Frozen()
+        for other in self.bystanders:
+            if other.connection in readable:
+                other.listen()
+        for place, heard in enumerate([self.heard, *(other.heard for other in self.bystanders)]):
+            if time.monotonic() - heard > SILENCE:
+                raise Frozen(place)
 
     def _read_input(self):
         try:

@@ -20,25 +20,20 @@ import sys
 import time
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from kv_guest import Guest  # noqa: E402
 from progress import Progress  # noqa: E402
+from second_try import pytest_terminal_summary, run_twice  # noqa: E402,F401
 
 # Quiet kernels boot faster: each character on a serial port leaves the guest.
 CMDLINE = "console=ttyS0 quiet panic=-1 tsc=reliable"
 ENDING_SECONDS = 5  # how long the kernel may take to clear away what an ended monitor held
 
-
-TEST_SECONDS = 300  # a test that is not done then has failed
-
-
 progress = Progress(os.environ["KVASIR_PROGRESS"]) if "KVASIR_PROGRESS" in os.environ else None
-second_tries = []  # (test, how its first try failed)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -50,19 +45,11 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item, nextitem):
-    """A failed test is tried once more: processors emulated twice stall now and then for longer than a test waits.
-
-    What passes only then is named in the summary, with how it failed first.
-    """
+    """Each test has a second try; how it ended is noted for the next host, should this one break down."""
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     if progress:
         progress.note_begin(item.nodeid)
-    reports = _try(item, nextitem)
-    failed = [report for report in reports if report.failed]
-    if failed:
-        second_tries.append((item.nodeid, failed[0]))
-        item._initrequest()
-        reports = _try(item, nextitem)
+    reports = run_twice(item, nextitem)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     if progress:
@@ -70,25 +57,6 @@ def pytest_runtest_protocol(item, nextitem):
         progress.note_end(item.nodeid, next(word for word in ("failed", "skipped", "passed") if word in outcomes))
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
-
-
-def _try(item, nextitem):
-    def late(*_):
-        raise TimeoutError(f"the test was not done after {TEST_SECONDS} s")
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(TEST_SECONDS)
-    try:
-        return runtestprotocol(item, nextitem=nextitem, log=False)
-    finally:
-        signal.alarm(0)
-
-
-def pytest_terminal_summary(terminalreporter):
-    for name, report in second_tries:
-        terminalreporter.section(f"tried a second time: {name}")
-        terminalreporter.write_line(report.longreprtext)
-        for title, text in report.sections:
-            terminalreporter.write_line(f"--- {title}\n{text}")
 
 
 @pytest.hookimpl(hookwrapper=True)

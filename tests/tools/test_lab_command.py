@@ -167,7 +167,7 @@ def test_two_hosts_reach_each_other_and_share_a_disk():
     lab-on 2 sh -c 'ls -l /dev/kvm; pwd' | cut -c1-10
     lab-on 3 true 2>/dev/null || echo no third
     """
-    result = lab("--hosts", 2, "bash", "-c", script, cwd="/usr")
+    result = lab("--hosts", 2, "--timeout", 120, "bash", "-c", script, cwd="/usr")
     assert result.stdout.decode().splitlines() == [
         "lab1", "lab2", "reached", "9", "200000", "across", "crw-rw-rw-", "/usr", "no third"]
     assert result.stderr == b"to error\n"
