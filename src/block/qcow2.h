@@ -6,7 +6,7 @@
  * Locks, outermost first:
  *   gate   read: every request that works on clusters; write: what needs the
  *          image for itself (snapshot, resize, check, amend, close);
- *   flush_lock   one write-back of metadata at a time;
+ *   flush_lock   struct qcow2_flush: one write-back of metadata at a time; not held while it runs;
  *   lock   all of the fields below that say so, the caches, refcounts, L1, L2.
  *          Held for work in memory; refcount blocks are read and evicted under
  *          it, L2 slices are read with it dropped (see qcow2_l2_get()).
@@ -160,6 +160,15 @@ struct qcow2_crypto;
 struct qcow2_compress;
 struct qcow2_tracked;
 
+/* Write-backs, numbered from 1. One runs at a time and serves all flushes that came before it. */
+struct qcow2_flush {
+    pthread_cond_t cond; /* one ended */
+    bool running;
+    uint64_t begun, ended; /* the last one's number */
+    uint64_t failed;       /* the last one that failed, 0: none */
+    int error;             /* its -errno */
+};
+
 struct qcow2 {
     struct block_node *node;
     struct block_node *file; /* node->file: metadata */
@@ -197,6 +206,7 @@ struct qcow2 {
 
     pthread_rwlock_t gate;
     pthread_mutex_t flush_lock;
+    struct qcow2_flush flush;
     pthread_mutex_t lock;
     pthread_cond_t cache_cond;    /* a slice is loaded or written */
     pthread_cond_t inflight_cond; /* a range in flight ended */

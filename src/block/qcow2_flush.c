@@ -291,7 +291,7 @@ static int write_refcounts(struct qcow2 *s, struct batch *batch)
     return rc;
 }
 
-/* All that is dirty now, but L1. Under flush_lock and lock, which is dropped meanwhile. */
+/* All that is dirty now, but L1. In the one write-back, under lock, which is dropped meanwhile. */
 static int write_batch(struct qcow2 *s)
 {
     struct batch batch;
@@ -321,7 +321,8 @@ static int write_batch(struct qcow2 *s)
     return rc;
 }
 
-/* A barrier for all that was written before. Under flush_lock and lock, which is dropped. */
+/* A barrier for all that was written before. In the one write-back, under lock, which is dropped.
+ */
 static int sync_all(struct qcow2 *s)
 {
     bool data = s->data_barrier, refcounts = s->refcount_barrier;
@@ -351,8 +352,8 @@ static int write_l1(struct qcow2 *s, struct sectors *l1)
 
 /* ---------------------------------------------------------------- freed clusters */
 
-/* Punches out what of a range is about to be free. Under flush_lock and lock, which is dropped
- * meanwhile; the clusters still have their reference, so nobody takes them. */
+/* Punches out what of a range is about to be free. In the one write-back, under lock, which is
+ * dropped meanwhile; the clusters still have their reference, so nobody takes them. */
 static void discard_unshared(struct qcow2 *s, const struct qcow2_freed *item)
 {
     uint64_t first = item->offset >> s->cluster_bits, start = 0, refcount;
@@ -393,7 +394,7 @@ static void append(struct qcow2_freed **list, struct qcow2_freed *items)
     *list = items;
 }
 
-/* Under flush_lock and lock. */
+/* In the one write-back, under lock. */
 static void reclaim(struct qcow2 *s)
 {
     while (s->grace || s->settled) {
@@ -437,15 +438,44 @@ static int flush_locked(struct qcow2 *s)
     return rc;
 }
 
-int qcow2_flush(struct qcow2 *s)
+static int flush_alone(struct qcow2 *s)
 {
-    pthread_mutex_lock(&s->flush_lock);
     pthread_mutex_lock(&s->lock);
     bool clean = is_clean(s);
     int rc = clean ? 0 : flush_locked(s);
     pthread_mutex_unlock(&s->lock);
-    pthread_mutex_unlock(&s->flush_lock);
     return clean ? sync_data(s) : rc;
+}
+
+/*
+ * Who comes while a write-back runs waits for the next one, together with all who came: that one
+ * begins after their requests were done, so it is theirs as well. An error of a later one is told
+ * too, which is safe.
+ */
+int qcow2_flush(struct qcow2 *s)
+{
+    struct qcow2_flush *flush = &s->flush;
+    pthread_mutex_lock(&s->flush_lock);
+    uint64_t mine = flush->begun + 1;
+    while (flush->running && flush->ended < mine)
+        pthread_cond_wait(&flush->cond, &s->flush_lock);
+    if (flush->ended < mine) {
+        flush->running = true;
+        flush->begun++;
+        pthread_mutex_unlock(&s->flush_lock);
+        int rc = flush_alone(s);
+        pthread_mutex_lock(&s->flush_lock);
+        if (rc < 0) {
+            flush->failed = mine;
+            flush->error = rc;
+        }
+        flush->ended = mine;
+        flush->running = false;
+        pthread_cond_broadcast(&flush->cond);
+    }
+    int rc = flush->failed >= mine ? flush->error : 0;
+    pthread_mutex_unlock(&s->flush_lock);
+    return rc;
 }
 
 int qcow2_balance(struct qcow2 *s)

@@ -370,6 +370,7 @@ static void free_state(struct qcow2 *s)
     pthread_cond_destroy(&s->inflight_cond);
     pthread_cond_destroy(&s->cache_cond);
     pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->flush.cond);
     pthread_mutex_destroy(&s->flush_lock);
     pthread_rwlock_destroy(&s->gate);
     s->node->state = NULL;
@@ -393,6 +394,7 @@ int qcow2_open(struct block_node *node, const struct block_open_options *options
     pthread_rwlock_init(&s->gate, &attr);
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&s->flush_lock, NULL);
+    pthread_cond_init(&s->flush.cond, NULL);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->bitmaps_lock, NULL);
     pthread_cond_init(&s->cache_cond, NULL);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/filter_record.h"
 #include "block/memory.h"
 #include "block/qcow2.h"
 #include "qcow2_images.h"
@@ -218,6 +219,75 @@ static void writers_that_meet_in_new_clusters_lose_nothing(void **state)
     }
 }
 
+#define FLUSHES 200
+
+struct flusher {
+    struct block_node *node;
+    unsigned number;
+    uint64_t since[FLUSHES], until[FLUSHES]; /* places in the record around each flush */
+};
+
+static void *write_and_flush(void *opaque)
+{
+    struct flusher *flusher = opaque;
+    uint8_t sector[512];
+    for (unsigned i = 0; i < FLUSHES; i++) {
+        memset(sector, (int)i, sizeof(sector));
+        uint64_t at = (i % 64 * 4 + flusher->number) * KIB(4);
+        if (block_pwrite(flusher->node, at, sector, sizeof(sector), 0) < 0)
+            return flusher;
+        flusher->since[i] = record_order();
+        if (block_flush(flusher->node) < 0)
+            return flusher;
+        flusher->until[i] = record_order();
+    }
+    return NULL;
+}
+
+static bool has_flush(const struct record_log *log, uint64_t since, uint64_t until)
+{
+    size_t count;
+    const struct record_entry *entries = record_log_entries(log, &count);
+    for (size_t i = 0; i < count && entries[i].order < until; i++) {
+        if (entries[i].kind == RECORD_FLUSH && entries[i].order >= since)
+            return true;
+    }
+    return false;
+}
+
+static void flushes_that_meet_share_one_that_begins_after_all_of_them(void **state)
+{
+    image_create(TEST_IMAGE, "size=4M,cluster_size=4k");
+    struct record_log *log = record_log_create("flushes");
+    assert_non_null(log);
+    struct block_node *node = image_open_with(
+        (struct block_open_options){
+            .path =
+                "json:{\"driver\":\"qcow2\",\"read-only\":false,\"file\":{\"driver\":\"record\","
+                "\"log\":\"flushes\",\"file\":{\"driver\":\"memory\",\"filename\":\"" TEST_IMAGE
+                "\"}}}"},
+        NULL);
+    assert_non_null(node);
+    static struct flusher flushers[4];
+    pthread_t threads[4];
+    for (unsigned t = 0; t < 4; t++) {
+        flushers[t] = (struct flusher){.node = node, .number = t};
+        assert_int_equal(pthread_create(&threads[t], NULL, write_and_flush, &flushers[t]), 0);
+    }
+    for (unsigned t = 0; t < 4; t++) {
+        void *failed;
+        pthread_join(threads[t], &failed);
+        assert_null(failed);
+    }
+    for (unsigned t = 0; t < 4; t++) {
+        for (unsigned i = 0; i < FLUSHES; i++)
+            assert_true(has_flush(log, flushers[t].since[i], flushers[t].until[i]));
+    }
+    block_close(node);
+    record_log_free(log);
+    image_assert_sound(TEST_IMAGE);
+}
+
 /* ---------------------------------------------------------------- space */
 
 static void discarded_clusters_are_used_again(void **state)
@@ -396,6 +466,7 @@ int main(void)
         TEST(a_backing_file_that_is_shorter_shines_through_and_ends_in_zeros),
         TEST(an_external_data_file_holds_the_guests_bytes_where_the_guest_has_them),
         TEST(writers_that_meet_in_new_clusters_lose_nothing),
+        TEST(flushes_that_meet_share_one_that_begins_after_all_of_them),
         TEST(discarded_clusters_are_used_again),
         TEST(rewriting_takes_no_more_space),
         TEST(the_refcount_table_grows_with_the_image),
