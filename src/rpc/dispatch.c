@@ -12,75 +12,7 @@
 #include "model/api_error.h"
 #include "rpc/internal.h"
 
-#define VALUE_MAX 512           /* bytes of a procedure's decoded arguments or results */
-#define REPLY_USUAL (64u << 10) /* of a thread's buffer for replies */
-#define REPLY_KEPT (512u << 10) /* a larger one is given back */
-
-/* A thread's room for encoding. */
-static _Thread_local struct {
-    uint8_t *bytes;
-    size_t size;
-} room;
-
-static pthread_key_t room_key;
-static pthread_once_t room_once = PTHREAD_ONCE_INIT;
-
-/* On the thread that ends. */
-static void free_room(void *unused)
-{
-    free(room.bytes);
-}
-
-static void make_room_key(void)
-{
-    pthread_key_create(&room_key, free_room);
-}
-
-static int make_room(size_t size)
-{
-    if (size <= room.size)
-        return 0;
-    pthread_once(&room_once, make_room_key);
-    pthread_setspecific(room_key, &room);
-    uint8_t *bytes = malloc(size);
-    if (!bytes)
-        return -ENOMEM;
-    free(room.bytes);
-    room.bytes = bytes;
-    room.size = size;
-    return 0;
-}
-
-static void tidy_room(void)
-{
-    if (room.size <= REPLY_KEPT)
-        return;
-    free(room.bytes);
-    room.bytes = NULL;
-    room.size = 0;
-}
-
-/* Encodes a value behind `before` bytes of the thread's room. Returns its length or -errno. */
-static ssize_t encode(xdrproc_t code, void *value, size_t before)
-{
-    size_t size = MAX(room.size, (size_t)REPLY_USUAL);
-    for (int attempt = 0; attempt < 2; attempt++) {
-        XDR xdr;
-        int r = make_room(size);
-        if (r < 0)
-            return r;
-        xdrmem_create(&xdr, (char *)room.bytes + before, (u_int)(room.size - before), XDR_ENCODE);
-        bool fits = code(&xdr, value);
-        size_t len = xdr_getpos(&xdr);
-        xdr_destroy(&xdr);
-        if (fits)
-            return (ssize_t)len;
-        size = before + xdr_sizeof(code, value);
-        if (size <= room.size || size > PACKET_MAX)
-            break;
-    }
-    return -EMSGSIZE;
-}
+#define VALUE_MAX 512 /* bytes of a procedure's decoded arguments or results */
 
 /* ------------------------------------------------------------------- errors */
 
@@ -108,17 +40,18 @@ int dispatch_send_error(struct rpc_client *client, const struct packet_header *h
     struct wire_error wire;
     char *message;
     fill_error(&wire, err, &message);
-    ssize_t len = encode((xdrproc_t)xdr_wire_error, &wire, PACKET_HEAD);
+    ssize_t len = reply_encode((xdrproc_t)xdr_wire_error, &wire, PACKET_HEAD);
     if (len < 0)
         return (int)len;
+    uint8_t *bytes = reply_bytes_written();
     struct packet_header reply = *header;
     bool stream = header->type == PACKET_STREAM || header->type == PACKET_STREAM_HOLE;
     reply.type = stream ? PACKET_STREAM : PACKET_REPLY;
     reply.status = PACKET_ERROR;
-    packet_put_head(room.bytes, &reply, (size_t)len);
-    int r = client_send(client, room.bytes, PACKET_HEAD + (size_t)len, NULL, 0,
+    packet_put_head(bytes, &reply, (size_t)len);
+    int r = client_send(client, bytes, PACKET_HEAD + (size_t)len, NULL, 0,
                         ends_call ? SEND_ENDS_CALL : 0);
-    tidy_room();
+    reply_sent();
     return r;
 }
 
@@ -132,10 +65,20 @@ static void close_fds(int *fds, unsigned n)
     }
 }
 
+/* The payload's length, behind `before` bytes, or -errno. */
+static ssize_t encode(struct rpc_call *call, void *ret, size_t before)
+{
+    if (!call->reply)
+        return reply_encode(call->row->ret_code, ret, before);
+    return call->reply->failed ? call->reply->failed : (ssize_t)(call->reply->len - before);
+}
+
 static int send_reply(struct rpc_call *call, void *ret, bool ends_call, struct kv_error *err)
 {
     size_t before = PACKET_HEAD + (call->n_out_fds ? 4 : 0);
-    ssize_t len = encode(call->row->ret_code, ret, before);
+    ssize_t len = encode(call, ret, before);
+    if (len == -ENOMEM)
+        return api_error(err, VIR_ERR_NO_MEMORY, NULL);
     if (len < 0)
         return api_error_from(err, VIR_FROM_RPC, VIR_ERR_RPC,
                               "Unable to encode message payload: the reply to procedure '%s' is "
@@ -145,14 +88,15 @@ static int send_reply(struct rpc_call *call, void *ret, bool ends_call, struct k
     reply.type = call->n_out_fds ? PACKET_REPLY_FDS : PACKET_REPLY;
     reply.status = PACKET_OK;
     len += (ssize_t)(before - PACKET_HEAD);
-    packet_put_head(room.bytes, &reply, (size_t)len);
+    uint8_t *bytes = reply_bytes_written();
+    packet_put_head(bytes, &reply, (size_t)len);
     if (call->n_out_fds)
-        packet_put_u32(room.bytes + PACKET_HEAD, call->n_out_fds);
+        packet_put_u32(bytes + PACKET_HEAD, call->n_out_fds);
     unsigned n_fds = call->n_out_fds;
     call->n_out_fds = 0;
-    client_send(call->client, room.bytes, PACKET_HEAD + (size_t)len, call->out_fds, n_fds,
+    client_send(call->client, bytes, PACKET_HEAD + (size_t)len, call->out_fds, n_fds,
                 (ends_call ? SEND_ENDS_CALL : 0) | (call->starts_sasl ? SEND_STARTS_SASL : 0));
-    tidy_room();
+    reply_sent();
     return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "rpc/packet.h"
 #include "rpc/pool.h"
+#include "rpc/reply.h"
 #include "rpc/server.h"
 
 #define OUT_HIGH MIB(4)      /* a client that leaves so much unread is not listened to */
@@ -201,6 +202,7 @@ struct rpc_call {
     unsigned n_out_fds;
     struct rpc_stream *stream; /* opened by the handler, not yet running */
     bool starts_sasl;
+    struct rpc_reply *reply; /* written by the handler; NULL: it fills ret */
     const uint8_t *payload;
     size_t payload_len;
     uint8_t copy[];
@@ -235,6 +237,11 @@ int dispatch_packet(struct rpc_client *client, const struct packet *packet, int 
 void dispatch_waiting(struct rpc_client *client);
 int dispatch_send_error(struct rpc_client *client, const struct packet_header *header,
                         struct kv_error *err, bool ends_call);
+
+/* reply.c. Encodes a value behind `before` bytes of the thread's room; its length or -errno. */
+ssize_t reply_encode(xdrproc_t code, void *value, size_t before);
+uint8_t *reply_bytes_written(void);
+void reply_sent(void); /* large room is given back */
 
 /* stream.c */
 int stream_packet(struct rpc_client *client, const struct packet *packet);

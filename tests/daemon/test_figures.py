@@ -141,6 +141,26 @@ def test_bulk_stats_of_a_domain_that_is_shut_off(conn, idle, image):
         conn.getAllDomainStats(1 << 30, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS)
 
 
+def test_domains_and_disks_of_every_length_and_number_come_out_whole(conn, image):
+    """Of names of every length up to 40 and up to 11 disks each."""
+    made = {}
+    for n in range(40):
+        targets = [f"vd{chr(ord('a') + i)}" for i in range(n % 12)]
+        domain = conn.defineXML(domain_xml("n" * (n + 1), devices="".join(disk_xml(image, t) for t in targets)))
+        made[domain.name()] = (domain.UUIDString(), targets)
+    assert {d.name(): d.UUIDString() for d in conn.listAllDomains()} == {
+        name: uuid for name, (uuid, _) in made.items()}
+    told = {domain.name(): (domain.UUIDString(), figures) for domain, figures in conn.getAllDomainStats()}
+    assert told.keys() == made.keys()
+    for name, (uuid, targets) in made.items():
+        assert told[name][0] == uuid
+        figures = told[name][1]
+        assert figures["block.count"] == len(targets)
+        assert [figures[f"block.{i}.name"] for i in range(len(targets))] == targets
+        assert all(figures[f"block.{i}.path"] == image for i in range(len(targets)))
+        assert (figures["balloon.maximum"], figures["vcpu.maximum"]) == (65536, 1)
+
+
 def test_block_info_of_a_domain_that_is_shut_off(idle, image):
     assert idle.blockInfo("vda") == [1 << 20, 0, 1 << 20]
     assert idle.blockInfo(image)[0] == 1 << 20

@@ -4,38 +4,45 @@
  * domain that is shut off has to tell comes out of its summary, without the database.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "daemon/domain/call.h"
 #include "daemon/domain/live.h"
+#include "rpc/reply.h"
 
+/* One domain: what is known of it without its monitor, and where its figures go. */
 struct gather {
-    struct params params;
+    struct reply_params params;
     struct domain *domain;
-    struct domain_live *live; /* NULL: shut off */
+    struct domain_live *live; /* NULL: shut off; then the domain's lock is held */
     bool nowait;              /* nothing that a monitor has to answer */
+    int state, reason;
+    uint64_t memory_kib, max_memory_kib;
+    unsigned vcpus, max_vcpus;
 };
 
-/* A parameter's name with numbers in it; valid until the next one. */
-__attribute__((format(printf, 2, 3))) static const char *named(char name[96], const char *fmt, ...)
+/* A parameter's name with a number in it, "block." 0 ".name". */
+struct numbered {
+    char text[96];
+};
+
+static const char *numbered(struct numbered *out, const char *group, unsigned n, const char *name)
 {
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(name, 96, fmt, ap);
-    va_end(ap);
-    return name;
+    char digits[12], *first = &digits[sizeof(digits) - 1], *end = stpcpy(out->text, group);
+    *first = '\0';
+    do
+        *--first = (char)('0' + n % 10);
+    while (n /= 10);
+    strcpy(stpcpy(end, first), name);
+    return out->text;
 }
 
 static void gather_state(struct gather *g)
 {
-    pthread_mutex_lock(&g->domain->lock);
-    int state = g->domain->state, reason = g->domain->reason;
-    pthread_mutex_unlock(&g->domain->lock);
-    params_add_int(&g->params, "state.state", state);
-    params_add_int(&g->params, "state.reason", reason);
+    reply_param_int(&g->params, "state.state", g->state);
+    reply_param_int(&g->params, "state.reason", g->reason);
 }
 
 static void gather_cpu(struct gather *g)
@@ -43,53 +50,43 @@ static void gather_cpu(struct gather *g)
     struct machine_cpu_time time;
     if (!g->live || machine_query_cpu_time(g->live->machine, &time, NULL))
         return;
-    params_add_ullong(&g->params, "cpu.time", time.total_ns);
-    params_add_ullong(&g->params, "cpu.user", time.user_ns);
-    params_add_ullong(&g->params, "cpu.system", time.system_ns);
+    reply_param_ullong(&g->params, "cpu.time", time.total_ns);
+    reply_param_ullong(&g->params, "cpu.user", time.user_ns);
+    reply_param_ullong(&g->params, "cpu.system", time.system_ns);
 }
 
 static void gather_balloon(struct gather *g)
 {
-    pthread_mutex_lock(&g->domain->lock);
-    const struct model_domain *d = g->live ? g->live->document : NULL;
-    uint64_t current = d ? d->current_memory_kib : g->domain->summary.memory_kib;
-    uint64_t maximum = d ? d->memory_kib : g->domain->summary.max_memory_kib;
-    pthread_mutex_unlock(&g->domain->lock);
-    params_add_ullong(&g->params, "balloon.current", current);
-    params_add_ullong(&g->params, "balloon.maximum", maximum);
+    reply_param_ullong(&g->params, "balloon.current", g->memory_kib);
+    reply_param_ullong(&g->params, "balloon.maximum", g->max_memory_kib);
     struct machine_memory memory;
     if (!g->live || g->nowait || machine_query_memory(g->live->machine, &memory, NULL))
         return;
     for (size_t i = 0; i < memory_figure_count; i++) {
-        char name[96];
+        char name[64] = "balloon.";
         uint64_t value;
         if (memory_figures[i].tag != VIR_DOMAIN_MEMORY_STAT_ACTUAL_BALLOON &&
             memory_figure_value(&memory, &memory_figures[i], &value))
-            params_add_ullong(&g->params, named(name, "balloon.%s", memory_figures[i].name), value);
+            reply_param_ullong(&g->params, strcat(name, memory_figures[i].name), value);
     }
 }
 
 static void gather_vcpu(struct gather *g)
 {
-    pthread_mutex_lock(&g->domain->lock);
-    const struct model_domain *d = g->live ? g->live->document : NULL;
-    unsigned now = d ? d->vcpus : g->domain->summary.vcpus;
-    unsigned max = d ? d->vcpus_max : g->domain->summary.max_vcpus;
-    pthread_mutex_unlock(&g->domain->lock);
-    params_add_uint(&g->params, "vcpu.current", now);
-    params_add_uint(&g->params, "vcpu.maximum", max);
+    reply_param_uint(&g->params, "vcpu.current", g->vcpus);
+    reply_param_uint(&g->params, "vcpu.maximum", g->max_vcpus);
     cleanup_free struct machine_vcpu *vcpus = NULL;
     unsigned count = 0;
     if (!g->live || g->nowait || machine_query_vcpus(g->live->machine, &vcpus, &count, NULL))
         return;
     for (unsigned i = 0; i < count; i++) {
-        char name[96];
+        struct numbered name;
         unsigned n = vcpus[i].index;
-        params_add_int(&g->params, named(name, "vcpu.%u.state", n), VIR_VCPU_RUNNING);
-        params_add_ullong(&g->params, named(name, "vcpu.%u.time", n), vcpus[i].time_ns);
-        params_add_ullong(&g->params, named(name, "vcpu.%u.wait", n), vcpus[i].wait_ns);
-        params_add_text(&g->params, named(name, "vcpu.%u.halted", n),
-                        vcpus[i].halted ? "yes" : "no");
+        reply_param_int(&g->params, numbered(&name, "vcpu.", n, ".state"), VIR_VCPU_RUNNING);
+        reply_param_ullong(&g->params, numbered(&name, "vcpu.", n, ".time"), vcpus[i].time_ns);
+        reply_param_ullong(&g->params, numbered(&name, "vcpu.", n, ".wait"), vcpus[i].wait_ns);
+        reply_param_text(&g->params, numbered(&name, "vcpu.", n, ".halted"),
+                         vcpus[i].halted ? "yes" : "no");
     }
 }
 
@@ -99,47 +96,46 @@ static void gather_interface(struct gather *g)
     unsigned count = 0;
     if (!g->live || g->nowait || machine_query_nics(g->live->machine, &nics, &count, NULL))
         return;
-    params_add_uint(&g->params, "net.count", count);
+    reply_param_uint(&g->params, "net.count", count);
     for (unsigned i = 0; i < count; i++) {
         const struct machine_nic *n = &nics[i];
         const struct {
             const char *name;
             uint64_t value;
         } figures[] = {
-            {"rx.bytes", n->rx_bytes}, {"rx.pkts", n->rx_packets}, {"rx.errs", n->rx_errors},
-            {"rx.drop", n->rx_drops},  {"tx.bytes", n->tx_bytes},  {"tx.pkts", n->tx_packets},
-            {"tx.errs", n->tx_errors}, {"tx.drop", n->tx_drops},
+            {".rx.bytes", n->rx_bytes}, {".rx.pkts", n->rx_packets}, {".rx.errs", n->rx_errors},
+            {".rx.drop", n->rx_drops},  {".tx.bytes", n->tx_bytes},  {".tx.pkts", n->tx_packets},
+            {".tx.errs", n->tx_errors}, {".tx.drop", n->tx_drops},
         };
-        char name[96];
+        struct numbered name;
         if (n->target[0])
-            params_add_text(&g->params, named(name, "net.%u.name", i), n->target);
+            reply_param_text(&g->params, numbered(&name, "net.", i, ".name"), n->target);
         for (size_t k = 0; k < ARRAY_SIZE(figures); k++)
-            params_add_ullong(&g->params, named(name, "net.%u.%s", i, figures[k].name),
-                              figures[k].value);
+            reply_param_ullong(&g->params, numbered(&name, "net.", i, figures[k].name),
+                               figures[k].value);
     }
 }
 
 /* Names and files of a shut-off domain's disks. */
 static void gather_block_names(struct gather *g)
 {
-    pthread_mutex_lock(&g->domain->lock);
     const struct domain_summary *summary = &g->domain->summary;
     const char *text = summary->disks;
-    params_add_uint(&g->params, "block.count", summary->disk_count);
+    reply_param_uint(&g->params, "block.count", summary->disk_count);
     for (unsigned i = 0; i < summary->disk_count; i++) {
-        char name[96];
-        params_add_text(&g->params, named(name, "block.%u.name", i), text);
+        struct numbered name;
+        reply_param_text(&g->params, numbered(&name, "block.", i, ".name"), text);
         text += strlen(text) + 1;
         if (*text)
-            params_add_text(&g->params, named(name, "block.%u.path", i), text);
+            reply_param_text(&g->params, numbered(&name, "block.", i, ".path"), text);
         text += strlen(text) + 1;
     }
-    pthread_mutex_unlock(&g->domain->lock);
 }
 
 static void gather_one_disk(struct gather *g, unsigned i, const struct machine_disk *disk)
 {
-    char name[96], target[64] = "", path[1024] = "";
+    struct numbered name;
+    char target[64] = "", path[1024] = "";
     pthread_mutex_lock(&g->domain->lock);
     struct model_device *device = model_domain_find_alias(g->live->document, disk->alias);
     if (device && device->kind == MODEL_DISK) {
@@ -152,19 +148,19 @@ static void gather_one_disk(struct gather *g, unsigned i, const struct machine_d
         const char *name;
         uint64_t value;
     } figures[] = {
-        {"rd.reqs", disk->rd_ops},        {"rd.bytes", disk->rd_bytes},
-        {"rd.times", disk->rd_ns},        {"wr.reqs", disk->wr_ops},
-        {"wr.bytes", disk->wr_bytes},     {"wr.times", disk->wr_ns},
-        {"fl.reqs", disk->flush_ops},     {"fl.times", disk->flush_ns},
-        {"allocation", disk->allocation}, {"capacity", disk->capacity},
-        {"physical", disk->physical},
+        {".rd.reqs", disk->rd_ops},        {".rd.bytes", disk->rd_bytes},
+        {".rd.times", disk->rd_ns},        {".wr.reqs", disk->wr_ops},
+        {".wr.bytes", disk->wr_bytes},     {".wr.times", disk->wr_ns},
+        {".fl.reqs", disk->flush_ops},     {".fl.times", disk->flush_ns},
+        {".allocation", disk->allocation}, {".capacity", disk->capacity},
+        {".physical", disk->physical},
     };
-    params_add_text(&g->params, named(name, "block.%u.name", i), target);
+    reply_param_text(&g->params, numbered(&name, "block.", i, ".name"), target);
     if (path[0])
-        params_add_text(&g->params, named(name, "block.%u.path", i), path);
+        reply_param_text(&g->params, numbered(&name, "block.", i, ".path"), path);
     for (size_t k = 0; k < ARRAY_SIZE(figures); k++)
-        params_add_ullong(&g->params, named(name, "block.%u.%s", i, figures[k].name),
-                          figures[k].value);
+        reply_param_ullong(&g->params, numbered(&name, "block.", i, figures[k].name),
+                           figures[k].value);
 }
 
 static void gather_block(struct gather *g)
@@ -177,7 +173,7 @@ static void gather_block(struct gather *g)
     unsigned count = 0;
     if (g->nowait || machine_query_disks(g->live->machine, &disks, &count, NULL))
         return;
-    params_add_uint(&g->params, "block.count", count);
+    reply_param_uint(&g->params, "block.count", count);
     for (unsigned i = 0; i < count; i++)
         gather_one_disk(g, i, &disks[i]);
 }
@@ -188,7 +184,7 @@ static void gather_iothread(struct gather *g)
     unsigned count = 0;
     if (!g->live || g->nowait || machine_query_iothreads(g->live->machine, &threads, &count, NULL))
         return;
-    params_add_uint(&g->params, "iothread.count", count);
+    reply_param_uint(&g->params, "iothread.count", count);
 }
 
 /* Libvirt's groups that nothing here can fill are accepted and empty, as libvirt's are on hosts
@@ -210,19 +206,44 @@ static const struct {
     {VIR_DOMAIN_STATS_VM, NULL},
 };
 
-static int gather_domain(struct domain *domain, unsigned groups, bool nowait,
-                         wire_stats_record *record, struct kv_error *err)
+/* With the domain's lock. */
+static void know(struct gather *g)
 {
-    struct gather g = {.domain = domain, .nowait = nowait};
-    if (wire_domain_fill(&record->dom, domain))
-        return api_error(err, VIR_ERR_NO_MEMORY, NULL);
-    if (record->dom.id >= 0)
-        g.live = domain_live_get(domain, NULL);
+    const struct domain *domain = g->domain;
+    const struct model_domain *live = g->live ? g->live->document : NULL;
+    g->state = domain->state;
+    g->reason = domain->reason;
+    g->memory_kib = live ? live->current_memory_kib : domain->summary.memory_kib;
+    g->max_memory_kib = live ? live->memory_kib : domain->summary.max_memory_kib;
+    g->vcpus = live ? live->vcpus : domain->summary.vcpus;
+    g->max_vcpus = live ? live->vcpus_max : domain->summary.max_vcpus;
+}
+
+/* The record of a domain that fits. Returns how many that were: 1 or 0. */
+static unsigned gather_domain(struct domain *domain, unsigned groups, unsigned flags,
+                              struct rpc_reply *reply)
+{
+    struct gather g = {.domain = domain,
+                       .nowait = flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT};
+    pthread_mutex_lock(&domain->lock);
+    if (!domain_fits_list(domain, flags)) {
+        pthread_mutex_unlock(&domain->lock);
+        return 0;
+    }
+    reply_domain(reply, domain->name, domain->uuid, domain->id);
+    g.live = domain_live_ref(domain);
+    know(&g);
+    if (g.live)
+        pthread_mutex_unlock(&domain->lock);
+    reply_params_begin(&g.params, reply);
     for (size_t i = 0; i < ARRAY_SIZE(gatherers); i++)
         if ((groups & gatherers[i].group) && gatherers[i].fn)
             gatherers[i].fn(&g);
+    reply_params_end(&g.params);
+    if (!g.live)
+        pthread_mutex_unlock(&domain->lock);
     domain_live_put(g.live);
-    return params_give(&g.params, &record->params.params_val, &record->params.params_len, err);
+    return 1;
 }
 
 static int known_groups(unsigned *groups, bool enforce, struct kv_error *err)
@@ -261,10 +282,9 @@ static struct domain **wanted_domains(struct domains *domains,
 CALL(get_all_stats)
 {
     const REMOTE_ARGS(CONNECT_GET_ALL_DOMAIN_STATS) *in = args;
-    REMOTE_RET(CONNECT_GET_ALL_DOMAIN_STATS) *out = ret;
-    unsigned groups = in->stats, list = domain_list_flags();
+    unsigned groups = in->stats;
     if (call_check_flags(call, in->flags,
-                         list | VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT |
+                         domain_list_flags() | VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT |
                              VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING |
                              VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS,
                          err) ||
@@ -273,23 +293,20 @@ CALL(get_all_stats)
     size_t count;
     struct domain **all = wanted_domains(call_domains(call), in, &count);
     int result = 0;
-    if (all && count <= RECORDS_MAX)
-        out->ret_stats.ret_stats_val = calloc(count + 1, sizeof(wire_stats_record));
-    if (count > RECORDS_MAX)
+    if (!all)
+        result = api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    else if (count > RECORDS_MAX)
         result = api_error(err, VIR_ERR_RPC,
                            "Number of stats entries is %zu, which exceeds max "
                            "limit: %d",
                            count, RECORDS_MAX);
-    else if (!out->ret_stats.ret_stats_val)
-        result = api_error(err, VIR_ERR_NO_MEMORY, NULL);
-    for (size_t i = 0; !result && i < count; i++) {
-        pthread_mutex_lock(&all[i]->lock);
-        bool fits = domain_fits_list(all[i], in->flags & list);
-        pthread_mutex_unlock(&all[i]->lock);
-        if (fits)
-            result =
-                gather_domain(all[i], groups, in->flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT,
-                              &out->ret_stats.ret_stats_val[out->ret_stats.ret_stats_len++], err);
+    if (!result) {
+        struct rpc_reply *reply = rpc_call_reply(call);
+        size_t place = reply_place(reply);
+        unsigned records = 0;
+        for (size_t i = 0; i < count; i++)
+            records += gather_domain(all[i], groups, in->flags, reply);
+        reply_u32_at(reply, place, records);
     }
     domains_release(all, count);
     return result;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/domain/call.h"
+#include "rpc/reply.h"
 
 static int found(struct domain *domain, wire_domain *out, struct kv_error *err)
 {
@@ -116,19 +117,6 @@ static int count_one(void *opaque, const struct domain *domain)
     return 0;
 }
 
-static int add_domain(void *opaque, const struct domain *domain)
-{
-    REMOTE_RET(CONNECT_LIST_ALL_DOMAINS) *out = opaque;
-    wire_domain *dom = &out->domains.domains_val[out->domains.domains_len];
-    dom->name = strdup(domain->name);
-    if (!dom->name)
-        return -1;
-    memcpy(dom->uuid, domain->uuid, sizeof(domain->uuid));
-    dom->id = domain->id;
-    out->domains.domains_len++;
-    return 0;
-}
-
 /* How many domains there are at most, invisible ones counted. */
 static size_t count_all(struct domains *domains)
 {
@@ -164,6 +152,19 @@ static int each_bounded(struct domains *domains, unsigned flags, size_t max,
     return result < 0 ? result : 0;
 }
 
+struct listing {
+    struct rpc_reply *reply;
+    unsigned count;
+};
+
+static int add_domain(void *opaque, const struct domain *domain)
+{
+    struct listing *listing = opaque;
+    reply_domain(listing->reply, domain->name, domain->uuid, domain->id);
+    listing->count++;
+    return 0;
+}
+
 CALL(list_all)
 {
     const REMOTE_ARGS(CONNECT_LIST_ALL_DOMAINS) *in = args;
@@ -177,10 +178,11 @@ CALL(list_all)
     if (count > LIST_MAX)
         return api_error(err, VIR_ERR_RPC, "Too many domains '%zu' for limit '%d'", count,
                          LIST_MAX);
-    out->domains.domains_val = calloc(count + 1, sizeof(wire_domain));
-    if (!out->domains.domains_val || each_bounded(domains, in->flags, count, add_domain, out))
-        return api_error(err, VIR_ERR_NO_MEMORY, NULL);
-    out->result = out->domains.domains_len;
+    struct listing listing = {.reply = rpc_call_reply(call)};
+    size_t place = reply_place(listing.reply);
+    each_bounded(domains, in->flags, count, add_domain, &listing);
+    reply_u32_at(listing.reply, place, listing.count);
+    reply_u32(listing.reply, listing.count);
     return 0;
 }
 

@@ -55,12 +55,17 @@ static void live_free(struct domain_live *live)
     free(live);
 }
 
+struct domain_live *domain_live_ref(struct domain *domain)
+{
+    if (domain->live)
+        atomic_fetch_add(&domain->live->refs, 1);
+    return domain->live;
+}
+
 struct domain_live *domain_live_get(struct domain *domain, struct kv_error *err)
 {
     pthread_mutex_lock(&domain->lock);
-    struct domain_live *live = domain->live;
-    if (live)
-        atomic_fetch_add(&live->refs, 1);
+    struct domain_live *live = domain_live_ref(domain);
     pthread_mutex_unlock(&domain->lock);
     if (!live)
         api_error(err, VIR_ERR_OPERATION_INVALID, "domain is not running");

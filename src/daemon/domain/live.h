@@ -25,7 +25,8 @@ struct domain_live {
 
 /* A reference to what runs; NULL with VIR_ERR_OPERATION_INVALID "domain is not running". */
 struct domain_live *domain_live_get(struct domain *domain, struct kv_error *err);
-void domain_live_put(struct domain_live *live); /* may block: workers only */
+struct domain_live *domain_live_ref(struct domain *domain); /* with its lock; NULL, too */
+void domain_live_put(struct domain_live *live);             /* may block: workers only */
 
 /* Of machine_events.c and for it. */
 machine_event_fn domain_machine_event;
