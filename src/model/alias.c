@@ -40,8 +40,7 @@ static void controller_alias(const struct model_controller *c, char *out, size_t
         snprintf(out, size, "%s%u", c->type, c->index);
 }
 
-static void device_alias(const struct model_device *device, const unsigned *numbers, char *out,
-                         size_t size)
+static void device_alias(const struct model_device *device, unsigned number, char *out, size_t size)
 {
     static const char *const prefixes[MODEL_DEVICE_KINDS] = {
         [MODEL_NIC] = "net",         [MODEL_SERIAL] = "serial",      [MODEL_CONSOLE] = "console",
@@ -54,10 +53,19 @@ static void device_alias(const struct model_device *device, const unsigned *numb
     else if (device->kind == MODEL_CONTROLLER)
         controller_alias((const struct model_controller *)device, out, size);
     else if (prefixes[device->kind])
-        snprintf(out, size, "%s%u", prefixes[device->kind], numbers[device->kind]);
+        snprintf(out, size, "%s%u", prefixes[device->kind], number);
     else
-        snprintf(out, size, "%s%u", xml_name(device->node),
-                 numbers[device->kind] + xml_is(device->node, "audio"));
+        snprintf(out, size, "%s%u", xml_name(device->node), number + xml_is(device->node, "audio"));
+}
+
+/* How many elements of its name stand before a device that has no kind of its own. */
+static unsigned count_before(const struct model_domain *d, unsigned device)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < device; i++)
+        count += d->devices[i]->kind == MODEL_OTHER &&
+                 xml_is(d->devices[i]->node, xml_name(d->devices[device]->node));
+    return count;
 }
 
 /* What the others of its kind have is not free. */
@@ -76,10 +84,11 @@ int assign_aliases(struct read *r)
         if (device->alias || twin)
             continue;
         char alias[64];
+        unsigned number = device->kind == MODEL_OTHER ? count_before(d, i) : numbers[device->kind];
         do
-            device_alias(device, numbers, alias, sizeof(alias));
-        while (alias_is_taken(d, alias) && numbers[device->kind]++ < d->device_count);
-        numbers[device->kind]++;
+            device_alias(device, number, alias, sizeof(alias));
+        while (alias_is_taken(d, alias) && number++ < d->device_count);
+        numbers[device->kind] = number + 1;
         int ret = set_alias(r, device, alias);
         if (ret < 0)
             return ret;

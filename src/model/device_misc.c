@@ -438,3 +438,18 @@ int read_carried(struct read *r, xmlNode *node)
     }
     return 0;
 }
+
+void domain_strip_left_out(xmlNode *root)
+{
+    static const char *const displays[] = {"graphics", "input", "sound", "audio", "redirdev", NULL};
+    xmlNode *devices = xml_child(root, "devices"), *next = NULL;
+    for (xmlNode *n = devices ? xml_first(devices) : NULL; n; n = next) {
+        const char *type = xml_attr(n, "type");
+        const char *model = xml_is(n, "video") ? xml_child_attr(n, "model", "type") : "none";
+        bool clipboard = xml_is(n, "channel") && type && strcmp(type, "spicevmc") == 0;
+        next = xml_next(n);
+        if (clipboard || !model || strcmp(model, "none") != 0 ||
+            read_is_one_of(xml_name(n), displays))
+            xml_remove(n);
+    }
+}

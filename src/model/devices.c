@@ -123,11 +123,28 @@ static xmlNode *find_controller(const struct read *r, const char *type, const ch
     return NULL;
 }
 
+/* The first of a type that did not say its index and may have 0. */
+static xmlNode *find_unnumbered(const struct read *r, const char *type)
+{
+    for (xmlNode *n = xml_child(r->devices, "controller"); n; n = xml_next_same(n)) {
+        const char *t = xml_attr(n, "type"), *model = xml_attr(n, "model");
+        bool root = model && (strcmp(model, "pci-root") == 0 || strcmp(model, "pcie-root") == 0);
+        if (t && strcmp(t, type) == 0 && !xml_attr(n, "index") &&
+            (root || strcmp(type, "pci") != 0))
+            return n;
+    }
+    return NULL;
+}
+
+/* The controller of index 0: there already, written without an index, or a new one. */
 static int add_controller(struct read *r, const char *type, const char *model)
 {
     if (find_controller(r, type, "0"))
         return 0;
-    xmlNode *node = xml_add_child(r->devices, "controller", NULL);
+    xmlNode *node = find_unnumbered(r, type);
+    if (node)
+        return xml_set_attr(node, "index", "0") ? 0 : read_no_memory(r);
+    node = xml_add_child(r->devices, "controller", NULL);
     if (!node || !xml_set_attr(node, "type", type) || !xml_set_attr(node, "index", "0") ||
         !xml_set_attr(node, "model", model))
         return read_no_memory(r);
@@ -154,16 +171,8 @@ static bool needs_virtio_serial(const struct read *r)
     return false;
 }
 
-/* The root bus before controllers that did not say their index, which would else take 0. */
 static int add_controllers(struct read *r)
 {
-    for (xmlNode *n = xml_child(r->devices, "controller"); n; n = xml_next_same(n)) {
-        const char *model = xml_attr(n, "model");
-        if (!xml_attr(n, "index") && model &&
-            (strcmp(model, "pci-root") == 0 || strcmp(model, "pcie-root") == 0) &&
-            !xml_set_attr(n, "index", "0"))
-            return read_no_memory(r);
-    }
     bool pc = strncmp(r->d->machine, "pc-i440fx", 9) == 0;
     int ret = add_controller(r, "pci", pc ? "pci-root" : "pcie-root");
     if (ret == 0 && needs_virtio_serial(r))

@@ -130,7 +130,8 @@ static int update_cpu(const struct model_domain *domain, xmlNode *root)
 char *model_domain_format(const struct model_domain *domain, unsigned flags)
 {
     bool strip = flags & (MODEL_FORMAT_INACTIVE | MODEL_FORMAT_MIGRATABLE) && domain->id >= 0;
-    bool change = strip || flags & MODEL_FORMAT_UPDATE_CPU;
+    bool remove = flags & MODEL_FORMAT_PRESENT && domain->left_out_count && domain->id >= 0;
+    bool change = strip || remove || flags & MODEL_FORMAT_UPDATE_CPU;
     xmlDoc *doc = change ? xmlCopyDoc(domain->doc, 1) : domain->doc;
     if (!doc)
         return NULL;
@@ -138,6 +139,8 @@ char *model_domain_format(const struct model_domain *domain, unsigned flags)
     int ret = 0;
     if (strip)
         domain_strip_live(root);
+    if (remove)
+        domain_strip_left_out(root);
     if (flags & MODEL_FORMAT_UPDATE_CPU)
         ret = update_cpu(domain, root);
     struct buffer text = BUFFER_INIT(0);

@@ -393,6 +393,9 @@ enum model_format_flags { /* libvirt's VIR_DOMAIN_XML_* numbers */
                           MODEL_FORMAT_INACTIVE = 2,
                           MODEL_FORMAT_UPDATE_CPU = 4,
                           MODEL_FORMAT_MIGRATABLE = 8,
+                          /* not libvirt's: of a live domain, without the devices that are left
+                             out, so that a client does not look for a screen */
+                          MODEL_FORMAT_PRESENT = 1 << 16,
 };
 
 /* The document as libvirt prints it; to be free()d. NULL: memory. No document that is accepted has

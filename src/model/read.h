@@ -107,5 +107,7 @@ int domain_read(struct model_domain *domain, unsigned flags, struct kv_error *er
 
 /* Takes out of the document what only a live domain has. */
 void domain_strip_live(xmlNode *root);
+/* And the devices that the guest runs without. */
+void domain_strip_left_out(xmlNode *root);
 
 #endif

@@ -458,6 +458,31 @@ static void what_clients_always_add_is_left_out_and_named(void **state)
     }
     assert_int_equal(d->channel_count, 0);
     expect_format(d, 0, "<graphics type='spice' port='-1' tlsPort='-1' autoport='yes'>");
+
+    struct kv_error err;
+    assert_int_equal(model_domain_set_id(d, 3, &err), 0);
+    static const char *const present[] = {"<controller type='usb'", "<memballoon"};
+    for (size_t i = 0; i < sizeof(present) / sizeof(present[0]); i++)
+        expect_format(d, MODEL_FORMAT_PRESENT, present[i]);
+    static const char *const absent[] = {"<graphics", "<video",   "<sound",
+                                         "<redirdev", "<channel", "<input"};
+    for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++) {
+        expect_format(d, 0, absent[i]);
+        expect_no_format(d, MODEL_FORMAT_PRESENT, absent[i]);
+    }
+    expect_format(d, 0, "<alias name='video0'/>");
+    model_domain_free(d);
+}
+
+static void a_controller_without_an_index_is_the_one_that_channels_want(void **state)
+{
+    struct model_domain *d =
+        parse(DOMAIN("<controller type='virtio-serial'/><controller type='virtio-serial'/>"
+                     "<channel type='unix'><target type='virtio' name='a'/></channel>"));
+    assert_int_equal(d->controller_count, 3);
+    expect_format(d, 0, "<controller type='virtio-serial' index='0'>");
+    expect_format(d, 0, "<controller type='virtio-serial' index='1'>");
+    expect_no_format(d, 0, "<controller type='virtio-serial' index='2'>");
     model_domain_free(d);
 }
 
@@ -728,6 +753,7 @@ int main(void)
         cmocka_unit_test(the_view_holds_what_was_written),
         cmocka_unit_test(devices_on_root_ports_get_slots_of_their_own),
         cmocka_unit_test(what_clients_always_add_is_left_out_and_named),
+        cmocka_unit_test(a_controller_without_an_index_is_the_one_that_channels_want),
         cmocka_unit_test(a_mac_with_xx_is_filled_in),
         cmocka_unit_test(more_devices_than_slots_are_refused),
         cmocka_unit_test(a_live_document_has_id_aliases_and_ttys),

@@ -113,6 +113,8 @@ CALL(is_updated)
 /* Of what runs, unless the definition is wanted; NULL with err empty when nothing runs. */
 static char *live_xml(struct domain *domain, unsigned flags)
 {
+    if (!(flags & (VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_MIGRATABLE)))
+        flags |= MODEL_FORMAT_PRESENT;
     pthread_mutex_lock(&domain->lock);
     char *text = domain->live ? model_domain_format(domain->live->document, flags) : NULL;
     pthread_mutex_unlock(&domain->lock);
