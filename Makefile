@@ -23,7 +23,7 @@ build: setup ## build the programs into build/
 	@$(MAKE) -s $(BUILD)/build.ninja
 	@ninja -C $(BUILD) $(if $(MAKE_TERMOUT),,--quiet)
 
-demo: setup ## boot a stock Debian kernel on kvasir-vmm and show it
+demo: setup ## boot a stock Debian kernel through kvasird and show it
 	@tools/demo --fetch & fetch=$$!; \
 	$(MAKE) --no-print-directory build || { kill $$fetch; exit 1; }; \
 	wait $$fetch && BUILD=$(BUILD) tools/demo

@@ -23,7 +23,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(PROJECT / "lab")]
 
 from kv_guest import Guest  # noqa: E402
 from progress import Progress  # noqa: E402

@@ -26,12 +26,12 @@ def test_resets_by_the_guest_and_by_the_host(shell_guest):
     guest.shell("true")
     guest.send("reboot -f\n")
     assert guest.event("RESET")["data"]["guest"] is True
-    guest._shell_ready = False
+    guest.restarted()
     guest.shell("true")
     guest.qmp("system_reset")
     reset = guest.event("RESET")
     assert reset["data"] == {"guest": False, "reason": "host-qmp-system-reset"}
-    guest._shell_ready = False
+    guest.restarted()
     assert guest.shell("nproc").strip() == "2"
 
 
