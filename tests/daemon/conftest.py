@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures of the daemon's tests. --long: the tests that take minutes."""
+import os
+import sys
+
 import pytest
 
-from kv_daemon import Daemon, EventLoop, Events
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+
+from kv_daemon import Daemon, EventLoop, Events  # noqa: E402  pylint: disable=wrong-import-position
 
 
 def pytest_addoption(parser):

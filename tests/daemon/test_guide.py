@@ -40,14 +40,6 @@ MACHINE = """
 """
 
 
-def virsh(daemon, *words, status=0):
-    done = subprocess.run(["virsh", "-c", daemon.uri(), *words], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
-                          env=dict(os.environ, LC_ALL="C"), check=False)
-    assert done.returncode == status, done.stdout
-    return done.stdout
-
-
 def test_facts_of_a_connection(daemon):
     told = subprocess.run(["/usr/bin/python3", "-c", CONNECTION_FACTS, daemon.uri()], stdout=subprocess.PIPE,
                           text=True, timeout=60, check=True).stdout
@@ -70,15 +62,15 @@ def test_a_machine_is_created_from_python(daemon, conn):
 @needs_kvm
 def test_a_machine_is_listed_started_and_looked_at_with_virsh(daemon, conn):
     conn.defineXML(domain_xml("vm1", "obey"))
-    assert re.search(r"^ -\s+vm1\s+shut off$", virsh(daemon, "list", "--all"), re.M)
-    assert "Domain 'vm1' started" in virsh(daemon, "start", "vm1")
-    assert re.search(r"^ \d+\s+vm1\s+running$", virsh(daemon, "list"), re.M)
-    info = dict(re.findall(r"^([^:\n]+):\s+(.*)$", virsh(daemon, "dominfo", "vm1"), re.M))
+    assert re.search(r"^ -\s+vm1\s+shut off$", daemon.virsh("list", "--all"), re.M)
+    assert "Domain 'vm1' started" in daemon.virsh("start", "vm1")
+    assert re.search(r"^ \d+\s+vm1\s+running$", daemon.virsh("list"), re.M)
+    info = dict(re.findall(r"^([^:\n]+):\s+(.*)$", daemon.virsh("dominfo", "vm1"), re.M))
     assert info["State"] == "running"
     assert info["OS Type"] == "hvm"
     assert (info["CPU(s)"], info["Max memory"], info["Used memory"]) == ("1", "65536 KiB", "65536 KiB")
     assert (info["Persistent"], info["Autostart"], info["Managed save"]) == ("yes", "disable", "no")
-    assert "error: Domain is already active" in virsh(daemon, "start", "vm1", status=1)
+    assert "error: Domain is already active" in daemon.virsh("start", "vm1", status=1)
 
 
 @needs_kvm
@@ -86,26 +78,26 @@ def test_a_machines_life_with_virsh(daemon):
     path = os.path.join(daemon.folder, "vm2.xml")
     with open(path, "w", encoding="utf-8") as f:
         f.write(domain_xml("vm2", "obey"))
-    assert "Domain 'vm2' defined" in virsh(daemon, "define", path)
-    virsh(daemon, "start", "vm2", "--paused")
-    assert virsh(daemon, "domstate", "vm2", "--reason").strip() == "paused (user)"
-    virsh(daemon, "resume", "vm2")
-    virsh(daemon, "suspend", "vm2")
-    virsh(daemon, "resume", "vm2")
-    virsh(daemon, "reset", "vm2")
-    assert "<name>vm2</name>" in virsh(daemon, "dumpxml", "vm2")
-    assert "vm2" in virsh(daemon, "domstats", "vm2")
-    assert "vda" not in virsh(daemon, "domblklist", "vm2")
-    assert virsh(daemon, "domid", "vm2").strip().isdigit()
-    assert virsh(daemon, "vcpucount", "vm2", "--live", "--current").strip() == "1"
-    assert "running" in virsh(daemon, "vcpuinfo", "vm2")
-    assert "rss" in virsh(daemon, "dommemstat", "vm2")
-    assert "tty" in virsh(daemon, "ttyconsole", "vm2") or "/dev/pts/" in virsh(daemon, "ttyconsole", "vm2")
-    virsh(daemon, "autostart", "vm2")
-    virsh(daemon, "desc", "vm2", "--config", "--live", "--title", "A machine")
-    assert "A machine" in virsh(daemon, "list", "--all", "--title")
-    virsh(daemon, "destroy", "vm2")
-    assert virsh(daemon, "domstate", "vm2", "--reason").strip() == "shut off (destroyed)"
-    virsh(daemon, "domrename", "vm2", "vm3")
-    assert "Domain 'vm3' has been undefined" in virsh(daemon, "undefine", "vm3", "--nvram")
-    assert "failed to get domain 'vm3'" in virsh(daemon, "domstate", "vm3", status=1)
+    assert "Domain 'vm2' defined" in daemon.virsh("define", path)
+    daemon.virsh("start", "vm2", "--paused")
+    assert daemon.virsh("domstate", "vm2", "--reason").strip() == "paused (user)"
+    daemon.virsh("resume", "vm2")
+    daemon.virsh("suspend", "vm2")
+    daemon.virsh("resume", "vm2")
+    daemon.virsh("reset", "vm2")
+    assert "<name>vm2</name>" in daemon.virsh("dumpxml", "vm2")
+    assert "vm2" in daemon.virsh("domstats", "vm2")
+    assert "vda" not in daemon.virsh("domblklist", "vm2")
+    assert daemon.virsh("domid", "vm2").strip().isdigit()
+    assert daemon.virsh("vcpucount", "vm2", "--live", "--current").strip() == "1"
+    assert "running" in daemon.virsh("vcpuinfo", "vm2")
+    assert "rss" in daemon.virsh("dommemstat", "vm2")
+    assert "tty" in daemon.virsh("ttyconsole", "vm2") or "/dev/pts/" in daemon.virsh("ttyconsole", "vm2")
+    daemon.virsh("autostart", "vm2")
+    daemon.virsh("desc", "vm2", "--config", "--live", "--title", "A machine")
+    assert "A machine" in daemon.virsh("list", "--all", "--title")
+    daemon.virsh("destroy", "vm2")
+    assert daemon.virsh("domstate", "vm2", "--reason").strip() == "shut off (destroyed)"
+    daemon.virsh("domrename", "vm2", "vm3")
+    assert "Domain 'vm3' has been undefined" in daemon.virsh("undefine", "vm3", "--nvram")
+    assert "failed to get domain 'vm3'" in daemon.virsh("domstate", "vm3", status=1)

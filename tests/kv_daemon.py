@@ -11,7 +11,7 @@ import time
 
 import libvirt
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = os.path.join(TOP, os.environ.get("KVASIR_BUILD", "build"))
 PATIENCE = 30  # seconds; only failures wait that long
 
@@ -92,6 +92,14 @@ class Daemon:
         connection = libvirt.openReadOnly(f"qemu+unix:///system?socket={self.socket(True)}")
         self.connections.append(connection)
         return connection
+
+    def virsh(self, *words, status=0):
+        """What it printed, errors too; fails when it does not end with that status."""
+        done = subprocess.run(["virsh", "-c", self.uri(), *words], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+                              env=dict(os.environ, LC_ALL="C"), check=False)
+        assert done.returncode == status, f"virsh {' '.join(words)}: status {done.returncode}: {done.stdout}"
+        return done.stdout
 
     def log(self):
         try:
