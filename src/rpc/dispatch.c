@@ -109,8 +109,8 @@ static bool decode(const struct rpc_call *call, void *args)
     return good;
 }
 
-/* Carries it out and answers. */
-static void carry_out(struct rpc_call *call, bool ends_call)
+/* Carries it out and answers. False: it wants to be carried out by a worker. */
+static bool carry_out(struct rpc_call *call, bool ends_call)
 {
     _Alignas(16) char args[VALUE_MAX], ret[VALUE_MAX];
     struct kv_error err = {0};
@@ -128,18 +128,21 @@ static void carry_out(struct rpc_call *call, bool ends_call)
         r = send_reply(call, ret, ends_call, &err);
         if (call->stream)
             stream_start(call);
-    } else {
+    } else if (r != RPC_TO_WORKER) {
         log_debug("client %llu: %s: %s", (unsigned long long)call->client->id, row->name,
                   err.message);
     }
-    if (r < 0) {
+    if (r < 0 && r != RPC_TO_WORKER) {
         stream_cancel(call);
         dispatch_send_error(call->client, &call->header, &err, ends_call);
     }
     xdr_free(row->args_code, args);
     xdr_free(row->ret_code, ret);
+    if (r == RPC_TO_WORKER)
+        return false;
     close_fds(call->in_fds, call->n_in_fds);
     close_fds(call->out_fds, call->n_out_fds);
+    return true;
 }
 
 static void run_call(struct pool_job *job)
@@ -298,10 +301,11 @@ static int dispatch_call(struct rpc_client *client, const struct packet *packet,
         dispatch_send_error(client, &packet->header, &err, false);
         return 0;
     }
-    if (!(call.slot->flags & RPC_INLINE))
-        return queue_call(&call);
-    carry_out(&call, false);
-    return 0;
+    call.on_loop = call.slot->flags & (RPC_INLINE | RPC_LOOP_FIRST);
+    if (call.on_loop && carry_out(&call, false))
+        return 0;
+    call.on_loop = false;
+    return queue_call(&call);
 }
 
 int dispatch_packet(struct rpc_client *client, const struct packet *packet, int *fds)
@@ -334,6 +338,11 @@ struct rpc_client *rpc_call_client(struct rpc_call *call)
 struct rpc_server *rpc_call_server(struct rpc_call *call)
 {
     return call->client->server;
+}
+
+bool rpc_call_on_loop(const struct rpc_call *call)
+{
+    return call->on_loop;
 }
 
 void *rpc_call_opaque(const struct rpc_call *call)

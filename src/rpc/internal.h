@@ -202,6 +202,7 @@ struct rpc_call {
     unsigned n_out_fds;
     struct rpc_stream *stream; /* opened by the handler, not yet running */
     bool starts_sasl;
+    bool on_loop;            /* it is carried out by the loop's thread */
     struct rpc_reply *reply; /* written by the handler; NULL: it fills ret */
     const uint8_t *payload;
     size_t payload_len;

@@ -98,7 +98,11 @@ enum rpc_handler_flags {
     /* Takes microseconds and never blocks (no file, no monitor, no lock that others hold for
      * long): runs on the loop's thread, so that the reply costs no change of threads. */
     RPC_INLINE = 1 << 0,
+    /* Runs on the loop's thread first. When it cannot answer there without blocking, it returns
+     * RPC_TO_WORKER, with nothing done, and is called again on a worker. */
+    RPC_LOOP_FIRST = 1 << 1,
 };
+#define RPC_TO_WORKER (-4096)
 
 struct rpc_handler {
     unsigned procedure; /* REMOTE_PROC_*; 0 ends the array */
@@ -115,6 +119,9 @@ struct rpc_stream;
 /* Valid while the handler runs. */
 struct rpc_client *rpc_call_client(struct rpc_call *call);
 struct rpc_server *rpc_call_server(struct rpc_call *call);
+
+/* Whether this is the loop's thread: what blocks is not allowed. */
+bool rpc_call_on_loop(const struct rpc_call *call);
 
 /* What the driver gave to rpc_server_register() with its handlers. */
 void *rpc_call_opaque(const struct rpc_call *call);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Definitions: names and uuids, documents that come back, autostart, rename, metadata."""
 import re
+import threading
 import uuid
 
 import libvirt
@@ -180,6 +181,53 @@ def test_a_change_of_metadata_is_told(conn):
     record.expect(("one", f"id {libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE}",
                    libvirt.VIR_DOMAIN_METADATA_TITLE, None))
     record.end()
+
+
+def title(domain, text, flags=libvirt.VIR_DOMAIN_AFFECT_CONFIG):
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, text, None, None, flags)
+
+
+def test_a_document_is_never_told_as_it_was_before_a_change(daemon, conn):
+    domain = conn.defineXML(domain_xml("one", uuid=UUID))
+    for n in range(5):
+        title(domain, f"t{n}")
+        assert all(f"<title>t{n}</title>" in domain.XMLDesc() for _ in range(3))
+    conn.defineXML(domain_xml("one", uuid=UUID, vcpus=3))
+    assert ">3</vcpu>" in domain.XMLDesc() and "<title>" not in domain.XMLDesc()
+    domain.rename("two")
+    assert "<name>two</name>" in domain.XMLDesc()
+    domain.undefine()
+    with Refused(libvirt.VIR_ERR_NO_DOMAIN):
+        domain.XMLDesc()
+    assert "<name>one</name>" in conn.defineXML(domain_xml("one", uuid=UUID)).XMLDesc()
+
+
+def test_who_reads_while_another_changes_sees_each_change_in_turn(daemon, conn):
+    domain, seen, over = conn.defineXML(domain_xml("one")), [0], threading.Event()
+    title(domain, "0")
+
+    def read():
+        same = daemon.connect().lookupByName("one")
+        while not over.is_set():
+            seen.append(int(re.search("<title>([0-9]*)</title>", same.XMLDesc())[1]))
+    reader = threading.Thread(target=read)
+    reader.start()
+    for n in range(1, 200):
+        title(domain, str(n))
+        assert f"<title>{n}</title>" in domain.XMLDesc()
+    over.set()
+    reader.join()
+    assert seen == sorted(seen) and len(seen) > 10
+
+
+def test_each_of_many_domains_has_its_own_document(conn):
+    """More than are kept in memory."""
+    filler = "x" * 30000
+    for n in range(60):
+        conn.defineXML(domain_xml(f"d{n}", more=f"<description>{filler}{n}</description>"))
+    for _ in range(2):
+        for n in range(60):
+            assert f">{filler}{n}<" in conn.lookupByName(f"d{n}").XMLDesc()
 
 
 def test_a_read_only_connection_reads_and_changes_nothing(daemon, conn):

@@ -149,6 +149,20 @@ def test_the_live_document_has_what_only_a_live_one_has(conn):
     assert "alias" not in inactive.replace("ua-", "")
 
 
+def test_the_live_document_is_never_told_as_it_was_before_a_change(conn):
+    domain = conn.defineXML(domain_xml("one"))
+    domain.create()
+    for n in range(3):
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, f"t{n}", None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        assert all(f"<title>t{n}</title>" in domain.XMLDesc() for _ in range(3))
+        assert "<title>" not in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    assert "/dev/pts" in domain.XMLDesc() and "/dev/pts" not in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    domain.destroy()
+    assert "/dev/pts" not in domain.XMLDesc() and "<title>" not in domain.XMLDesc()
+    domain.create()
+    assert "/dev/pts" in domain.XMLDesc() and "<title>" not in domain.XMLDesc()
+
+
 def test_the_power_button_switches_off(events, obedient):
     obedient.create()
     console = Console(obedient)

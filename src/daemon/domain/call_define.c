@@ -68,6 +68,7 @@ static int undefine(struct rpc_call *call, const wire_domain *dom, struct kv_err
         pthread_mutex_lock(&domain->lock);
         domain->persistent = domain->autostart = false;
         pthread_mutex_unlock(&domain->lock);
+        domain_text_changed(domains, domain, DOMAIN_TEXT_STORED);
         domain_event_lifecycle(domains, domain, VIR_DOMAIN_EVENT_UNDEFINED,
                                VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
     }

@@ -110,46 +110,69 @@ CALL(is_updated)
     return 0;
 }
 
-/* Of what runs, unless the definition is wanted; NULL with err empty when nothing runs. */
-static char *live_xml(struct domain *domain, unsigned flags)
+/* What runs, as the flags want it; NULL when nothing does. */
+static char *live_xml(struct domains *domains, struct domain *domain, unsigned flags)
 {
+    bool plain = !flags;
     if (!(flags & (VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_MIGRATABLE)))
         flags |= MODEL_FORMAT_PRESENT;
+    unsigned version = domain_text_version(domains, domain, DOMAIN_TEXT_LIVE);
     pthread_mutex_lock(&domain->lock);
     char *text = domain->live ? model_domain_format(domain->live->document, flags) : NULL;
     pthread_mutex_unlock(&domain->lock);
+    if (text && plain)
+        domain_text_keep(domains, domain, DOMAIN_TEXT_LIVE, version, text);
     return text;
+}
+
+/* The definition, as the flags want it: seldom otherwise than it is stored. */
+static int stored_xml(struct domains *domains, struct domain *domain, unsigned flags, char **out,
+                      struct kv_error *err)
+{
+    const unsigned plain = VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE;
+    unsigned version = domain_text_version(domains, domain, DOMAIN_TEXT_STORED);
+    cleanup_free char *text = NULL;
+    int ret = domain_config_text(domains, domain, &text, err);
+    if (ret)
+        return ret;
+    if (!(flags & ~plain) && ((flags & VIR_DOMAIN_XML_SECURE) || !domain_text_has_secrets(text))) {
+        domain_text_keep(domains, domain, DOMAIN_TEXT_STORED, version, text);
+        *out = take_ptr(text);
+        return 0;
+    }
+    struct model_domain *model = domain_config_parse(domains, text, err);
+    if (!model)
+        return -EINVAL;
+    *out = model_domain_format(model, flags);
+    model_domain_free(model);
+    return *out ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
 }
 
 CALL(get_xml_desc)
 {
     const REMOTE_ARGS(DOMAIN_GET_XML_DESC) *in = args;
     REMOTE_RET(DOMAIN_GET_XML_DESC) *out = ret;
-    const unsigned plain = VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE;
-    if (call_check_flags(call, in->flags,
-                         plain | VIR_DOMAIN_XML_UPDATE_CPU | VIR_DOMAIN_XML_MIGRATABLE, err))
+    const unsigned inactive = VIR_DOMAIN_XML_INACTIVE, secure = VIR_DOMAIN_XML_SECURE,
+                   others = VIR_DOMAIN_XML_UPDATE_CPU | VIR_DOMAIN_XML_MIGRATABLE;
+    if (call_check_flags(call, in->flags, inactive | secure | others, err))
         return -EINVAL;
     cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    pthread_mutex_lock(&domain->lock);
-    bool active = domain->live, persistent = domain->persistent,
-         hide = domain->summary.has_secrets && !(in->flags & VIR_DOMAIN_XML_SECURE);
-    pthread_mutex_unlock(&domain->lock);
-    if (active && (!(in->flags & VIR_DOMAIN_XML_INACTIVE) || !persistent)) {
-        out->xml = live_xml(domain, in->flags);
-        if (out->xml)
-            return 0;
-    }
     struct domains *domains = call_domains(call);
-    if (!hide && !(in->flags & ~plain))
-        return domain_config_text(domains, domain, &out->xml, err);
-    struct model_domain *model = domain_config_load(domains, domain, err);
-    if (!model)
-        return -EINVAL;
-    out->xml = model_domain_format(model, in->flags);
-    model_domain_free(model);
-    return out->xml ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    pthread_mutex_lock(&domain->lock);
+    bool live = domain->live && (!(in->flags & inactive) || !domain->persistent);
+    pthread_mutex_unlock(&domain->lock);
+    if (rpc_call_on_loop(call)) {
+        bool kept = live ? !in->flags : !(in->flags & others);
+        if (kept && domain_text_reply(domains, domain, live ? DOMAIN_TEXT_LIVE : DOMAIN_TEXT_STORED,
+                                      in->flags & secure, call))
+            return 0;
+        return RPC_TO_WORKER;
+    }
+    if (live && (out->xml = live_xml(domains, domain, in->flags)))
+        return 0;
+    return stored_xml(domains, domain, in->flags, &out->xml, err);
 }
 
 CALL(get_control_info)
@@ -299,7 +322,7 @@ static const struct rpc_handler rows[] = {
     {REMOTE_PROC_DOMAIN_IS_ACTIVE, is_active, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_IS_PERSISTENT, is_persistent, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_IS_UPDATED, is_updated, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_GET_XML_DESC, get_xml_desc, 0},
+    {REMOTE_PROC_DOMAIN_GET_XML_DESC, get_xml_desc, RPC_LOOP_FIRST},
     {REMOTE_PROC_DOMAIN_GET_CONTROL_INFO, get_control_info, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_GET_JOB_INFO, get_job_info, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_GET_JOB_STATS, get_job_stats, RPC_INLINE},

@@ -24,8 +24,7 @@ static const char *disk_source(const struct model_disk *disk)
     return disk->image.path ? disk->image.path : "";
 }
 
-int domain_summary_fill(struct domain_summary *summary, const struct model_domain *model,
-                        const char *text)
+int domain_summary_fill(struct domain_summary *summary, const struct model_domain *model)
 {
     size_t len = 0;
     for (unsigned i = 0; i < model->disk_count; i++)
@@ -36,7 +35,6 @@ int domain_summary_fill(struct domain_summary *summary, const struct model_domai
         .vcpus = (uint16_t)model->vcpus,
         .max_vcpus = (uint16_t)model->vcpus_max,
         .disk_count = (uint16_t)model->disk_count,
-        .has_secrets = text && strstr(text, " passwd="),
         .disks = len ? malloc(len) : NULL,
     };
     if (len && !filled.disks)
@@ -69,16 +67,22 @@ int domain_config_text(struct domains *domains, struct domain *domain, char **te
     return ret == -ENOENT ? domain_gone(domain, err) : ret;
 }
 
+struct model_domain *domain_config_parse(struct domains *domains, const char *text,
+                                         struct kv_error *err)
+{
+    struct model_domain *model = NULL;
+    model_domain_parse(&model, domains->model_host, text, strlen(text),
+                       MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE, err);
+    return model;
+}
+
 struct model_domain *domain_config_load(struct domains *domains, struct domain *domain,
                                         struct kv_error *err)
 {
     cleanup_free char *text = NULL;
     if (domain_config_text(domains, domain, &text, err))
         return NULL;
-    struct model_domain *model = NULL;
-    model_domain_parse(&model, domains->model_host, text, strlen(text),
-                       MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE, err);
-    return model;
+    return domain_config_parse(domains, text, err);
 }
 
 int domain_config_store(struct domains *domains, struct domain *domain,
@@ -87,7 +91,7 @@ int domain_config_store(struct domains *domains, struct domain *domain,
     struct domain_summary summary = {0};
     cleanup_free char *text =
         model_domain_format(model, MODEL_FORMAT_SECURE | MODEL_FORMAT_INACTIVE);
-    if (!text || domain_summary_fill(&summary, model, text))
+    if (!text || domain_summary_fill(&summary, model))
         return api_error(err, VIR_ERR_NO_MEMORY, NULL);
     pthread_mutex_lock(&domain->lock);
     bool autostart = domain->autostart;
@@ -105,6 +109,7 @@ int domain_config_store(struct domains *domains, struct domain *domain,
     domain->summary = summary;
     domain->persistent = domain->visible = true;
     pthread_mutex_unlock(&domain->lock);
+    domain_text_changed(domains, domain, DOMAIN_TEXT_STORED);
     domain_summary_free(&old);
     return 0;
 }
@@ -120,11 +125,10 @@ static int load_one(void *opaque, const struct state_object *object)
         log_error("domain '%s': %s", object->name, err.message);
         return 0;
     }
-    struct model_domain *model = NULL;
-    if (model_domain_parse(&model, domains->model_host, object->document, strlen(object->document),
-                           MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE, &err))
+    struct model_domain *model = domain_config_parse(domains, object->document, &err);
+    if (!model)
         log_error("domain '%s': its definition cannot be used: %s", object->name, err.message);
-    else if (domain_summary_fill(&domain->summary, model, object->document))
+    else if (domain_summary_fill(&domain->summary, model))
         log_error("domain '%s': out of memory", object->name);
     model_domain_free(model);
     domain->persistent = domain->visible = true;

@@ -6,6 +6,7 @@
  * list.c       finding domains          job.c        one change at a time
  * config.c     definitions on disk      live.c       a running domain and its machine
  * events.c     telling the clients      driver.c     start and end of the driver
+ * text.c       documents asked for often
  * call_*.c     procedures, by subject; procedures.c lists them
  *
  * Locks. domains.lock (the list) comes before domain.lock (one domain); both are
@@ -24,6 +25,7 @@
 
 #include "base/error.h"
 #include "base/list.h"
+#include "daemon/domain/text.h"
 #include "daemon/driver.h"
 #include "daemon/machine/machine.h"
 #include "daemon/state/state.h"
@@ -36,7 +38,6 @@ struct domain_live;
 struct domain_summary {
     uint64_t max_memory_kib, memory_kib;
     uint16_t vcpus, max_vcpus;
-    bool has_secrets; /* passwords: only VIR_DOMAIN_XML_SECURE shows the document as it is */
     uint16_t disk_count;
     char *disks; /* target NUL source NUL, for each disk */
 };
@@ -63,6 +64,8 @@ struct domain {
     pthread_cond_t changed; /* job or reaping ended */
     const char *job;        /* the procedure's name ("DOMAIN_SUSPEND"), or NULL */
     unsigned reaping;       /* machines that ended and are not cleaned up yet */
+
+    struct domain_text_slot texts[DOMAIN_TEXT_KINDS]; /* under domains.texts.lock */
 };
 
 struct domain_index {
@@ -81,6 +84,8 @@ struct domains {
     size_t count;
     struct domain_index by_uuid, by_name, by_id;
     int last_id;
+
+    struct domain_texts texts;
 
     pthread_t reaper;
     bool reaper_runs, stopping; /* under reap_lock */
@@ -154,10 +159,13 @@ void domain_wait_ended(struct domain *domain, const struct domain_live *live);
 
 /* ----------------------------------------------------------------- config.c */
 
-/* Of a parsed document and its full text (NULL: not known to have secrets). 0 or -ENOMEM. */
-int domain_summary_fill(struct domain_summary *summary, const struct model_domain *model,
-                        const char *text);
+/* Of a parsed document. 0 or -ENOMEM. */
+int domain_summary_fill(struct domain_summary *summary, const struct model_domain *model);
 void domain_summary_free(struct domain_summary *summary);
+
+/* A definition's text, parsed. NULL with err filled. */
+struct model_domain *domain_config_parse(struct domains *domains, const char *text,
+                                         struct kv_error *err);
 
 /* The definition, parsed; for who has the job, and for readers. NULL with err filled. */
 struct model_domain *domain_config_load(struct domains *domains, struct domain *domain,

@@ -21,6 +21,7 @@ static int edit_live(struct domain_live *live, const struct edit *edit, struct k
         struct model_domain *old = live->document;
         live->document = copy;
         domain->updated = true;
+        domain_text_changed(live->domains, domain, DOMAIN_TEXT_LIVE);
         pthread_mutex_unlock(&domain->lock);
         copy = old;
         ret = domain_live_save(live, err);

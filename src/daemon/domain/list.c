@@ -105,6 +105,7 @@ int domains_init_list(struct domains *domains, struct kv_error *err)
     static const struct index_kind *const kinds[] = {&uuid_index, &name_index, &id_index};
     list_init(&domains->all);
     pthread_mutex_init(&domains->lock, NULL);
+    domain_texts_init(&domains->texts);
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         struct domain_index *index = index_of(domains, kinds[i]);
         index->buckets = calloc(FIRST_SIZE, sizeof(struct domain *));
@@ -117,6 +118,7 @@ int domains_init_list(struct domains *domains, struct kv_error *err)
 
 void domains_free_list(struct domains *domains)
 {
+    domain_texts_free(&domains->texts);
     list_for_each_safe (node, &domains->all) {
         struct domain *domain = list_entry(node, struct domain, node);
         list_del(node);
@@ -291,6 +293,7 @@ static void unlist(struct domains *domains, struct domain *domain)
     if (!domain->listed)
         return;
     domain->listed = false;
+    domain_texts_forget(domains, domain);
     list_del(&domain->node);
     index_remove(domains, &uuid_index, domain);
     index_remove(domains, &name_index, domain);

@@ -252,13 +252,14 @@ static void live_publish(struct domain_live *live, struct machine *machine, int 
     domain->visible = true;
     domain->updated = false;
     if (!domain->persistent)
-        domain_summary_fill(&domain->summary, live->document, NULL);
+        domain_summary_fill(&domain->summary, live->document);
     if (domain->state == VIR_DOMAIN_SHUTOFF) {
         domain->state = (uint8_t)state;
         domain->reason = (uint8_t)reason;
     }
     live->starting = false;
     bool died = live->died;
+    domain_text_changed(live->domains, domain, DOMAIN_TEXT_LIVE);
     pthread_mutex_unlock(&domain->lock);
     if (died)
         live_ended(live);

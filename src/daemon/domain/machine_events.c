@@ -123,6 +123,7 @@ static void on_balloon(struct domain_live *live, struct machine *machine,
     uint64_t kib = event->bytes >> 10;
     pthread_mutex_lock(&live->domain->lock);
     model_domain_set_memory(live->document, live->document->memory_kib, kib, NULL);
+    domain_text_changed(live->domains, live->domain, DOMAIN_TEXT_LIVE);
     pthread_mutex_unlock(&live->domain->lock);
     domain_event_balloon(live->domains, live->domain, kib);
 }
@@ -143,6 +144,7 @@ static void on_channel(struct domain_live *live, struct machine *machine,
         if (!channel->device.alias || strcmp(channel->device.alias, event->alias) != 0)
             continue;
         model_channel_set_state(live->document, channel, event->open);
+        domain_text_changed(live->domains, live->domain, DOMAIN_TEXT_LIVE);
         agent = channel->name && strcmp(channel->name, "org.qemu.guest_agent.0") == 0;
     }
     pthread_mutex_unlock(&live->domain->lock);
