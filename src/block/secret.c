@@ -101,6 +101,17 @@ int secret_get(const char *id, uint8_t **data, size_t *len, struct kv_error *err
     return 0;
 }
 
+void secret_remove(const char *id)
+{
+    pthread_mutex_lock(&lock);
+    struct secret *secret = find(id);
+    if (secret) {
+        list_del(&secret->node);
+        destroy(secret);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 void secret_clear(void)
 {
     pthread_mutex_lock(&lock);

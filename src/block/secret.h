@@ -26,6 +26,8 @@ int secret_get(const char *id, uint8_t **data, size_t *len, struct kv_error *err
 /* Wipes and frees. NULL is fine. */
 void secret_release(uint8_t *data, size_t len);
 
+/* Wipes and forgets one. */
+void secret_remove(const char *id);
 /* Wipes and forgets all. */
 void secret_clear(void);
 

@@ -8,8 +8,9 @@
 #include "daemon/nodedev/nodedev.h"
 #include "daemon/secret/secret.h"
 #include "daemon/server/connect.h"
+#include "daemon/storage/storage.h"
 
 const struct daemon_driver *const daemon_drivers[] = {
-    &connect_driver, &host_driver, &interface_driver, &nodedev_driver, &secret_driver,
-    &domain_driver,  NULL,
+    &connect_driver, &host_driver,    &interface_driver, &nodedev_driver,
+    &secret_driver,  &storage_driver, &domain_driver,    NULL,
 };

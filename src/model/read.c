@@ -6,9 +6,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/util.h"
+#include "model/size.h"
 
 #define CPUSET_MAX 4096
 
@@ -173,24 +173,7 @@ int read_child_number(struct read *r, const xmlNode *node, const char *child, ui
 
 int read_scale(struct read *r, const char *unit, uint64_t value, uint64_t *bytes)
 {
-    static const char letters[] = "kmgtpe";
-    uint64_t scale = 1;
-    bool bare = !unit || !*unit || strcasecmp(unit, "b") == 0 || strcasecmp(unit, "bytes") == 0 ||
-                strcasecmp(unit, "byte") == 0;
-    if (!bare) {
-        const char *letter = strchr(letters, tolower((unsigned char)*unit));
-        bool binary = !unit[1] || strcasecmp(unit + 1, "ib") == 0;
-        if (!letter || !*letter || (!binary && strcasecmp(unit + 1, "b") != 0))
-            return api_error_from(r->err, VIR_FROM_NONE, VIR_ERR_INVALID_ARG, "unknown suffix '%s'",
-                                  unit);
-        for (const char *p = letters; p <= letter; p++)
-            scale *= binary ? 1024 : 1000;
-    }
-    if (value > INT64_MAX / scale)
-        return api_error_from(r->err, VIR_FROM_NONE, VIR_ERR_OVERFLOW, "value too large: %ju%s",
-                              (uintmax_t)value, unit ? unit : "");
-    *bytes = value * scale;
-    return 0;
+    return size_scale(unit, value, bytes, r->err);
 }
 
 int read_size_kib(struct read *r, xmlNode *node, uint64_t *kib)
