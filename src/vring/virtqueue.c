@@ -215,6 +215,14 @@ void virtqueue_set_state(struct virtqueue *vq, uint32_t state)
     vq->pushed = UINT64_C(1) << 32;
 }
 
+bool virtqueue_recover(struct virtqueue *vq)
+{
+    if (vq->packed)
+        return false;
+    virtqueue_set_state(vq, virtqueue_split_used_index(vq));
+    return true;
+}
+
 int virtqueue_add_elsewhere(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t gpa,
                             uint32_t len, bool in)
 {

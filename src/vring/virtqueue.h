@@ -122,6 +122,11 @@ void virtqueue_break(struct virtqueue *vq, const char *reason);
 uint32_t virtqueue_get_state(const struct virtqueue *vq);
 void virtqueue_set_state(struct virtqueue *vq, uint32_t state);
 
+/* Whoever served the ring in our place is gone without a word: go on behind what it gave back, so
+ * that what it had taken comes again. False, and nothing is done, where the ring does not tell
+ * (packed). Started. */
+bool virtqueue_recover(struct virtqueue *vq);
+
 /* Why a queue size is no good for the format, or NULL. */
 const char *virtqueue_size_wrong(uint16_t size, bool packed);
 

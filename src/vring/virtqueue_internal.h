@@ -133,6 +133,8 @@ void virtqueue_split_push(struct virtqueue *vq, const struct virtqueue_chain *ch
 bool virtqueue_split_should_interrupt(struct virtqueue *vq, uint64_t pushed);
 void virtqueue_split_kick_wanted(struct virtqueue *vq, bool wanted);
 bool virtqueue_split_empty(struct virtqueue *vq);
+/* As it stands in shared memory. */
+uint16_t virtqueue_split_used_index(const struct virtqueue *vq);
 
 int virtqueue_packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 void virtqueue_packed_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain);

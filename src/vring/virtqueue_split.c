@@ -31,6 +31,12 @@ static uint16_t *avail_event(const struct virtqueue *vq)
     return (uint16_t *)&used->ring[vq->size];
 }
 
+uint16_t virtqueue_split_used_index(const struct virtqueue *vq)
+{
+    const struct used_ring *used = vq->device;
+    return load16_acquire(&used->idx);
+}
+
 /* How many chains wait. The driver's index is read only when the last value is used up. */
 static int waiting(struct virtqueue *vq)
 {

@@ -1,19 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of a monitor's disks run on /dev/kvm with a bare-metal guest; each has a folder of its own."""
+"""Tests of a monitor's disks run on /dev/kvm with a bare-metal guest."""
 
-import tempfile
-
-import pytest
-
-
-@pytest.fixture
-def folder():
-    """Short enough for the names of sockets."""
-    with tempfile.TemporaryDirectory(prefix="kv-") as path:
-        yield path
-
-
-@pytest.fixture(params=[False, True], ids=["free", "jail"])
-def jail(request):
-    """Both without and with the jail."""
-    return request.param
+from conftest_shared import folder, jail  # noqa: F401  pylint: disable=unused-import

@@ -61,7 +61,7 @@ class Guest:
                 time.sleep(0.01)
         self.socket.settimeout(TIMEOUT_S)
         self._buffer = b""
-        self.count = int(self.answer().split()[1])
+        self.count = int(self.answer().split()[1], 16)
 
     def answer(self, timeout=TIMEOUT_S):
         """The next answer without its '='."""
@@ -109,18 +109,20 @@ class Guest:
 
 class Machine:
     """kvasir-vmm with the payload; jail: in its jail. Disks are values of --disk."""
+    payload = "payload_disk"
+    guest_class = Guest
 
     def __init__(self, folder, *disks, jail=False, options=()):
         self.folder = str(folder)
         command = [f"{BUILD}/kvasir-vmm", "--memory", "64M", "--serial", f"unix:{folder}/serial", "--kernel",
-                   f"{BUILD}/tests/guest/payload_disk", "--control", f"{folder}/control", *options]
+                   f"{BUILD}/tests/guest/{self.payload}", "--control", f"{folder}/control", *options]
         for disk in disks:
             command += ["--disk", str(disk)]
         command += [] if jail else ["--no-jail"]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.errors = ""
         try:
-            self.guest = Guest(f"{folder}/serial")
+            self.guest = self.guest_class(f"{folder}/serial")
             self.qmp = Qmp(f"{folder}/control", timeout=TIMEOUT_S)
         except Exception:
             self.process.kill()

@@ -4,6 +4,8 @@
 
 #include <linux/virtio_config.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,9 +36,11 @@ static const struct virtio_transport_ops transport = {
 void driver_set_up(struct device_driver *d)
 {
     *d = (struct device_driver){.free_gpa = 4096};
-    d->memory = aligned_alloc(4096, DRIVER_MEMORY);
-    memset(d->memory, 0, DRIVER_MEMORY);
-    struct guest_mem_region region = {.size = DRIVER_MEMORY, .hva = d->memory, .fd = -1};
+    d->memory_fd = memfd_create("guest", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(d->memory_fd, DRIVER_MEMORY), 0);
+    d->memory = mmap(NULL, DRIVER_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, d->memory_fd, 0);
+    assert_ptr_not_equal(d->memory, MAP_FAILED);
+    struct guest_mem_region region = {.size = DRIVER_MEMORY, .hva = d->memory, .fd = d->memory_fd};
     assert_int_equal(guest_mem_add(&d->mem, &region), 0);
     for (unsigned i = 0; i < DRIVER_LOOPS; i++) {
         assert_int_equal(iothread_init(&d->threads[i], "test", NULL), 0);
@@ -52,7 +56,8 @@ void driver_tear_down(struct device_driver *d)
         iothread_stop(&d->threads[i]);
     for (unsigned i = 0; i < DRIVER_QUEUES; i++)
         vring_driver_destroy(&d->rings[i]);
-    free(d->memory);
+    munmap(d->memory, DRIVER_MEMORY);
+    close(d->memory_fd);
 }
 
 uint64_t driver_alloc(struct device_driver *d, size_t len)

@@ -19,6 +19,7 @@ struct device_driver {
     struct iothread threads[DRIVER_LOOPS];
     struct guest_mem mem;
     uint8_t *memory;
+    int memory_fd;
     struct virtio_device *dev;
     bool ready[DRIVER_QUEUES];
     struct vring_driver rings[DRIVER_QUEUES];

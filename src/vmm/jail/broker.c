@@ -38,6 +38,7 @@ struct message {
 /* What a helper connects to. */
 struct targets {
     const char *base; /* BASE_<number>; NULL: the table */
+    bool exact;       /* BASE itself, whatever the number */
     const struct peer *peers;
     unsigned count;
 };
@@ -53,7 +54,8 @@ static int find_target(const struct targets *targets, uint32_t number, struct pe
     struct sockaddr_un *addr = (struct sockaddr_un *)&out->address;
     *addr = (struct sockaddr_un){.sun_family = AF_UNIX};
     out->len = sizeof(*addr);
-    int n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s_%u", targets->base, number);
+    int n = snprintf(addr->sun_path, sizeof(addr->sun_path), targets->exact ? "%s" : "%s_%u",
+                     targets->base, number);
     return n < 0 || (size_t)n >= sizeof(addr->sun_path) ? -ENAMETOOLONG : 0;
 }
 
@@ -166,25 +168,35 @@ static int start(struct broker *broker, const char *dir, const struct targets *t
     return 0;
 }
 
-int broker_start(struct broker *broker, const char *prefix, struct kv_error *err)
+/* path: a socket's name, or with exact unset the beginning of it. */
+static int start_at(struct broker *broker, const char *path, bool exact, struct kv_error *err)
 {
-    const char *slash = strrchr(prefix, '/');
-    const char *base = slash ? slash + 1 : prefix;
-    cleanup_free char *dir = !slash            ? strdup(".")
-                             : slash == prefix ? strdup("/")
-                                               : strndup(prefix, (size_t)(slash - prefix));
+    const size_t room =
+        sizeof(((struct sockaddr_un *)0)->sun_path) - (exact ? sizeof("") : sizeof("_4294967295"));
+    const char *slash = strrchr(path, '/');
+    const struct targets targets = {.base = slash ? slash + 1 : path, .exact = exact};
+    cleanup_free char *dir = !slash          ? strdup(".")
+                             : slash == path ? strdup("/")
+                                             : strndup(path, (size_t)(slash - path));
     if (!dir)
-        return kv_error_errno(err, KV_ERR_JAIL, ENOMEM, "helper for '%s'", prefix);
-    if (!*base ||
-        strlen(base) + sizeof("_4294967295") > sizeof(((struct sockaddr_un *)0)->sun_path))
+        return kv_error_errno(err, KV_ERR_JAIL, ENOMEM, "helper for '%s'", path);
+    if (!*targets.base || strlen(targets.base) > room)
         return kv_error_set(err, KV_ERR_JAIL, EINVAL,
-                            "socket name '%s' must have 1 to %zu characters", base,
-                            sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof("_4294967295"));
+                            "socket name '%s' must have 1 to %zu characters", targets.base, room);
     if (access(dir, X_OK) < 0)
         return kv_error_errno(err, KV_ERR_JAIL, errno, "directory '%s' of the sockets", dir);
-    const struct targets targets = {.base = base};
     int rc = start(broker, dir, &targets);
-    return rc < 0 ? kv_error_errno(err, KV_ERR_JAIL, -rc, "helper for '%s'", prefix) : 0;
+    return rc < 0 ? kv_error_errno(err, KV_ERR_JAIL, -rc, "helper for '%s'", path) : 0;
+}
+
+int broker_start(struct broker *broker, const char *prefix, struct kv_error *err)
+{
+    return start_at(broker, prefix, false, err);
+}
+
+int broker_start_path(struct broker *broker, const char *path, struct kv_error *err)
+{
+    return start_at(broker, path, true, err);
 }
 
 /* Of network disks; they ask from any thread, one at a time, and wait. */

@@ -2,7 +2,7 @@
 /*
  * A helper process for what the jail forbids: connecting. It is forked before
  * the jail closes, connects to the unix sockets PREFIX_<number>, whose names are
- * known only later, or to the addresses of a table, and to nothing else, and
+ * known only later, to one unix socket, or to the addresses of a table, and to nothing else, and
  * passes the descriptor back. It is filtered down to the handful of system calls
  * that this takes and ends when the other end of its socket is closed.
  */
@@ -21,6 +21,8 @@ struct broker {
 /* Forks; call while the process has one thread. From here on the process's ended children are not
  * waited for (SIGCHLD is ignored). */
 int broker_start(struct broker *broker, const char *prefix, struct kv_error *err);
+/* The same for one socket at path; its number is of no meaning. */
+int broker_start_path(struct broker *broker, const char *path, struct kv_error *err);
 /* The same for the servers of network disks that were opened so far (block/peers.h); does nothing
  * when there are none. */
 int broker_start_peers(struct kv_error *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * virtio-net (virtio 1.2, 5.1): options, features, the device's life and its
- * numbers. Frames move in net_rx.c and net_tx.c, or in the kernel
- * (net_vhost.c).
+ * numbers. Frames move in net_rx.c and net_tx.c, in the kernel
+ * (net_vhost.c) or in another process (net_vhost_user.c).
  */
 #include "vmm/virtio/net.h"
 
@@ -16,6 +16,7 @@
 #include "vmm/virtio/classes.h"
 #include "vmm/virtio/net_impl.h"
 #include "vmm/virtio/net_vhost.h"
+#include "vmm/virtio/net_vhost_user.h"
 #include "vmm/virtio/virtio_pci.h"
 
 #define DEVICE_NAME "virtio-net"
@@ -24,7 +25,10 @@
 #define MTU_MIN 68
 #define MTU_MAX 65521
 
-static const char *const vhost_modes[] = {"auto", "on", "off", NULL};
+#define RECONNECT_S 1
+#define WAIT_S 10
+
+static const char *const auto_on_off[] = {"auto", "on", "off", NULL};
 
 static const struct option_spec net_options[] = {
     OPTION(STRING, struct net_config, id, .help = "name of the device"),
@@ -34,6 +38,14 @@ static const struct option_spec net_options[] = {
     OPTION(STRING, struct net_config, fds, .help = "several, one a queue pair: 3:4:5"),
     OPTION_NAMED("vhost-fds", STRING, struct net_config, vhost_fds,
                  .help = "inherited /dev/vhost-net descriptors: 6:7:8"),
+    OPTION_NAMED("vhost-user", STRING, struct net_config, vhost_user,
+                 .help = "unix socket of a back end (switch) that moves the frames: PATH or fd:N"),
+    OPTION(BOOL, struct net_config, server, .help = "vhost-user: the back end connects to us"),
+    OPTION(UINT, struct net_config, reconnect, .max = 3600,
+           .help = "vhost-user: seconds until a lost back end is connected to again; 0: never"),
+    OPTION(UINT, struct net_config, wait, .max = 3600,
+           .help = "vhost-user: seconds to wait at the start for one that connects to us"),
+    OPTION(ENUM, struct net_config, packed, .help = "offer packed rings", .values = auto_on_off),
     OPTION_NAMED("vnet-hdr", BOOL, struct net_config, vnet_hdr,
                  .help = "frames on a socket begin with a 12-byte virtio-net header"),
     OPTION(MAC, struct net_config, mac, .help = "address (default: random, 52:54:00:...)"),
@@ -41,7 +53,7 @@ static const struct option_spec net_options[] = {
     OPTION_NAMED("queue-size", UINT, struct net_config, queue_size,
                  .help = "entries of a ring, a power of two", .min = 64, .max = NET_QUEUE_SIZE_MAX),
     OPTION(ENUM, struct net_config, vhost, .help = "let the kernel move the frames",
-           .values = vhost_modes),
+           .values = auto_on_off),
     OPTION(UINT, struct net_config, mtu, .help = "MTU that the guest is told", .min = MTU_MIN,
            .max = MTU_MAX),
     OPTION(UINT, struct net_config, speed, .help = "Mbit/s that the guest is told", .min = 1,
@@ -70,6 +82,8 @@ void net_config_defaults(void *config)
         .fd = -1,
         .queue_size = DEFAULT_QUEUE_SIZE,
         .link = true,
+        .reconnect = RECONNECT_S,
+        .wait = WAIT_S,
     };
 }
 
@@ -181,7 +195,8 @@ static void host_ready(void *opaque, uint32_t events)
 static void net_queue_start(struct virtio_device *dev, struct virtio_queue *queue)
 {
     struct net *net = net_of(dev);
-    if (net->vhost || queue->index >= 2 * net->pair_count || queue->index == net_ctrl_index(net))
+    if (net_is_offloaded(net) || queue->index >= 2 * net->pair_count ||
+        queue->index == net_ctrl_index(net))
         return;
     struct net_pair *pair = &net->pairs[queue->index / 2];
     if (!pair->source.loop &&
@@ -202,7 +217,8 @@ static void net_queue_start(struct virtio_device *dev, struct virtio_queue *queu
 static void net_queue_stop(struct virtio_device *dev, struct virtio_queue *queue)
 {
     struct net *net = net_of(dev);
-    if (net->vhost || queue->index >= 2 * net->pair_count || queue->index == net_ctrl_index(net))
+    if (net_is_offloaded(net) || queue->index >= 2 * net->pair_count ||
+        queue->index == net_ctrl_index(net))
         return;
     struct net_pair *pair = &net->pairs[queue->index / 2];
     if (queue == pair->rx) {
@@ -238,6 +254,8 @@ static int net_start(struct virtio_device *dev)
         if (rc < 0)
             log_warning("%s: %s", dev->name, err.message);
     }
+    if (rc == 0 && net->vhost_user)
+        net_vhost_user_start(net->vhost_user, net->active_pairs, atomic_load(&net->link_up));
     return rc;
 }
 
@@ -246,6 +264,8 @@ static void net_stop(struct virtio_device *dev)
     struct net *net = net_of(dev);
     if (net->vhost)
         net_vhost_stop(net->vhost, dev);
+    if (net->vhost_user)
+        net_vhost_user_stop(net->vhost_user);
 }
 
 static void net_kick(struct virtio_device *dev, struct virtio_queue *queue)
@@ -291,8 +311,11 @@ static void net_metrics(struct virtio_device *dev, json_t *out)
     struct net *net = net_of(dev);
     json_object_set_new(out, "vhost", json_boolean(net->vhost));
     json_object_set_new(out, "link", json_boolean(atomic_load(&net->link_up)));
-    if (net->vhost)
-        return; /* the kernel does not count for us */
+    if (net->vhost_user)
+        json_object_set_new(out, "vhost-user",
+                            json_boolean(net_vhost_user_connected(net->vhost_user)));
+    if (net_is_offloaded(net))
+        return; /* who moves the frames does not count for us */
     json_t *pairs = json_array();
     for (unsigned i = 0; i < net->pair_count; i++)
         json_array_append_new(pairs,
@@ -321,6 +344,7 @@ static void net_free(struct virtio_device *dev)
     }
     free(net->pairs);
     net_vhost_free(net->vhost);
+    net_vhost_user_free(net->vhost_user);
     net_tap_close(&net->tap);
     free(net);
 }
@@ -340,6 +364,18 @@ static const struct virtio_device_ops net_ops = {
     .free = net_free,
 };
 
+/* What the guest sees of the cable: it is plugged at both ends. Any thread. */
+static void update_status(struct virtio_device *dev)
+{
+    struct net *net = net_of(dev);
+    pthread_mutex_lock(&net->status_lock);
+    bool up = atomic_load(&net->link_up) &&
+              (!net->vhost_user || net_vhost_user_connected(net->vhost_user));
+    net->config.status = up ? VIRTIO_NET_S_LINK_UP : 0;
+    pthread_mutex_unlock(&net->status_lock);
+    virtio_config_changed(dev);
+}
+
 /* --- Creation ----------------------------------------------------------- */
 
 static uint64_t choose_features(const struct net *net, const struct net_config *config)
@@ -347,9 +383,9 @@ static uint64_t choose_features(const struct net *net, const struct net_config *
     uint64_t features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) |
                         BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_CTRL_VQ) |
                         BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | net->tap.host_gso;
-    if (!net->vhost) /* the kernel's worker does not look at addresses */
+    if (!net_is_offloaded(net)) /* others do not look at addresses */
         features |= BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA);
-    if (net->tap.host_gso & BIT(VIRTIO_NET_F_GUEST_CSUM))
+    if (net->tap.host_gso & BIT(VIRTIO_NET_F_GUEST_CSUM) && !net->vhost_user)
         features |= BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
     if (net->pair_count > 1)
         features |= BIT(VIRTIO_NET_F_MQ);
@@ -411,6 +447,44 @@ static int choose_vhost(struct net *net, const struct net_config *config, struct
     return 0;
 }
 
+/* What the options say about a back end, and those that would say nothing to it. */
+static int check_vhost_user(const struct net *net, const struct net_config *config,
+                            struct kv_error *err)
+{
+    const char *wrong = NULL;
+    if (config->tap || config->fd >= 0 || config->fds)
+        wrong = "exactly one of tap, fd, fds and vhost-user is needed";
+    else if (net->rx_limit.set || net->tx_limit.set)
+        wrong = "frames of a vhost-user interface go past the monitor: it cannot limit their rate";
+    return wrong ? kv_error_set(err, KV_ERR_CONFIG, EINVAL, "network device: %s", wrong) : 0;
+}
+
+/* A back end may do all that the device knows; which of it this one does is asked later. */
+static int open_vhost_user(struct net *net, const struct net_config *config, struct loop *loop,
+                           struct kv_error *err)
+{
+    struct net_tap *tap = &net->tap;
+    int rc = check_vhost_user(net, config, err);
+    if (rc < 0)
+        return rc;
+    *tap = (struct net_tap){.host_gso = NET_F_CSUM | NET_F_TSO | NET_F_USO};
+    tap->count = config->queues ? (unsigned)config->queues : 1;
+    for (unsigned i = 0; i < tap->count; i++)
+        tap->fds[i] = -1;
+    return net_vhost_user_open(&net->vhost_user, config, loop, tap->count, err);
+}
+
+static int open_host_end(struct net *net, const struct net_config *config, struct loop *loop,
+                         struct kv_error *err)
+{
+    if (config->vhost_user)
+        return open_vhost_user(net, config, loop, err);
+    if (config->server)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "network device: 'server' is possible with vhost-user");
+    return net_tap_open(&net->tap, config, err);
+}
+
 static int create_pairs(struct net *net, struct loop *const *loops, unsigned loop_count,
                         struct kv_error *err)
 {
@@ -422,14 +496,14 @@ static int create_pairs(struct net *net, struct loop *const *loops, unsigned loo
         *pair = (struct net_pair){
             .net = net,
             .index = i,
-            .loop = loops[net->vhost ? 0 : i % loop_count],
+            .loop = loops[net_is_offloaded(net) ? 0 : i % loop_count],
             .fd = net->tap.fds[i],
             .source = LOOP_SOURCE_INIT,
             .rx_work = {.fn = net_pair_receive, .opaque = pair},
         };
         pthread_mutex_init(&pair->lock, NULL);
     }
-    for (unsigned i = 0; i < net->pair_count && !net->vhost; i++) {
+    for (unsigned i = 0; i < net->pair_count && !net_is_offloaded(net); i++) {
         net->pairs[i].spill = malloc(NET_SPILL_SIZE);
         if (net->tap.is_stream)
             net->pairs[i].stream = net_stream_new(net->tap.fds[i]);
@@ -464,6 +538,10 @@ static int init_device(struct net *net, const struct net_config *config, struct 
         return rc;
     if (net->vhost)
         net->dev.features &= net_vhost_features(net->vhost);
+    if (net->vhost_user)
+        net->dev.features &= net_vhost_user_features(net->vhost_user);
+    if (config->packed == NET_PACKED_OFF || (config->packed == NET_PACKED_AUTO && net->vhost_user))
+        net->dev.features &= ~BIT(VIRTIO_F_RING_PACKED);
     for (unsigned i = 0; i < net->pair_count; i++) {
         struct net_pair *pair = &net->pairs[i];
         pair->rx = &net->dev.queues[2 * i];
@@ -486,7 +564,8 @@ int net_create(struct virtio_device **out, const struct net_config *config, stru
                config->tx_packet_burst);
     atomic_store(&net->link_up, config->link);
 
-    int rc = net_tap_open(&net->tap, config, err);
+    pthread_mutex_init(&net->status_lock, NULL);
+    int rc = open_host_end(net, config, loops[0], err);
     net->pair_count = net->tap.count;
     if (rc == 0 && config->queue_size & (config->queue_size - 1))
         rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
@@ -506,6 +585,8 @@ int net_create(struct virtio_device **out, const struct net_config *config, stru
     }
     fill_config(net, config);
     net_ctrl_reset(net);
+    if (net->vhost_user)
+        net_vhost_user_attach(net->vhost_user, &net->dev, update_status);
     *out = &net->dev;
     return 0;
 }
@@ -557,6 +638,8 @@ static void change_link(void *opaque)
     struct net *net = change->net;
     if (net->vhost && net->dev.running)
         net_vhost_set_link(net->vhost, &net->tap, change->up);
+    if (net->vhost_user)
+        net_vhost_user_select(net->vhost_user, net->active_pairs, change->up);
 }
 
 void net_device_set_link(struct virtio_device *dev, bool up)
@@ -564,10 +647,9 @@ void net_device_set_link(struct virtio_device *dev, bool up)
     struct net *net = net_of(dev);
     if (atomic_exchange(&net->link_up, up) == up)
         return;
-    net->config.status = up ? VIRTIO_NET_S_LINK_UP : 0;
     struct link_change change = {.net = net, .up = up};
     loop_call(dev->queues[0].loop, change_link, &change);
-    virtio_config_changed(dev);
+    update_status(dev);
     virtio_device_kick_all(dev);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * virtio-net (virtio 1.2, 5.1): a network interface on a tap device, on an
- * inherited tap descriptor, or on any datagram socket that carries frames.
+ * inherited tap descriptor, on any socket that carries frames, or on a vhost-user back end.
  * net.c is the device, net_rx.c and net_tx.c move frames, net_ctrl.c serves the
  * control queue, net_tap.c opens host interfaces, net_vhost.c hands the rings
- * to the kernel.
+ * to the kernel, net_vhost_user.c to another process.
  */
 #ifndef KV_VMM_VIRTIO_NET_H
 #define KV_VMM_VIRTIO_NET_H
@@ -25,17 +25,27 @@ enum net_vhost_mode {
     NET_VHOST_OFF,
 };
 
+enum net_packed {
+    NET_PACKED_AUTO, /* offered, but where a back end may go away: only split rings outlive that */
+    NET_PACKED_ON,
+    NET_PACKED_OFF,
+};
+
 /* --net. Rates are per second, 0 means no limit; a burst of 0 is a tenth of a second's worth. */
 struct net_config {
     char *id;
-    uint64_t slot;   /* of PCI bus 0; 0: the first free one */
-    char *tap;       /* name of a host interface, opened or created */
-    int fd;          /* one inherited descriptor, or -1 */
-    char *fds;       /* several: "3:4:5", one a queue pair */
-    char *vhost_fds; /* inherited /dev/vhost-net descriptors, one a queue pair */
-    bool vnet_hdr;   /* frames on a socket begin with a virtio-net header of 12 bytes */
-    uint8_t mac[6];  /* all zero: chosen at random */
-    uint64_t queues; /* queue pairs; 0: as many as descriptors, else 1 */
+    uint64_t slot;            /* of PCI bus 0; 0: the first free one */
+    char *tap;                /* name of a host interface, opened or created */
+    int fd;                   /* one inherited descriptor, or -1 */
+    char *fds;                /* several: "3:4:5", one a queue pair */
+    char *vhost_fds;          /* inherited /dev/vhost-net descriptors, one a queue pair */
+    char *vhost_user;         /* a back end's unix socket: a path, or "fd:N" */
+    bool server;              /* the back end connects to us */
+    uint64_t reconnect, wait; /* seconds */
+    int packed;               /* enum net_packed */
+    bool vnet_hdr;            /* frames on a socket begin with a virtio-net header of 12 bytes */
+    uint8_t mac[6];           /* all zero: chosen at random */
+    uint64_t queues;          /* queue pairs; 0: as many as descriptors, else 1 */
     uint64_t queue_size;
     int vhost;      /* enum net_vhost_mode */
     uint64_t mtu;   /* told to the guest; 0: not told */

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "vmm/virtio/net_impl.h"
+#include "vmm/virtio/net_vhost_user.h"
 
 #define CTRL_SEGMENTS 64
 #define CTRL_BATCH 64
@@ -98,6 +99,8 @@ static int set_pairs(struct net *net, const struct virtqueue_chain *chain, unsig
         return rc;
     }
     net->active_pairs = pairs;
+    if (net->vhost_user)
+        net_vhost_user_select(net->vhost_user, pairs, atomic_load(&net->link_up));
     for (unsigned i = 0; i < net->pair_count; i++)
         loop_post(net->pairs[i].loop, &net->pairs[i].rx_work);
     return 0;

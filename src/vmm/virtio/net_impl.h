@@ -99,6 +99,7 @@ struct net_filter {
 };
 
 struct net_vhost;
+struct net_vhost_user;
 
 struct net {
     struct virtio_device dev;
@@ -106,20 +107,28 @@ struct net {
     uint8_t factory_mac[6];
     uint64_t offered; /* VIRTIO_NET_F_* */
     struct net_tap tap;
-    struct net_vhost *vhost; /* NULL: frames go through this process */
+    struct net_vhost *vhost;           /* the kernel moves the frames */
+    struct net_vhost_user *vhost_user; /* a back end does */
     unsigned pair_count;
     struct net_pair *pairs;
     unsigned active_pairs; /* by VIRTIO_NET_CTRL_MQ; under all pairs' locks */
     bool offloads_chosen;  /* by VIRTIO_NET_CTRL_GUEST_OFFLOADS, else all that were negotiated */
     uint64_t guest_offloads;
-    struct net_filter filter; /* under all pairs' locks */
-    atomic_bool link_up;
+    struct net_filter filter;    /* under all pairs' locks */
+    atomic_bool link_up;         /* the cable is plugged; a back end may be missing all the same */
+    pthread_mutex_t status_lock; /* leaf; config.status */
     struct net_limit rx_limit, tx_limit;
 };
 
 static inline struct net *net_of(struct virtio_device *dev)
 {
     return container_of(dev, struct net, dev);
+}
+
+/* Somebody else moves the frames; the loop of queue 0 serves all queues. */
+static inline bool net_is_offloaded(const struct net *net)
+{
+    return net->vhost || net->vhost_user;
 }
 
 /* The control queue's index depends on what was negotiated (5.1.2). */

@@ -10,26 +10,19 @@
 #include <linux/vhost.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "vmm/virtio/net_impl.h"
-
-/* An interrupt that the transport cannot take as an eventfd is delivered from here. */
-struct call_relay {
-    struct virtio_queue *queue;
-    int fd; /* -1: not used */
-    struct loop_source source;
-};
+#include "vmm/virtio/vhost_call.h"
 
 struct net_vhost {
     unsigned count;
     int fds[NET_PAIRS_MAX];
     bool started[NET_PAIRS_MAX];
     uint64_t features;
-    struct call_relay relays[2 * NET_PAIRS_MAX];
+    struct vhost_call calls[2 * NET_PAIRS_MAX];
 };
 
 /* Bits 24 to 41 are the transport's (virtio 1.2, 6); the kernel knows these of them, and of the
@@ -66,8 +59,8 @@ int net_vhost_open(struct net_vhost **out, const char *fds, unsigned count, stru
     struct net_vhost *vhost = calloc(1, sizeof(*vhost));
     if (!vhost)
         return kv_error_errno(err, KV_ERR_NET, ENOMEM, "vhost-net");
-    for (unsigned i = 0; i < ARRAY_SIZE(vhost->relays); i++)
-        vhost->relays[i] = (struct call_relay){.fd = -1, .source = LOOP_SOURCE_INIT};
+    for (unsigned i = 0; i < ARRAY_SIZE(vhost->calls); i++)
+        vhost->calls[i] = VHOST_CALL_INIT;
     int rc = open_all(vhost, fds, count, err);
     vhost->features = UINT64_MAX;
     for (unsigned i = 0; rc == 0 && i < vhost->count; i++) {
@@ -118,46 +111,10 @@ static int set_memory(int fd, const struct guest_mem *mem)
     return ioctl(fd, VHOST_SET_MEM_TABLE, &table) < 0 ? -errno : 0;
 }
 
-static void relay_call(void *opaque, uint32_t events)
-{
-    struct call_relay *relay = opaque;
-    struct virtio_device *dev = relay->queue->device;
-    uint64_t count;
-    if (read(relay->fd, &count, sizeof(count)) == sizeof(count) && dev->transport)
-        dev->transport->queue_interrupt(dev->transport_opaque, relay->queue);
-}
-
-/* The eventfd that the kernel signals for the queue, or -errno. */
-static int call_fd(struct net_vhost *vhost, struct virtio_queue *queue)
-{
-    struct virtio_device *dev = queue->device;
-    struct call_relay *relay = &vhost->relays[queue->index];
-    int fd = -1;
-    if (dev->transport && dev->transport->queue_interrupt_fd)
-        fd = dev->transport->queue_interrupt_fd(dev->transport_opaque, queue);
-    if (fd >= 0)
-        return fd;
-    relay->queue = queue;
-    relay->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (relay->fd < 0)
-        return -errno;
-    int rc = loop_add(queue->loop, &relay->source, relay->fd, EPOLLIN, relay_call, relay);
-    return rc < 0 ? rc : relay->fd;
-}
-
-static void drop_relay(struct net_vhost *vhost, struct virtio_queue *queue)
-{
-    struct call_relay *relay = &vhost->relays[queue->index];
-    loop_remove(&relay->source);
-    if (relay->fd >= 0)
-        close(relay->fd);
-    relay->fd = -1;
-}
-
 static int start_ring(struct net_vhost *vhost, int fd, unsigned index, struct virtio_queue *queue)
 {
     struct virtqueue *vq = &queue->ring;
-    int call = call_fd(vhost, queue);
+    int call = vhost_call_fd(&vhost->calls[queue->index], queue);
     if (call < 0)
         return call;
     struct vhost_vring_state num = {.index = index, .num = vq->size};
@@ -248,7 +205,7 @@ void net_vhost_stop(struct net_vhost *vhost, struct virtio_device *dev)
                 virtqueue_set_state(&queue->ring, base.num);
             ioctl(vhost->fds[pair], VHOST_SET_VRING_KICK, &none);
             ioctl(vhost->fds[pair], VHOST_SET_VRING_CALL, &none);
-            drop_relay(vhost, queue);
+            vhost_call_drop(&vhost->calls[queue->index]);
         }
     }
 }
