@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "base/error.h"
+
 /* Whether the processor has a feature ("avx2"); false for names that nobody knows. */
 bool cpu_host_has(const char *feature);
 
@@ -17,6 +19,14 @@ const char *cpu_host_model(void);  /* the named model of its family: "EPYC-Rome"
 /* Family, model, stepping as leaf 1 says them; address bits as leaf 0x80000008. */
 void cpu_host_signature(unsigned *family, unsigned *model, unsigned *stepping);
 unsigned cpu_host_address_bits(void);
+
+/*
+ * virConnectBaselineCPU (cpu_baseline.c): of the <cpu> elements of several hosts, what all of them
+ * have; flags VIR_CONNECT_BASELINE_CPU_*. Hosts of unlike models have the lowest model and the
+ * features that all list. *out to be free()d. VIR_ERR_OPERATION_FAILED when the vendors differ.
+ */
+int cpu_baseline(char *const *cpus, unsigned count, unsigned flags, char **out,
+                 struct kv_error *err);
 
 /* Names of all models of x86 that are known, NULL at the end. */
 extern const char *const cpu_model_names[];

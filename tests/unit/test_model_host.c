@@ -179,6 +179,63 @@ static void cpu_models_are_listed_by_architecture(void **state)
     assert_false(cpu_host_has("flux-capacitor"));
 }
 
+static char *baseline(const char *const *cpus, unsigned count, unsigned flags, int wanted)
+{
+    char *text;
+    struct kv_error err = {0};
+    int ret = cpu_baseline((char *const *)cpus, count, flags, &text, &err);
+    if (wanted == 0 && ret < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(wanted, ret < 0 ? err.code : 0);
+    return text;
+}
+
+#define CPU(model, features) \
+    "<cpu><arch>x86_64</arch><model>" model "</model><vendor>AMD</vendor>" features "</cpu>"
+#define HAS(name) "<feature name='" name "'/>"
+
+static void a_baseline_is_what_all_processors_have(void **state)
+{
+    static const char *const alike[] = {
+        CPU("EPYC", HAS("aes") HAS("avx") HAS("avx") HAS("invtsc")),
+        CPU("EPYC", HAS("invtsc") HAS("avx") "<feature policy='disable' name='sha-ni'/>"),
+    };
+    char *text = baseline(alike, 2, 0, 0);
+    assert_string_equal(text, "<cpu mode='custom' match='exact'>\n"
+                              "  <model fallback='forbid'>EPYC</model>\n"
+                              "  <vendor>AMD</vendor>\n"
+                              "  <feature policy='require' name='avx'/>\n"
+                              "  <feature policy='require' name='invtsc'/>\n"
+                              "  <feature policy='disable' name='sha-ni'/>\n"
+                              "</cpu>\n");
+    free(text);
+    text = baseline(alike, 2, 2 /* migratable */, 0);
+    assert_null(strstr(text, "invtsc"));
+    free(text);
+
+    static const char *const unlike[] = {CPU("EPYC", HAS("avx")), CPU("EPYC-Rome", HAS("avx"))};
+    text = baseline(unlike, 2, 0, 0);
+    assert_non_null(strstr(text, "<model fallback='forbid'>kvm64</model>"));
+    assert_non_null(strstr(text, "'avx'"));
+    free(text);
+}
+
+static void processors_without_a_baseline_are_refused(void **state)
+{
+    static const char *const vendors[] = {
+        CPU("EPYC", ""), "<cpu><model>Haswell</model><vendor>Intel</vendor></cpu>"};
+    baseline(vendors, 2, 0, VIR_ERR_OPERATION_FAILED);
+    static const char *const arch[] = {"<cpu><arch>s390x</arch><model>z14</model></cpu>"};
+    baseline(arch, 1, 0, VIR_ERR_NO_SUPPORT);
+    static const char *const nothing[] = {"<cpu/>"};
+    baseline(nothing, 1, 0, VIR_ERR_XML_ERROR);
+    static const char *const nameless[] = {CPU("EPYC", "<feature/>")};
+    baseline(nameless, 1, 0, VIR_ERR_XML_ERROR);
+    static const char *const broken[] = {CPU("EPYC", ""), "<cpu>"};
+    baseline(broken, 2, 0, VIR_ERR_XML_DETAIL);
+    baseline(NULL, 0, 0, VIR_ERR_INVALID_ARG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +244,8 @@ int main(void)
         cmocka_unit_test(domain_capabilities_offer_what_is_there),
         cmocka_unit_test(machine_types_have_full_names),
         cmocka_unit_test(cpu_models_are_listed_by_architecture),
+        cmocka_unit_test(a_baseline_is_what_all_processors_have),
+        cmocka_unit_test(processors_without_a_baseline_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include "daemon/host/host.h"
 #include "model/api_error.h"
+#include "model/cpu.h"
 #include "model/host.h"
 
 static int no_flags(unsigned flags, const char *function, struct kv_error *err)
@@ -65,4 +66,36 @@ int host_cpu_models(struct rpc_call *call, const void *args, void *ret, struct k
         out->models.models_len++;
     }
     return out->models.models_val ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
+}
+
+#define BASELINE_FLAGS \
+    (VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES | VIR_CONNECT_BASELINE_CPU_MIGRATABLE)
+
+int host_baseline_cpu(struct rpc_call *call, const void *args, void *ret, struct kv_error *err)
+{
+    const REMOTE_ARGS(CONNECT_BASELINE_CPU) *in = args;
+    REMOTE_RET(CONNECT_BASELINE_CPU) *out = ret;
+    int r = no_flags(in->flags & ~(unsigned)BASELINE_FLAGS, "virConnectBaselineCPU", err);
+    return r < 0 ? r
+                 : cpu_baseline(in->xml_cpus.xml_cpus_val, in->xml_cpus.xml_cpus_len, in->flags,
+                                &out->cpu, err);
+}
+
+/* What the monitor gives a guest is what its host has. */
+int host_baseline_hypervisor_cpu(struct rpc_call *call, const void *args, void *ret,
+                                 struct kv_error *err)
+{
+    const struct daemon *daemon = rpc_call_opaque(call);
+    const REMOTE_ARGS(CONNECT_BASELINE_HYPERVISOR_CPU) *in = args;
+    REMOTE_RET(CONNECT_BASELINE_HYPERVISOR_CPU) *out = ret;
+    char *capabilities = NULL;
+    int r = no_flags(in->flags & ~(unsigned)BASELINE_FLAGS, "virConnectBaselineHypervisorCPU", err);
+    if (r == 0) /* only to check what was asked for */
+        r = model_host_domain_capabilities(daemon->host, text_or_null(in->emulator),
+                                           text_or_null(in->arch), text_or_null(in->machine),
+                                           text_or_null(in->virttype), &capabilities, err);
+    free(capabilities);
+    return r < 0 ? r
+                 : cpu_baseline(in->xml_cpus.xml_cpus_val, in->xml_cpus.xml_cpus_len, in->flags,
+                                &out->cpu, err);
 }

@@ -12,6 +12,8 @@ static const struct rpc_handler handlers[] = {
     {REMOTE_PROC_CONNECT_GET_CAPABILITIES, host_capabilities, 0},
     {REMOTE_PROC_CONNECT_GET_DOMAIN_CAPABILITIES, host_domain_capabilities, 0},
     {REMOTE_PROC_CONNECT_GET_CPU_MODEL_NAMES, host_cpu_models, 0},
+    {REMOTE_PROC_CONNECT_BASELINE_CPU, host_baseline_cpu, 0},
+    {REMOTE_PROC_CONNECT_BASELINE_HYPERVISOR_CPU, host_baseline_hypervisor_cpu, 0},
     {REMOTE_PROC_NODE_GET_INFO, host_node_info, 0},
     {REMOTE_PROC_NODE_GET_CPU_MAP, host_cpu_map, 0},
     {REMOTE_PROC_NODE_GET_CPU_STATS, host_cpu_stats, 0},

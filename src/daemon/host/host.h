@@ -9,7 +9,8 @@
 extern const struct daemon_driver host_driver;
 
 /* capabilities.c */
-rpc_handler_fn host_capabilities, host_domain_capabilities, host_cpu_models;
+rpc_handler_fn host_capabilities, host_domain_capabilities, host_cpu_models, host_baseline_cpu,
+    host_baseline_hypervisor_cpu;
 /* cpu.c */
 rpc_handler_fn host_node_info, host_cpu_map, host_cpu_stats;
 /* memory.c */
