@@ -32,17 +32,18 @@ def wait_for(condition, what, patience=PATIENCE):
 
 
 def children_of(folder):
-    """Monitors whose command line or environment names the folder."""
+    """Processes of monitors whose log is in the folder."""
     found = []
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         try:
+            log = os.readlink(f"/proc/{entry}/fd/2")
             with open(f"/proc/{entry}/cmdline", "rb") as f:
-                words = f.read()
+                program = f.read().split(b"\0")[0]
         except OSError:
             continue
-        if folder.encode() in words and b"kvasir-vmm" in words.split(b"\0")[0]:
+        if log.startswith(folder) and b"kvasir-vmm" in program:
             found.append(int(entry))
     return found
 
@@ -59,6 +60,7 @@ class Daemon:
         self.environment = environment
         self.process = None
         self.connections = []
+        self.uuids_seen = set()
 
     def start(self):
         with open(os.path.join(self.folder, "log"), "ab") as log:
@@ -152,7 +154,8 @@ class Daemon:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not os.environ.get("KVASIR_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def payload(name):

@@ -100,11 +100,14 @@ static int send_reply(struct rpc_call *call, void *ret, bool ends_call, struct k
     return 0;
 }
 
+/* What follows the arguments is ignored, but not from read-only connections: read_only_may()
+ * looks for flags at the end. */
 static bool decode(const struct rpc_call *call, void *args)
 {
     XDR xdr;
     xdrmem_create(&xdr, (char *)(uintptr_t)call->payload, (u_int)call->payload_len, XDR_DECODE);
-    bool good = call->row->args_code(&xdr, args);
+    bool good = call->row->args_code(&xdr, args) &&
+                (!call->client->read_only || xdr_getpos(&xdr) == call->payload_len);
     xdr_destroy(&xdr);
     return good;
 }

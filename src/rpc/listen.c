@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -15,6 +16,8 @@
 #include "rpc/internal.h"
 
 #define ACCEPTS_AT_ONCE 32
+#define LISTEN_TRIES 40
+#define LISTEN_PAUSE_MS 50
 
 static void set_address(struct rpc_client *client, const struct sockaddr *address, socklen_t len)
 {
@@ -147,12 +150,24 @@ int rpc_server_listen_fd(struct rpc_server *server, enum rpc_service_id service,
     return add_listener(server, &like, err);
 }
 
+/* A daemon that was killed while it started a machine leaves a child for a moment, which has the
+ * socket too and is about to end. */
+static int listen_in_place_of_a_dead_one(const char *path, struct kv_error *err)
+{
+    int fd = fd_listen_unix(path, err);
+    for (int i = 0; fd == -EADDRINUSE && i < LISTEN_TRIES; i++) {
+        poll(NULL, 0, LISTEN_PAUSE_MS);
+        fd = fd_listen_unix(path, err);
+    }
+    return fd;
+}
+
 int rpc_server_listen_unix(struct rpc_server *server, enum rpc_service_id service,
                            const struct rpc_listen_unix *how, struct kv_error *err)
 {
     /* Nobody gets in before mode and group are right. */
     mode_t before = umask(0777);
-    cleanup_fd int fd = fd_listen_unix(how->path, err);
+    cleanup_fd int fd = listen_in_place_of_a_dead_one(how->path, err);
     umask(before);
     if (fd < 0)
         return fd;

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import struct
 import time
 
@@ -324,6 +325,16 @@ def test_a_core_dump_of_memory_is_an_elf_file(daemon, conn):
                                   libvirt.VIR_DUMP_MEMORY_ONLY)
     domain.coreDump(path, libvirt.VIR_DUMP_MEMORY_ONLY | libvirt.VIR_DUMP_CRASH)
     assert conn.listAllDomains() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
+def test_a_core_dump_that_fails_does_not_remove_the_device_it_went_to(daemon, conn):
+    domain = conn.createXML(domain_xml("one"))
+    full = os.path.join(daemon.folder, "full")
+    os.mknod(full, stat.S_IFCHR | 0o600, os.makedev(1, 7))
+    with Refused(libvirt.VIR_ERR_INTERNAL_ERROR, "No space left"):
+        domain.coreDump(full, libvirt.VIR_DUMP_MEMORY_ONLY)
+    assert stat.S_ISCHR(os.stat(full).st_mode)
 
 
 def test_a_daemon_that_is_killed_finds_its_machines_again(fresh):

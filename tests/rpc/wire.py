@@ -2,6 +2,7 @@
 """libvirt's protocol by hand, for what no client's library would send."""
 import os
 import re
+import socket
 import struct
 
 from daemon import TOP
@@ -13,6 +14,13 @@ OK, ERROR, CONTINUE = range(3)
 
 def packet(procedure, payload=b"", *, program=REMOTE, version=1, kind=CALL, serial=1, status=OK):
     return struct.pack(">IIIiIII", 28 + len(payload), program, version, procedure, kind, serial, status) + payload
+
+
+def connect(path):
+    to = socket.socket(socket.AF_UNIX)
+    to.settimeout(20)
+    to.connect(path)
+    return to
 
 
 def text(value):

@@ -306,8 +306,9 @@ static int dump(struct rpc_call *call, const wire_domain *dom, const char *to, u
         ret = fd < 0 ? api_error(err, VIR_ERR_OPERATION_FAILED, "failed to create '%s': %s", to,
                                  strerror(errno))
                      : machine_dump(live->machine, fd, flags & VIR_DUMP_LIVE, err);
-        if (ret && fd >= 0)
-            unlink(to);
+        struct stat st;
+        if (ret && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+            unlink(to); /* never a device that was written to */
     }
     if (!ret && (flags & VIR_DUMP_RESET))
         ret = machine_reset(live->machine, err);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,11 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "daemon/state/state_internal.h"
+
+/* A daemon that was killed while it started a machine leaves a child for a moment, which has the
+ * lock too and is about to end. */
+#define LOCK_TRIES 100
+#define LOCK_PAUSE_MS 20
 
 #define APPLICATION_ID 0x4b766173 /* "Kvas" */
 
@@ -189,7 +195,12 @@ static int take_directory(struct state *state, const char *dir, struct kv_error 
     state->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (state->lock_fd < 0)
         return kv_error_errno(err, KV_ERR_BASE, errno, "open '%s'", lock_path);
-    if (flock(state->lock_fd, LOCK_EX | LOCK_NB))
+    int rc = flock(state->lock_fd, LOCK_EX | LOCK_NB);
+    for (int i = 0; rc && errno == EWOULDBLOCK && i < LOCK_TRIES; i++) {
+        poll(NULL, 0, LOCK_PAUSE_MS);
+        rc = flock(state->lock_fd, LOCK_EX | LOCK_NB);
+    }
+    if (rc)
         return kv_error_set(err, KV_ERR_BASE, EBUSY,
                             "state directory '%s' is used by another kvasird", dir);
     return 0;
