@@ -57,7 +57,8 @@ class Daemon:
         self.run = os.path.join(self.folder, "run")
         self.state = os.path.join(self.folder, "state")
         self.program = program or os.path.join(BUILD, "kvasird")
-        self.environment = environment
+        supp = os.path.join(os.path.dirname(os.path.realpath(__file__)), "tsan.supp")
+        self.environment = {"TSAN_OPTIONS": f"suppressions={supp}", **os.environ, **(environment or {})}
         self.process = None
         self.connections = []
         self.uuids_seen = set()

@@ -158,7 +158,7 @@ static ssize_t write_at_once(struct rpc_client *client, const uint8_t *bytes, si
     return n == -EAGAIN ? 0 : n;
 }
 
-/* Somebody waits for the client to read: it itself, or one of its streams. */
+/* With the lock. Somebody waits for the client to read: it itself, or one of its streams. */
 static bool waits_for_room(struct rpc_client *client)
 {
     return atomic_load(&client->held) || client->n_streams;
@@ -180,13 +180,13 @@ int client_send(struct rpc_client *client, const uint8_t *bytes, size_t len, con
         r = flushed == -EAGAIN ? 0 : flushed;
         flushed_all = flushed == 0;
     }
-    bool left = r == 0 && !list_empty(&client->out);
+    bool left = r == 0 && !list_empty(&client->out), waits = waits_for_room(client);
     pthread_mutex_unlock(&client->lock);
     for (unsigned i = 0; !queued && i < n_fds; i++)
         close(fds[i]);
     if (r < 0)
         client_post(client, POST_CLOSE);
-    else if (left || (flushed_all && waits_for_room(client)))
+    else if (left || (flushed_all && waits))
         client_post(client, POST_WRITE);
     while (ended--)
         client_call_done(client);

@@ -167,8 +167,8 @@ struct rpc_client {
     unsigned n_waiting;
     size_t waiting_bytes;
     atomic_uint in_flight;
-    struct list streams; /* loop */
-    unsigned n_streams;
+    struct list streams; /* lock; workers add, the loop removes */
+    unsigned n_streams;  /* lock */
     struct tls_session *tls;
     struct sasl_session *sasl;
     bool direct;                  /* any thread may write */

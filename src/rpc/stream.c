@@ -206,10 +206,10 @@ static bool client_reads(struct rpc_client *client)
     return reads;
 }
 
-static void watch(struct rpc_stream *stream)
+static void watch_for(struct rpc_stream *stream, bool client_reads)
 {
     int events = stream->in.len ? UV_WRITABLE : 0;
-    if (!stream->at_end && client_reads(stream->client))
+    if (!stream->at_end && client_reads)
         events |= UV_READABLE;
     if (!stream->polling || events == stream->polled)
         return;
@@ -218,6 +218,11 @@ static void watch(struct rpc_stream *stream)
         uv_poll_start(&stream->poll, events, on_poll);
     else
         uv_poll_stop(&stream->poll);
+}
+
+static void watch(struct rpc_stream *stream)
+{
+    watch_for(stream, client_reads(stream->client));
 }
 
 /* ------------------------------------------------------------- from dispatch */
@@ -238,10 +243,12 @@ static void on_start(struct server_task *task)
     unref(stream);
 }
 
-/* Before the reply: its packets may come from now on. */
+/* Before the reply: its packets may come from now on, also one that ends it. What stream_start()
+ * posts has a reference of its own from now on, too. */
 void stream_attach(struct rpc_call *call)
 {
     struct rpc_client *client = call->client;
+    atomic_fetch_add(&call->stream->refs, 1);
     pthread_mutex_lock(&client->lock);
     list_add_tail(&client->streams, &call->stream->node);
     client->n_streams++;
@@ -253,7 +260,6 @@ void stream_start(struct rpc_call *call)
 {
     struct rpc_stream *stream = call->stream;
     stream->start.fn = on_start;
-    atomic_fetch_add(&stream->refs, 1);
     server_post_task(call->client->server, &stream->start);
     call->stream = NULL;
 }
@@ -340,18 +346,32 @@ bool streams_full(struct rpc_client *client)
     return full;
 }
 
+/* Workers add streams meanwhile. */
 void streams_resume(struct rpc_client *client)
 {
-    if (client->n_streams == 0)
-        return;
-    list_for_each_safe (node, &client->streams)
-        watch(list_entry(node, struct rpc_stream, node));
+    pthread_mutex_lock(&client->lock);
+    bool reads = client->out_bytes < OUT_STREAM_HIGH;
+    list_for_each (node, &client->streams)
+        watch_for(list_entry(node, struct rpc_stream, node), reads);
+    pthread_mutex_unlock(&client->lock);
 }
 
+static struct rpc_stream *first(struct rpc_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    struct rpc_stream *stream = list_empty(&client->streams)
+                                    ? NULL
+                                    : list_entry(client->streams.next, struct rpc_stream, node);
+    pthread_mutex_unlock(&client->lock);
+    return stream;
+}
+
+/* What is added from now on ends itself. */
 void streams_close(struct rpc_client *client)
 {
-    list_for_each_safe (node, &client->streams)
-        end(list_entry(node, struct rpc_stream, node), RPC_STREAM_ABORTED);
+    struct rpc_stream *stream;
+    while ((stream = first(client)))
+        end(stream, RPC_STREAM_ABORTED);
 }
 
 static void on_abort(struct server_task *task)
