@@ -224,6 +224,18 @@ def test_a_console_echoes_and_belongs_to_one(conn, obedient):
         obedient.openConsole("serial9", conn.newStream(0), 0)
 
 
+def test_a_console_whose_client_leaves_before_the_guest_read_it_all_can_be_taken_again(conn):
+    domain = conn.createXML(domain_xml("one"))  # its guest reads nothing
+    for size in (300, 30000, 300000):  # the terminal takes some KiB, the daemon 64
+        stream = conn.newStream(libvirt.VIR_STREAM_NONBLOCK)
+        domain.openConsole(None, stream, 0)
+        stream.send(b"x" * size)
+        conn.getLibVersion()  # the bytes are there
+        time.sleep(0.05)
+        stream.abort()
+    assert domain.isActive() == 1
+
+
 @pytest.mark.parametrize("action, state", [("destroy", SHUTOFF), ("preserve", libvirt.VIR_DOMAIN_CRASHED)])
 def test_a_panic_is_told_and_handled_as_asked(conn, events, action, state):
     domain = conn.defineXML(domain_xml("one", "obey", more=f"<on_crash>{action}</on_crash>",

@@ -100,8 +100,10 @@ static void update_watches(struct console_session *session)
 {
     for (unsigned i = 0; i < SIDES; i++) {
         struct side *side = &session->sides[i], *other = &session->sides[!i];
+        if (i == CLIENT && session->client_gone)
+            continue;
         uint32_t events = side->out.len ? EPOLLOUT : 0;
-        if (buffer_room(&other->out) && !(i == CLIENT && session->client_gone))
+        if (buffer_room(&other->out))
             events |= EPOLLIN;
         loop_modify(&side->source, events);
     }
