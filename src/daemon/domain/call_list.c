@@ -77,6 +77,8 @@ static const unsigned groups[] = {
 
 bool domain_fits_list(const struct domain *domain, unsigned flags)
 {
+    if (!flags)
+        return true;
     unsigned fits = facts_of(domain);
     for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
         if ((flags & groups[i]) && !(flags & groups[i] & fits))
@@ -98,8 +100,9 @@ static int each(struct domains *domains, unsigned flags,
 {
     int ret = 0;
     pthread_mutex_lock(&domains->lock);
-    list_for_each (node, &domains->all) {
-        struct domain *d = list_entry(node, struct domain, node);
+    for (size_t i = 0; i < domains->count; i++) {
+        struct domain *d = domains->all[i];
+        domain_fetch_ahead(domains->all, domains->count, i);
         pthread_mutex_lock(&d->lock);
         if (d->visible && domain_fits_list(d, flags))
             ret = fn(opaque, d);

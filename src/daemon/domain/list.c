@@ -103,7 +103,6 @@ static void index_grow(struct domains *domains, const struct index_kind *kind)
 int domains_init_list(struct domains *domains, struct kv_error *err)
 {
     static const struct index_kind *const kinds[] = {&uuid_index, &name_index, &id_index};
-    list_init(&domains->all);
     pthread_mutex_init(&domains->lock, NULL);
     domain_texts_init(&domains->texts);
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -119,11 +118,7 @@ int domains_init_list(struct domains *domains, struct kv_error *err)
 void domains_free_list(struct domains *domains)
 {
     domain_texts_free(&domains->texts);
-    list_for_each_safe (node, &domains->all) {
-        struct domain *domain = list_entry(node, struct domain, node);
-        list_del(node);
-        domain_unref(domain);
-    }
+    domains_release(domains->all, domains->count);
     free(domains->by_uuid.buckets);
     free(domains->by_name.buckets);
     free(domains->by_id.buckets);
@@ -215,7 +210,6 @@ static struct domain *domain_new(const uint8_t uuid[16], const char *name)
     d->name = copy;
     d->id = -1;
     d->state = VIR_DOMAIN_SHUTOFF;
-    list_init(&d->node);
     pthread_mutex_init(&d->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -225,18 +219,26 @@ static struct domain *domain_new(const uint8_t uuid[16], const char *name)
     return d;
 }
 
-static void list_domain(struct domains *domains, struct domain *d)
+static int list_domain(struct domains *domains, struct domain *d)
 {
+    if (domains->count == domains->room) {
+        size_t room = MAX(domains->room * 2, (size_t)FIRST_SIZE);
+        struct domain **all = realloc(domains->all, room * sizeof(struct domain *));
+        if (!all)
+            return -ENOMEM;
+        domains->all = all;
+        domains->room = room;
+    }
     if (domains->count >= domains->by_uuid.size) {
         index_grow(domains, &uuid_index);
         index_grow(domains, &name_index);
         index_grow(domains, &id_index);
     }
-    list_add_tail(&domains->all, &d->node);
+    domains->all[domains->count++] = d;
     index_add(domains, &uuid_index, d);
     index_add(domains, &name_index, d);
-    domains->count++;
     d->listed = true;
+    return 0;
 }
 
 struct domain *domains_reserve(struct domains *domains, const uint8_t uuid[16], const char *name,
@@ -257,10 +259,11 @@ struct domain *domains_reserve(struct domains *domains, const uint8_t uuid[16], 
                        "domain '%s' already exists with uuid %s", d->name,
                        uuid_text(d->uuid, text));
         d = NULL;
-    } else if ((d = domain_new(uuid, name))) {
-        list_domain(domains, d);
+    } else if ((d = domain_new(uuid, name)) && list_domain(domains, d) == 0) {
         domain_ref(d);
     } else {
+        domain_unref(d);
+        d = NULL;
         kv_error_errno(err, KV_ERR_BASE, ENOMEM, "domain '%s'", name);
     }
     pthread_mutex_unlock(&domains->lock);
@@ -294,10 +297,14 @@ static void unlist(struct domains *domains, struct domain *domain)
         return;
     domain->listed = false;
     domain_texts_forget(domains, domain);
-    list_del(&domain->node);
+    size_t at = 0;
+    while (domains->all[at] != domain)
+        at++;
+    domains->count--;
+    memmove(&domains->all[at], &domains->all[at + 1],
+            (domains->count - at) * sizeof(struct domain *));
     index_remove(domains, &uuid_index, domain);
     index_remove(domains, &name_index, domain);
-    domains->count--;
     domain_unref(domain);
 }
 
@@ -375,10 +382,16 @@ struct domain **domains_snapshot(struct domains *domains, size_t *count)
     pthread_mutex_lock(&domains->lock);
     struct domain **array = calloc(domains->count + 1, sizeof(struct domain *));
     *count = 0;
-    list_for_each (node, &domains->all) {
-        struct domain *d = list_entry(node, struct domain, node);
-        if (array && is_visible(d))
+    for (size_t i = 0; array && i < domains->count; i++) {
+        struct domain *d = domains->all[i];
+        domain_fetch_ahead(domains->all, domains->count, i);
+        pthread_mutex_lock(&d->lock);
+        if (d->visible)
             array[(*count)++] = domain_ref(d);
+        /* These will be wanted next. */
+        __builtin_prefetch(d->name);
+        __builtin_prefetch(d->summary.disks);
+        pthread_mutex_unlock(&d->lock);
     }
     pthread_mutex_unlock(&domains->lock);
     return array;
