@@ -180,6 +180,31 @@ def domain_xml(name, guest="sleep", memory=64, more="", devices="", vcpus=1, uui
 </domain>"""
 
 
+class Console:
+    """A guest's serial port over a stream."""
+
+    def __init__(self, domain, flags=0):
+        self.stream = domain.connect().newStream(0)
+        domain.openConsole(None, self.stream, flags)
+        self.text = b""
+
+    def expect(self, words):
+        while words not in self.text:
+            data = self.stream.recv(4096)
+            assert data, f"the console ended; it said {self.text!r}"
+            self.text += data
+        self.text = self.text.split(words, 1)[1]
+
+    def say(self, words):
+        self.stream.send(words)
+
+    def close(self):
+        try:
+            self.stream.abort()
+        except libvirt.libvirtError:
+            pass
+
+
 class EventLoop:
     """libvirt's own event loop in a thread; one a process."""
 

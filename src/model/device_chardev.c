@@ -82,14 +82,6 @@ static int read_udp(struct read *r, const xmlNode *node, struct model_chardev *c
     return c->service ? 0 : missing(r, "service");
 }
 
-static int read_reconnect(struct read *r, const xmlNode *source, struct model_chardev *c)
-{
-    const xmlNode *reconnect = source ? xml_child(source, "reconnect") : NULL;
-    bool enabled = false;
-    int ret = reconnect ? read_yes_no(r, reconnect, "enabled", &enabled) : 0;
-    return ret == 0 && enabled ? read_uint(r, reconnect, "timeout", &c->reconnect) : ret;
-}
-
 static int read_source(struct read *r, xmlNode *node, struct model_chardev *c)
 {
     xmlNode *source = xml_child(node, "source");
@@ -112,7 +104,7 @@ static int read_source(struct read *r, xmlNode *node, struct model_chardev *c)
         /* A channel's socket is made below the daemon's own folder when none is named. */
         if (!c->path && c->device.kind != MODEL_CHANNEL)
             return missing(r, "path");
-        ret = read_reconnect(r, source, c);
+        ret = read_reconnect(r, source, &c->reconnect);
         if (!c->path) {
             c->listen = true;
             xml_remove(source);
@@ -120,7 +112,7 @@ static int read_source(struct read *r, xmlNode *node, struct model_chardev *c)
         return ret;
     case MODEL_CHARDEV_TCP:
         ret = read_tcp(r, node, source, c);
-        return ret < 0 ? ret : read_reconnect(r, source, c);
+        return ret < 0 ? ret : read_reconnect(r, source, &c->reconnect);
     case MODEL_CHARDEV_UDP:
         return read_udp(r, node, c);
     default:

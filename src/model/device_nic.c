@@ -15,6 +15,9 @@ static const char *const type_names[] = {
     [MODEL_NIC_USER] = "user",
 };
 
+/* A lost back end is looked for, unless the document says otherwise: a switch may be restarted. */
+#define VHOST_USER_RECONNECT_S 1
+
 static int missing_source(struct read *r, const xmlNode *node)
 {
     return read_xml_error(r, "interface type='%s' requires a 'source' element",
@@ -125,7 +128,11 @@ static int read_vhostuser(struct read *r, xmlNode *node, xmlNode *source, struct
     if (ret == 0 && !nic->mode)
         ret = read_xml_error(r, "No <source> 'mode' attribute specified with "
                                 "<interface type='vhostuser'/>");
-    return ret;
+    if (ret == 0 && *nic->mode == 's' && xml_child(source, "reconnect"))
+        ret = read_unsupported(r, "'reconnect' attribute unsupported 'server' mode for "
+                                  "<interface type='vhostuser'>");
+    nic->reconnect = VHOST_USER_RECONNECT_S;
+    return ret < 0 ? ret : read_reconnect(r, source, &nic->reconnect);
 }
 
 static int read_ethernet(struct read *r, xmlNode *node, xmlNode *source, struct model_nic *nic)
@@ -398,6 +405,8 @@ static int read_driver(struct read *r, xmlNode *node, struct model_nic *nic)
         if (ret == 0 && state == MODEL_SWITCH_OFF)
             ret = read_refuse(r, driver, *f, "'off': it is always on");
     }
+    if (ret == 0)
+        ret = read_switch(r, driver, "packed", &nic->packed);
     if (ret == 0)
         ret = read_uint(r, driver, "queues", &nic->queues);
     if (ret == 0)

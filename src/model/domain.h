@@ -167,6 +167,7 @@ struct model_nic {
     const char *source;
     const char *mode;   /* DIRECT: vepa, bridge, private, passthrough. VHOSTUSER: client, server */
     const char *socket; /* VHOSTUSER */
+    unsigned reconnect; /* VHOSTUSER, client: seconds; 0: never */
     const char *target; /* the interface's name on the host, or NULL: chosen at the start */
     bool managed;       /* ETHERNET: false: the tap exists already */
     const char *script; /* ETHERNET, BRIDGE: to be run, or NULL */
@@ -178,6 +179,7 @@ struct model_nic {
     unsigned vlan_native;                          /* tag, 0: none */
     bool isolated;                                 /* <port isolated='yes'/> */
     const char *driver;                            /* vhost, qemu or NULL */
+    enum model_switch packed;                      /* rings */
     unsigned queues, rx_queue_size, tx_queue_size; /* 0: the monitor's choice */
     bool link_down;
     unsigned mtu;                   /* 0: not set */

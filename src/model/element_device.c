@@ -153,7 +153,7 @@ static const struct element interface_rows[] = {
     REFUSED("guest", "there are no containers"),
     ACTED("model", "type"),
     ACTED("driver", "name !txmode ioeventfd event_idx queues rx_queue_size tx_queue_size !rss "
-                    "!rss_hash_report " VIRTIO_DRIVER,
+                    "!rss_hash_report packed !iommu !ats !page_per_vq",
           .why = "this feature of virtio is not supported",
           WITH(REFUSED("host", "single offloads cannot be switched"),
                REFUSED("guest", "single offloads cannot be switched"))),

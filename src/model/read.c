@@ -160,6 +160,17 @@ int read_yes_no(struct read *r, const xmlNode *node, const char *name, bool *out
     return ret;
 }
 
+int read_reconnect(struct read *r, const xmlNode *source, unsigned *seconds)
+{
+    const xmlNode *reconnect = source ? xml_child(source, "reconnect") : NULL;
+    bool enabled = false;
+    if (!reconnect)
+        return 0;
+    *seconds = 0;
+    int ret = read_yes_no(r, reconnect, "enabled", &enabled);
+    return ret == 0 && enabled ? read_uint(r, reconnect, "timeout", seconds) : ret;
+}
+
 int read_child_number(struct read *r, const xmlNode *node, const char *child, uint64_t max,
                       const char *what, uint64_t *out)
 {

@@ -51,6 +51,9 @@ int read_positive(struct read *r, const xmlNode *node, const char *name, unsigne
 int read_u64(struct read *r, const xmlNode *node, const char *name, uint64_t *out);
 int read_switch(struct read *r, const xmlNode *node, const char *name, enum model_switch *out);
 int read_yes_no(struct read *r, const xmlNode *node, const char *name, bool *out);
+/* <reconnect enabled='yes' timeout='SECONDS'/> of a <source>; untouched when there is none, 0:
+ * never. */
+int read_reconnect(struct read *r, const xmlNode *source, unsigned *seconds);
 
 /* Text of a child as a number of at most max; *out alone when the child is missing. what: the
  * message when it is no number. */

@@ -11,7 +11,7 @@ import libvirt
 import libvirt_qemu
 import pytest
 
-from kv_daemon import Events, Refused, domain_xml, wait_for
+from kv_daemon import Console, Events, Refused, domain_xml, wait_for
 
 pytestmark = pytest.mark.skipif(not os.access("/dev/kvm", os.W_OK), reason="no /dev/kvm")
 
@@ -22,31 +22,6 @@ DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_
 OFF = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
 GUEST_OFF = (libvirt.VIR_DOMAIN_EVENT_SHUTDOWN, libvirt.VIR_DOMAIN_EVENT_SHUTDOWN_GUEST)
 RUNNING, PAUSED, SHUTOFF = libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_SHUTOFF
-
-
-class Console:
-    """A guest's serial port over a stream."""
-
-    def __init__(self, domain, flags=0):
-        self.stream = domain.connect().newStream(0)
-        domain.openConsole(None, self.stream, flags)
-        self.text = b""
-
-    def expect(self, words):
-        while words not in self.text:
-            data = self.stream.recv(4096)
-            assert data, f"the console ended; it said {self.text!r}"
-            self.text += data
-        self.text = self.text.split(words, 1)[1]
-
-    def say(self, words):
-        self.stream.send(words)
-
-    def close(self):
-        try:
-            self.stream.abort()
-        except libvirt.libvirtError:
-            pass
 
 
 @pytest.fixture

@@ -164,12 +164,24 @@ static int open_passt(struct nic *nic, struct kv_error *err)
     return fd < 0 ? fd : give(nic, "fd", NULL, &fd, err);
 }
 
+/* The monitor connects by itself, so that it can do so again. */
 static int open_vhost_user(struct nic *nic, struct kv_error *err)
 {
-    return refuse(nic,
-                  "the monitor cannot be a front end of vhost-user; bridge, ethernet, direct "
-                  "and user are possible",
-                  err);
+    const struct model_nic *model = nic->model;
+    if (model->in.average || model->out.average)
+        return refuse(nic, "the bandwidth of vhost-user is the switch's to limit", err);
+    if (strcmp(model->mode, "client") == 0) {
+        config_set_text(nic->options, "vhost-user", model->socket);
+        json_object_set_new(nic->options, "reconnect", json_integer(model->reconnect));
+    } else {
+        int fd = plan_listen(nic->plan, model->socket, err);
+        json_t *text = fd < 0 ? NULL : plan_fd_text(nic->plan, fd, err);
+        if (!text)
+            return fd < 0 ? fd : -ENOMEM;
+        json_object_set_new(nic->options, "vhost-user", text);
+    }
+    config_set_number(nic->options, "queues", model->queues);
+    return 0;
 }
 
 static int (*const openers[])(struct nic *nic, struct kv_error *err) = {
@@ -205,6 +217,8 @@ static int set_common(struct nic *nic, struct kv_error *err)
     config_set_slot(nic->options, &model->device);
     config_set_text(nic->options, "mac", nic->mac);
     config_set_number(nic->options, "mtu", model->mtu);
+    if (model->packed != MODEL_SWITCH_ABSENT)
+        config_set_text(nic->options, "packed", model->packed == MODEL_SWITCH_ON ? "on" : "off");
     config_set_number(nic->options, "queue-size", MAX(model->rx_queue_size, model->tx_queue_size));
     if (model->link_down)
         json_object_set_new(nic->options, "link", json_false());
