@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A byte queue that grows up to a bound: appended at the end, consumed at the
  * front. Not thread-safe; belongs to whoever embeds it.

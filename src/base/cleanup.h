@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Resources that free themselves when their variable leaves scope, on every
  * path. Ownership is handed on with take_fd() and take_ptr().

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Errors. A function that can fail returns 0 or a negative errno and, at
  * module borders, fills a struct kv_error. The message says what was asked,

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Descriptors: whole reads and writes, non-blocking mode, passing over unix sockets. */
 #ifndef KV_BASE_FD_H
 #define KV_BASE_FD_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Doubly linked, circular, embedded list. A node belongs to one list at a time. */
 #ifndef KV_BASE_LIST_H
 #define KV_BASE_LIST_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Arithmetic and small macros used everywhere. */
 #ifndef KV_BASE_UTIL_H
 #define KV_BASE_UTIL_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Procedures of libvirt's administration program: servers, clients, limits, logging. As
  * procedure.h. */
 #ifndef KV_RPC_ADMIN_PROCEDURE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reads and writes what is in front of a packet's payload; see packet.h. */
 #include "rpc/packet.h"
 

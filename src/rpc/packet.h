@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Packets of libvirt's protocol: a length of 4 bytes that counts itself, a header of 24, a
  * payload; all numbers big-endian. A packet with descriptors says in its payload's first 4

@@ -10,11 +10,6 @@
 #include "rpc/admin_procedure.h"
 #include "rpc/qemu_procedure.h"
 
-bool_t xdr_wire_none(XDR *xdrs, wire_none *nothing)
-{
-    return TRUE;
-}
-
 #define P(number_, name_, in, out, flags_)     \
     [number_] = {                              \
         .number = number_,                     \

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Procedures of libvirt's programs. Every procedure of the remote program is a row of
  * remote_procedures.def: number, name, types of arguments and results, what it needs. A part

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Procedures of libvirt's QEMU program: commands of a machine's monitor and agent. As procedure.h.
  */
 #ifndef KV_RPC_QEMU_PROCEDURE_H
