@@ -15,6 +15,7 @@
 
 #include "base/util.h"
 #include "model/api_error.h"
+#include "model/xml_internal.h"
 
 /* What was wrong first; libxml2's own message, line and place. */
 struct parse_report {
@@ -135,6 +136,15 @@ int xml_parse(xmlDoc **out, const char *text, size_t len, const char *what, cons
                               XML_LENGTH_MAX);
     if (memchr(text, '\0', len))
         return api_error_from(err, VIR_FROM_XML, VIR_ERR_XML_ERROR, "%s has a zero byte", what);
+    if (!xml_encoding_is_like_ascii(text, len))
+        return api_error_from(err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                              "%s: its encoding is not accepted; UTF-8, ASCII, ISO-8859 and "
+                              "Windows-125x are",
+                              what);
+    if (xml_has_many_attributes(text, len))
+        return api_error_from(err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                              "%s has an element with more than %d attributes", what,
+                              XML_ATTRIBUTES_MAX);
     pthread_once(&parser_once, xmlInitParser);
     xmlParserCtxt *ctxt = xmlNewParserCtxt();
     if (!ctxt)

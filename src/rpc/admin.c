@@ -186,7 +186,7 @@ static int get_limits(struct rpc_call *call, const void *args, void *ret, struct
     params_add_uint(&params, VIR_SERVER_CLIENTS_MAX, service->limits.clients);
     params_add_uint(&params, VIR_SERVER_CLIENTS_CURRENT, service->n_clients);
     params_add_uint(&params, VIR_SERVER_CLIENTS_UNAUTH_MAX, service->limits.unproved);
-    params_add_uint(&params, VIR_SERVER_CLIENTS_UNAUTH_CURRENT, service->n_unproved);
+    params_add_uint(&params, VIR_SERVER_CLIENTS_UNAUTH_CURRENT, service->n_strangers);
     pthread_mutex_unlock(&service->lock);
     return params_give(&params, &out->params.params_val, &out->params.params_len, err);
 }

@@ -254,6 +254,26 @@ static void take_fds(struct rpc_client *client, int *fds, unsigned n)
     memmove(client->in_fds, client->in_fds + n, client->n_in_fds * sizeof(*fds));
 }
 
+bool client_may_keep(const struct rpc_client *client, size_t len)
+{
+    return len <= IN_BYTES_FREE || atomic_load(&client->server->in_bytes) + len <= IN_BYTES_MAX;
+}
+
+/* Notes how much of the client waits for the rest of its packet. -ENOBUFS: all clients together
+ * have too much of that, and this one not little. */
+static int count_in(struct rpc_client *client)
+{
+    size_t before = client->in_counted, now = client->in.len;
+    client->in_counted = now;
+    atomic_fetch_add(&client->server->in_bytes, now - before);
+    if (now <= before || now <= IN_BYTES_FREE ||
+        atomic_load(&client->server->in_bytes) <= IN_BYTES_MAX)
+        return 0;
+    log_info("client %llu: disconnected, too many bytes of packets that are not whole are kept",
+             (unsigned long long)client->id);
+    return -ENOBUFS;
+}
+
 /* Looks at the packets in bytes. Returns how many bytes they were, or -errno. */
 static ssize_t feed(struct rpc_client *client, const uint8_t *bytes, size_t len)
 {
@@ -286,7 +306,7 @@ static int feed_buffered(struct rpc_client *client)
     if (used < 0)
         return (int)used;
     buffer_consume(&client->in, (size_t)used);
-    return 0;
+    return count_in(client);
 }
 
 /* Loop: what had to wait may go on, if the client was held. */
@@ -303,9 +323,10 @@ static int take_bytes(struct rpc_client *client, const uint8_t *bytes, size_t le
 {
     if (client->in.len == 0) {
         ssize_t used = feed(client, bytes, len);
-        if (used < 0)
-            return (int)used;
-        return buffer_append(&client->in, bytes + used, len - (size_t)used);
+        if (used < 0 || client->closed)
+            return (int)MIN(used, 0);
+        int r = buffer_append(&client->in, bytes + used, len - (size_t)used);
+        return r < 0 ? r : count_in(client);
     }
     int r = buffer_append(&client->in, bytes, len);
     return r < 0 ? r : feed_buffered(client);
@@ -427,6 +448,7 @@ struct rpc_client *client_new(struct rpc_listener *listener, int fd)
     list_init(&client->out);
     list_init(&client->closers);
     client->proved = client->auth == RPC_AUTH_NONE;
+    client->is_stranger = listener_meets_strangers(listener);
     learn_peer(client);
     if (uv_poll_init(&service->server->loop, &client->poll, fd) != 0) {
         rpc_client_unref(client);
@@ -436,19 +458,27 @@ struct rpc_client *client_new(struct rpc_listener *listener, int fd)
     pthread_mutex_lock(&service->lock);
     list_add_tail(&service->clients, &client->node);
     service->n_clients++;
-    service->n_unproved += !client->proved;
+    service->n_strangers += client->is_stranger;
     pthread_mutex_unlock(&service->lock);
     client_watch(client);
     return client;
 }
 
-void client_set_proved(struct rpc_client *client)
+void client_is_known(struct rpc_client *client)
 {
     struct rpc_service *service = client->service;
     pthread_mutex_lock(&service->lock);
-    if (!atomic_exchange(&client->proved, true) && !client->closed)
-        service->n_unproved--;
+    if (client->is_stranger && atomic_load(&client->proved) && tls_session_ready(client)) {
+        client->is_stranger = false;
+        service->n_strangers--;
+    }
     pthread_mutex_unlock(&service->lock);
+}
+
+void client_set_proved(struct rpc_client *client)
+{
+    atomic_store(&client->proved, true);
+    client_is_known(client);
 }
 
 static void on_poll_closed(uv_handle_t *handle)
@@ -529,8 +559,7 @@ static void drop_waiting(struct rpc_client *client)
         list_del(&call->node);
         for (unsigned i = 0; i < call->n_in_fds; i++)
             close(call->in_fds[i]);
-        free(call);
-        rpc_client_unref(client);
+        dispatch_free_call(call);
     }
     client->n_waiting = 0;
 }
@@ -557,7 +586,8 @@ void client_close(struct rpc_client *client)
     pthread_mutex_lock(&service->lock);
     list_del(&client->node);
     service->n_clients--;
-    service->n_unproved -= !atomic_load(&client->proved);
+    service->n_strangers -= client->is_stranger;
+    client->is_stranger = false;
     pthread_mutex_lock(&client->lock);
     client->closed = true;
     tls_session_free(client);
@@ -572,11 +602,13 @@ void client_close(struct rpc_client *client)
         close(client->in_fds[i]);
     client->n_in_fds = 0;
     buffer_free(&client->in);
+    count_in(client);
     sasl_session_free(client);
     list_for_each_safe (node, &client->closers) {
         struct rpc_closer *closer = list_entry(node, struct rpc_closer, node);
         list_del(&closer->node);
         submit_closer(client->server, closer);
     }
+    service->server->no_files = false;
     listeners_update(service->server);
 }

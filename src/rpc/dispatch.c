@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <libvirt/libvirt.h>
+#include <libxml/xmlstring.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -16,11 +17,23 @@
 
 /* ------------------------------------------------------------------- errors */
 
+/* What a message quotes may be no UTF-8, which clients' languages stumble over. */
+static void make_printable(char *text)
+{
+    if (xmlCheckUTF8((const unsigned char *)text))
+        return;
+    for (; *text; text++) {
+        if ((unsigned char)*text >= 0x80)
+            *text = '?';
+    }
+}
+
 static void fill_error(struct wire_error *out, struct kv_error *err, char **message)
 {
     static char pattern[] = "%s";
     static char *pattern_at = pattern;
     api_error_convert(err);
+    make_printable(err->message);
     *message = err->message;
     *out = (struct wire_error){
         .code = err->code,
@@ -148,13 +161,19 @@ static bool carry_out(struct rpc_call *call, bool ends_call)
     return true;
 }
 
+void dispatch_free_call(struct rpc_call *call)
+{
+    struct rpc_client *client = call->client;
+    atomic_fetch_sub(&client->server->in_bytes, call->payload_len);
+    free(call);
+    rpc_client_unref(client);
+}
+
 static void run_call(struct pool_job *job)
 {
     struct rpc_call *call = container_of(job, struct rpc_call, job);
-    struct rpc_client *client = call->client;
     carry_out(call, true);
-    free(call);
-    rpc_client_unref(client);
+    dispatch_free_call(call);
 }
 
 static void submit(struct rpc_call *call)
@@ -188,9 +207,11 @@ void dispatch_waiting(struct rpc_client *client)
 static int queue_call(const struct rpc_call *from)
 {
     struct rpc_client *client = from->client;
-    struct rpc_call *call = malloc(sizeof(*call) + from->payload_len);
+    bool may = client_may_keep(client, from->payload_len);
+    struct rpc_call *call = may ? malloc(sizeof(*call) + from->payload_len) : NULL;
     if (!call)
-        return -ENOMEM;
+        return may ? -ENOMEM : -ENOBUFS;
+    atomic_fetch_add(&client->server->in_bytes, from->payload_len);
     memcpy(call, from, sizeof(*call));
     memcpy(call->copy, from->payload, from->payload_len);
     call->payload = call->copy;

@@ -26,6 +26,8 @@
 #define EVENTS_HIGH MIB(16)  /* and if these are events, disconnected */
 #define WAITING_CALLS_MAX 64 /* of a client, beyond those that are being carried out */
 #define WAITING_BYTES_MAX MIB(64)
+#define IN_BYTES_MAX MIB(256) /* sent by all clients together and not yet carried out */
+#define IN_BYTES_FREE KIB(64) /* of a client, whatever the others sent */
 #define CLOSERS_MAX 65536
 #define STREAMS_MAX 64 /* of a client */
 
@@ -64,7 +66,8 @@ struct rpc_service {
     struct pool *pool;
     pthread_mutex_t lock;
     struct list clients;             /* lock; changed by the loop */
-    unsigned n_clients, n_unproved;  /* lock */
+    unsigned n_clients;              /* lock */
+    unsigned n_strangers;            /* lock: of these, unproved or still in TLS's handshake */
     struct rpc_client_limits limits; /* lock */
     struct list listeners;           /* loop */
     uint64_t next_id;                /* loop */
@@ -98,13 +101,15 @@ struct rpc_server {
     pthread_mutex_t events_lock;
     struct list registrations; /* events_lock */
     atomic_uint *wanted;       /* by event, how many registered */
-    atomic_size_t out_bytes;   /* of all clients */
+    atomic_size_t out_bytes;   /* of all clients: unread */
+    atomic_size_t in_bytes;    /* of all clients: parts of packets, and calls not yet carried out */
     atomic_uint later;         /* jobs of rpc_server_run_later() under way */
     unsigned keepalive_interval, keepalive_count;
     struct tls_context *tls;
     struct sasl_settings *sasl;
     atomic_bool stopping;
     bool ending;              /* loop: no more is read */
+    bool no_files;            /* loop: nobody is let in until a client leaves, or a second later */
     atomic_uint idle_timeout; /* seconds without clients after which to end; 0: never */
     atomic_uint inhibited;    /* reasons not to end then */
     unsigned idle_for;
@@ -154,11 +159,13 @@ struct rpc_client {
     char *address; /* "127.0.0.1:41234"; NULL of unix sockets */
     char *x509_name, *sasl_user;
     atomic_bool proved; /* who it is */
+    bool is_stranger;   /* service's lock: counted in n_strangers */
 
-    int fd;           /* -1 once closed; lock for writing from other threads */
-    uv_poll_t poll;   /* loop */
-    int polled;       /* loop: enum uv_poll_event */
-    struct buffer in; /* loop: what is not yet a whole packet, or must wait */
+    int fd;            /* -1 once closed; lock for writing from other threads */
+    uv_poll_t poll;    /* loop */
+    int polled;        /* loop: enum uv_poll_event */
+    struct buffer in;  /* loop: what is not yet a whole packet, or must wait */
+    size_t in_counted; /* loop: of it, in the server's in_bytes */
     int in_fds[PACKET_FDS_MAX];
     unsigned n_in_fds;
     bool feeding;        /* loop: packets are being looked at */
@@ -231,11 +238,15 @@ void client_post(struct rpc_client *client, unsigned why);
 void client_posted(struct rpc_client *client, unsigned why); /* loop */
 void client_watch(struct rpc_client *client);                /* loop */
 void client_call_done(struct rpc_client *client);
+/* Whether so many bytes more of this client can be kept. */
+bool client_may_keep(const struct rpc_client *client, size_t len);
 void client_set_proved(struct rpc_client *client);
+void client_is_known(struct rpc_client *client); /* if it is proved and TLS is ready */
 
 /* dispatch.c. loop; -errno: the client is to be closed. */
 int dispatch_packet(struct rpc_client *client, const struct packet *packet, int *fds);
 void dispatch_waiting(struct rpc_client *client);
+void dispatch_free_call(struct rpc_call *call); /* one that was queued */
 int dispatch_send_error(struct rpc_client *client, const struct packet_header *header,
                         struct kv_error *err, bool ends_call);
 
@@ -269,6 +280,8 @@ bool keepalive_tick(struct rpc_client *client, int64_t now_ms);
 extern const struct rpc_handler auth_handlers[];
 
 /* listen.c */
+/* Whether its clients have something to prove, or a handshake before them. */
+bool listener_meets_strangers(const struct rpc_listener *listener);
 void listeners_update(struct rpc_server *server);
 void listeners_close(struct rpc_server *server);
 

@@ -39,8 +39,10 @@ static bool accept_one(struct rpc_listener *listener)
     socklen_t len = sizeof(address);
     int fd = accept4(listener->fd, (struct sockaddr *)&address, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE)
-            log_guest("no more clients are let in: %s", strerror(errno));
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            log_guest("no more clients are let in for now: %s", strerror(errno));
+            listener->service->server->no_files = true;
+        }
         return errno == ECONNABORTED || errno == EINTR;
     }
     struct rpc_client *client = client_new(listener, fd);
@@ -57,16 +59,33 @@ static bool accept_one(struct rpc_listener *listener)
     return true;
 }
 
-static bool may_let_in(const struct rpc_service *service)
+bool listener_meets_strangers(const struct rpc_listener *listener)
 {
-    return service->n_clients < service->limits.clients &&
-           (!service->limits.unproved || service->n_unproved < service->limits.unproved);
+    return listener->auth != RPC_AUTH_NONE || listener->transport == RPC_TLS;
+}
+
+/* With the service's lock. Strangers in number keep strangers waiting, not those whom their
+ * socket's permissions already let in. */
+static bool may_let_in(const struct rpc_listener *listener)
+{
+    const struct rpc_service *service = listener->service;
+    unsigned strangers = service->limits.unproved;
+    return !service->server->no_files && service->n_clients < service->limits.clients &&
+           (!strangers || !listener_meets_strangers(listener) || service->n_strangers < strangers);
+}
+
+static bool may_let_in_now(const struct rpc_listener *listener)
+{
+    pthread_mutex_lock(&listener->service->lock);
+    bool may = may_let_in(listener);
+    pthread_mutex_unlock(&listener->service->lock);
+    return may;
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
     struct rpc_listener *listener = poll->data;
-    for (int i = 0; i < ACCEPTS_AT_ONCE && may_let_in(listener->service); i++) {
+    for (int i = 0; i < ACCEPTS_AT_ONCE && may_let_in_now(listener); i++) {
         if (!accept_one(listener))
             break;
     }
@@ -77,12 +96,9 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 void listeners_update(struct rpc_server *server)
 {
     for (int i = 0; i < RPC_SERVICES; i++) {
-        struct rpc_service *service = &server->services[i];
-        pthread_mutex_lock(&service->lock);
-        bool open = may_let_in(service);
-        pthread_mutex_unlock(&service->lock);
-        list_for_each (node, &service->listeners) {
+        list_for_each (node, &server->services[i].listeners) {
             struct rpc_listener *listener = list_entry(node, struct rpc_listener, node);
+            bool open = may_let_in_now(listener);
             if (open == listener->open)
                 continue;
             listener->open = open;

@@ -11,6 +11,7 @@
 
 #define TICK_MS 1000
 #define PROVE_SECONDS 60   /* for a client to prove who it is */
+#define CROWDED_SECONDS 5  /* the same while others cannot get in for it */
 #define LAST_WORDS_MS 2000 /* for clients to read what waits for them when we end */
 
 const struct rpc_server_config rpc_server_defaults = {
@@ -114,10 +115,11 @@ static void on_wake(uv_async_t *wake)
     run_tasks(server);
 }
 
-static void check_client(struct rpc_client *client, int64_t now_ms)
+static void check_client(struct rpc_client *client, bool crowded, int64_t now_ms)
 {
+    int64_t seconds = crowded ? CROWDED_SECONDS : PROVE_SECONDS;
     bool proves_slowly = (!atomic_load(&client->proved) || !tls_session_ready(client)) &&
-                         now_ms - client->arrived_at > PROVE_SECONDS * 1000;
+                         now_ms - client->arrived_at > seconds * 1000;
     if (proves_slowly || !keepalive_tick(client, now_ms)) {
         log_info("client %llu: %s", (unsigned long long)client->id,
                  proves_slowly ? "did not prove in time who it is" : "does not answer any more");
@@ -131,10 +133,16 @@ static void on_tick(uv_timer_t *tick)
     unsigned clients = 0;
     for (int i = 0; i < RPC_SERVICES; i++) {
         struct rpc_service *service = &server->services[i];
+        pthread_mutex_lock(&service->lock);
+        unsigned strangers = service->limits.unproved;
+        bool crowded = strangers && service->n_strangers >= strangers;
+        pthread_mutex_unlock(&service->lock);
         list_for_each (node, &service->clients)
-            check_client(list_entry(node, struct rpc_client, node), (int64_t)uv_now(&server->loop));
+            check_client(list_entry(node, struct rpc_client, node), crowded,
+                         (int64_t)uv_now(&server->loop));
         clients += service->n_clients;
     }
+    server->no_files = false;
     listeners_update(server);
     server->idle_for = clients ? 0 : server->idle_for + 1;
     unsigned timeout = atomic_load(&server->idle_timeout);

@@ -282,10 +282,13 @@ void tls_session_go_on(struct rpc_client *client)
         tls->handshaken = true;
     }
     ssize_t n = gnutls_record_send(tls->session, "\1", 1);
-    if (n == 1)
+    if (n == 1) {
         tls->confirmed = true;
-    else if (gnutls_error_is_fatal((int)n))
+        client_is_known(client);
+        listeners_update(client->server);
+    } else if (gnutls_error_is_fatal((int)n)) {
         client_close(client);
+    }
 }
 
 static ssize_t as_errno(ssize_t n)

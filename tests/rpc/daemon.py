@@ -17,7 +17,8 @@ PATIENCE_S = 20
 class Daemon:
     """Starts when made. Settings are keys of the configuration file."""
 
-    def __init__(self, *options, environment=None, **settings):
+    def __init__(self, *options, environment=None, files=None, **settings):
+        self.files = files  # most descriptors that it may have
         self.folder = tempfile.mkdtemp(prefix="kvasird-")
         self.sockets = os.path.join(self.folder, "run")
         self.state = os.path.join(self.folder, "state")
@@ -39,9 +40,10 @@ class Daemon:
         self.start()
 
     def start(self):
+        limited = ["prlimit", f"--nofile={self.files}:{self.files}"] if self.files else []
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, "--config", self.config, "--socket-dir", self.sockets, "--state-dir", self.state,
+                [*limited, PROGRAM, "--config", self.config, "--socket-dir", self.sockets, "--state-dir", self.state,
                  "--log", "debug", *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=self.environment)
         self.wait_until(lambda: b"is ready" in self.log_bytes() or self.process.poll() is not None)
@@ -78,6 +80,11 @@ class Daemon:
         """What it has for itself."""
         with open(f"/proc/{self.process.pid}/smaps_rollup", encoding="ascii") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as line:
+            user, system = line.read().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     @staticmethod
     def wait_until(true, seconds=PATIENCE_S):

@@ -3,6 +3,7 @@
 import array
 import os
 import random
+import select
 import socket
 import struct
 import time
@@ -175,3 +176,48 @@ def test_random_arguments_of_every_procedure_break_nothing(own_daemon):
                 assert wire.receive(sock)[1] in (wire.REPLY, wire.REPLY_FDS)
     with own_daemon.connect() as sock:
         assert wire.is_alive(sock)
+
+
+def test_halves_of_large_packets_are_kept_within_bounds(own_daemon):
+    """A read-only socket is everybody's."""
+    clients = [own_daemon.connect("libvirt-sock-ro") for _ in range(40)]
+    most = 0
+    for sock in clients:
+        try:
+            sock.sendall(struct.pack(">I", 32 << 20) + b"\0\0" * 12 + wire.packet(157)[4:] + b"x" * (15 << 20))
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        most = max(most, own_daemon.memory_kib())
+    with own_daemon.connect() as other:
+        assert wire.is_alive(other)
+    assert 100 << 10 < most < 400 << 10
+    for sock in clients:
+        sock.close()
+    own_daemon.wait_until(lambda: own_daemon.memory_kib() < 32 << 10)
+
+
+def test_a_daemon_without_descriptors_left_rests_and_goes_on_when_there_are_some():
+    daemon = Daemon(files=120)
+    try:
+        with daemon.connect() as known:
+            clients = [daemon.connect() for _ in range(150)]
+            for sock in clients:
+                sock.sendall(wire.packet(157))
+            assert wire.is_alive(known)
+            before = daemon.cpu_seconds()
+            time.sleep(1.5)
+            assert daemon.cpu_seconds() - before < 0.3
+            served = [sock for sock in clients if can_read(sock)]
+            assert 50 < len(served) < 120
+            for sock in served:
+                sock.close()
+            daemon.wait_until(lambda: all(can_read(sock) for sock in clients if sock not in served))
+            for sock in clients:
+                sock.close()
+            assert wire.is_alive(known)
+    finally:
+        daemon.remove()
+
+
+def can_read(sock):
+    return bool(select.select([sock], [], [], 0)[0])

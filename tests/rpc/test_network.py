@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 
 import libvirt
 import pytest
@@ -94,6 +95,26 @@ def test_a_client_that_does_not_speak_tls_keeps_nobody_waiting(tls, keys):
     connection.close()
     for sock in socks:
         sock.close()
+
+
+def test_handshakes_that_do_not_go_on_lock_nobody_out_for_long(tls, keys):
+    silent = []
+    try:
+        for n in range(21):
+            sock = socket.create_connection(("localhost", int(tls.port)), timeout=20)
+            sock.sendall(b"\x16\x03\x01\x02\x00"[:n % 6])
+            silent.append(sock)
+        begin = time.monotonic()
+        with tls.connect() as local:
+            assert wire.is_alive(local)
+        assert time.monotonic() - begin < 1
+        # Twenty at a time may be undecided; those that are in nobody's way may take a minute.
+        connection = libvirt.open(tls_uri(tls, keys, "alice"))
+        assert time.monotonic() - begin < 20
+        connection.close()
+    finally:
+        for sock in silent:
+            sock.close()
 
 
 def test_files_of_tls_can_be_read_anew(tls, keys):
