@@ -254,6 +254,13 @@ static ssize_t write_some(struct kvasir_conn *conn)
     return conn->top->ops->write(conn->top, buffer_bytes(&conn->out), len);
 }
 
+static void lose_at_end(struct kvasir_conn *conn)
+{
+    conn_lose(conn, KVASIR_CLOSE_EOF, VIR_ERR_SYSTEM_ERROR, "%s: %s",
+              conn->child ? "The program in between ended" : "End of file while reading data",
+              strerror(EIO));
+}
+
 void conn_flush(struct kvasir_conn *conn)
 {
     while (conn->fd >= 0 && conn->out.len) {
@@ -261,6 +268,10 @@ void conn_flush(struct kvasir_conn *conn)
         ssize_t n = write_some(conn);
         if (n == -EAGAIN)
             return;
+        if (n == -EPIPE && conn->child) {
+            lose_at_end(conn);
+            return;
+        }
         if (n < 0) {
             conn_lose(conn, KVASIR_CLOSE_ERROR, VIR_ERR_SYSTEM_ERROR, "Cannot write data: %s",
                       strerror((int)-n));
@@ -275,13 +286,6 @@ void conn_flush(struct kvasir_conn *conn)
     }
 }
 
-static void lose_at_end(struct kvasir_conn *conn)
-{
-    conn_lose(conn, KVASIR_CLOSE_EOF, VIR_ERR_SYSTEM_ERROR, "%s: %s",
-              conn->child ? "The program in between ended" : "End of file while reading data",
-              strerror(EIO));
-}
-
 /* Reads what is there. True when something was. */
 static bool read_some(struct kvasir_conn *conn)
 {
@@ -291,7 +295,7 @@ static bool read_some(struct kvasir_conn *conn)
         ssize_t n = conn->top->ops->read(conn->top, bytes, sizeof(bytes));
         if (n == -EAGAIN)
             break;
-        if (n == 0) {
+        if (n == 0 || (n == -ECONNRESET && conn->child)) {
             lose_at_end(conn);
             break;
         }
