@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #define IN_HIGH (256u << 10)   /* unwritten bytes beyond which the client is not listened to */
 #define OUT_STREAM_HIGH MIB(1) /* unread by the client, beyond which the descriptor is not */
 #define READ_SIZE (64u << 10)
+#define HOLE_SIZE 12 /* bytes of a hole packet's payload */
 
 struct rpc_stream {
     struct list node; /* client's lock */
@@ -31,6 +33,9 @@ struct rpc_stream {
     struct buffer in;
     bool at_end;    /* the descriptor has no more to give */
     bool finishing; /* the client is done, the rest is still being written */
+    bool pieces;    /* the descriptor speaks in struct rpc_stream_piece */
+    bool deaf;      /* pieces: the other end takes no more; it will say why */
+    unsigned flags; /* enum rpc_stream_pieces_flags */
     bool over;
     void (*ended)(void *opaque, enum rpc_stream_end how);
     void *opaque;
@@ -82,6 +87,19 @@ int rpc_stream_join_fd(struct rpc_call *call, int fd,
     if (out)
         *out = stream;
     return 0;
+}
+
+int rpc_stream_join_pieces(struct rpc_call *call, int fd, unsigned flags,
+                           void (*ended)(void *opaque, enum rpc_stream_end how), void *opaque,
+                           struct rpc_stream **out, struct kv_error *err)
+{
+    int r = rpc_stream_join_fd(call, fd, ended, opaque, out, err);
+    if (r == 0) {
+        call->stream->pieces = true;
+        call->stream->flags = flags;
+        call->stream->in.max += PACKET_MAX / 1024; /* what is in front of each piece */
+    }
+    return r;
 }
 
 /* -------------------------------------------------------------------- ending */
@@ -142,6 +160,82 @@ static void fail_errno(struct rpc_stream *stream, int code)
     fail(stream, &err);
 }
 
+/* ------------------------------------------------------------------- pieces */
+
+static int append_piece(struct rpc_stream *stream, int kind, uint64_t len, const uint8_t *data)
+{
+    const struct rpc_stream_piece piece = {.kind = kind, .len = len};
+    int r = buffer_append(&stream->in, &piece, sizeof(piece));
+    return r < 0 || kind != RPC_PIECE_DATA ? r : buffer_append(&stream->in, data, len);
+}
+
+static int append_data(struct rpc_stream *stream, const uint8_t *data, size_t len)
+{
+    int r = 0;
+    if (stream->deaf)
+        return 0;
+    if (!stream->pieces)
+        return buffer_append(&stream->in, data, len);
+    for (size_t at = 0, n; at < len && r == 0; at += n) {
+        n = MIN(RPC_PIECE_DATA_MAX, len - at);
+        r = append_piece(stream, RPC_PIECE_DATA, n, data + at);
+    }
+    return r;
+}
+
+/* Bytes of the message at the front of what waits. */
+static size_t front_message(const struct rpc_stream *stream)
+{
+    struct rpc_stream_piece piece;
+    memcpy(&piece, buffer_bytes(&stream->in), sizeof(piece));
+    return sizeof(piece) + (piece.kind == RPC_PIECE_DATA ? piece.len : 0);
+}
+
+static void send_hole(struct rpc_stream *stream, uint64_t len)
+{
+    uint8_t packet[PACKET_HEAD + HOLE_SIZE];
+    struct packet_header header = stream->header;
+    header.type = PACKET_STREAM_HOLE;
+    header.status = PACKET_CONTINUE;
+    packet_put_head(packet, &header, HOLE_SIZE);
+    packet_put_u32(packet + PACKET_HEAD, (uint32_t)(len >> 32));
+    packet_put_u32(packet + PACKET_HEAD + 4, (uint32_t)len);
+    packet_put_u32(packet + PACKET_HEAD + 8, 0); /* flags */
+    client_send(stream->client, packet, sizeof(packet), NULL, 0, 0);
+}
+
+static void piece_done(struct rpc_stream *stream)
+{
+    uint8_t packet[PACKET_HEAD];
+    stream->at_end = true;
+    if (!(stream->flags & RPC_PIECES_FROM_CLIENT)) {
+        send_packet(stream, PACKET_CONTINUE, packet, 0);
+    } else if (stream->finishing) {
+        confirm(stream);
+        end(stream, RPC_STREAM_FINISHED);
+    }
+}
+
+static void read_piece(struct rpc_stream *stream)
+{
+    struct rpc_stream_piece piece;
+    uint8_t packet[PACKET_HEAD + RPC_PIECE_DATA_MAX];
+    struct iovec iov[] = {{&piece, sizeof(piece)}, {packet + PACKET_HEAD, RPC_PIECE_DATA_MAX}};
+    ssize_t n = readv(stream->fd, iov, 2);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n < (ssize_t)sizeof(piece)) {
+        stream->at_end = true; /* who closed it aborts the stream */
+        return;
+    }
+    if (piece.kind == RPC_PIECE_DONE)
+        piece_done(stream);
+    else if (piece.kind == RPC_PIECE_HOLE)
+        send_hole(stream, piece.len);
+    else
+        send_packet(stream, PACKET_CONTINUE, packet, (size_t)n - sizeof(piece));
+}
+
 /* ------------------------------------------------------------------- moving */
 
 static void watch(struct rpc_stream *stream);
@@ -149,6 +243,10 @@ static void watch(struct rpc_stream *stream);
 static void read_fd(struct rpc_stream *stream)
 {
     uint8_t packet[PACKET_HEAD + READ_SIZE];
+    if (stream->pieces) {
+        read_piece(stream);
+        return;
+    }
     ssize_t n = read(stream->fd, packet + PACKET_HEAD, READ_SIZE);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -165,16 +263,24 @@ static void read_fd(struct rpc_stream *stream)
 static void write_fd(struct rpc_stream *stream)
 {
     while (stream->in.len) {
-        ssize_t n = write(stream->fd, buffer_bytes(&stream->in), stream->in.len);
+        size_t len = stream->pieces ? front_message(stream) : stream->in.len;
+        ssize_t n = write(stream->fd, buffer_bytes(&stream->in), len);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             break;
+        if (n < 0 && stream->pieces) {
+            stream->deaf = true;
+            buffer_free(&stream->in);
+            break;
+        }
         if (n < 0) {
             fail_errno(stream, errno);
             return;
         }
         buffer_consume(&stream->in, (size_t)n);
     }
-    if (stream->finishing && stream->in.len == 0) {
+    if (stream->finishing && stream->in.len == 0 && (stream->flags & RPC_PIECES_FROM_CLIENT)) {
+        shutdown(stream->fd, SHUT_WR);
+    } else if (stream->finishing && stream->in.len == 0) {
         confirm(stream);
         end(stream, RPC_STREAM_FINISHED);
         return;
@@ -294,12 +400,45 @@ static struct rpc_stream *find(struct rpc_client *client, const struct packet_he
     return found;
 }
 
-static void refuse_hole(struct rpc_stream *stream)
+/* A length and flags, of which there are none. */
+static int take_hole(struct rpc_stream *stream, const struct packet *packet)
 {
     struct kv_error err = {0};
+    uint64_t len = 0;
+    bool whole = packet->payload_len == HOLE_SIZE && packet_get_u32(packet->payload + 8) == 0;
+    if (whole)
+        len = (uint64_t)packet_get_u32(packet->payload) << 32 | packet_get_u32(packet->payload + 4);
+    if (whole && len <= INT64_MAX && (stream->flags & RPC_PIECES_HOLES))
+        return stream->deaf ? 0 : append_piece(stream, RPC_PIECE_HOLE, len, NULL);
     api_error_from(&err, VIR_FROM_STREAMS, VIR_ERR_RPC,
                    "Unexpected stream hole: this stream takes data only");
     fail(stream, &err);
+    return 0;
+}
+
+static int take_packet(struct rpc_stream *stream, const struct packet *packet)
+{
+    int r;
+    switch (packet->header.status) {
+    case PACKET_CONTINUE:
+        r = packet->header.type == PACKET_STREAM_HOLE
+                ? take_hole(stream, packet)
+                : append_data(stream, packet->payload, packet->payload_len);
+        if (r < 0)
+            return r;
+        break;
+    case PACKET_OK:
+        stream->finishing = true;
+        break;
+    default:
+        confirm(stream);
+        end(stream, RPC_STREAM_ABORTED);
+    }
+    if (!stream->over)
+        write_fd(stream);
+    if (!stream->over)
+        watch(stream);
+    return 0;
 }
 
 /* -errno: the client is to be closed. A stream that is over may still get packets that were under
@@ -309,31 +448,10 @@ int stream_packet(struct rpc_client *client, const struct packet *packet)
     struct rpc_stream *stream = find(client, &packet->header);
     if (!stream || stream->finishing)
         return 0;
-    if (packet->header.type == PACKET_STREAM_HOLE) {
-        refuse_hole(stream);
-        return 0;
-    }
-    switch (packet->header.status) {
-    case PACKET_CONTINUE: {
-        int r = buffer_append(&stream->in, packet->payload, packet->payload_len);
-        if (r < 0)
-            return r;
-        write_fd(stream);
-        break;
-    }
-    case PACKET_OK:
-        stream->finishing = true;
-        write_fd(stream);
-        break;
-    default:
-        confirm(stream);
-        end(stream, RPC_STREAM_ABORTED);
-        return 0;
-    }
-    stream = find(client, &packet->header);
-    if (stream)
-        watch(stream);
-    return 0;
+    atomic_fetch_add(&stream->refs, 1);
+    int r = take_packet(stream, packet);
+    unref(stream);
+    return r;
 }
 
 bool streams_full(struct rpc_client *client)

@@ -34,6 +34,33 @@ int rpc_stream_join_fd(struct rpc_call *call, int fd,
                        void (*ended)(void *opaque, enum rpc_stream_end how), void *opaque,
                        struct rpc_stream **out, struct kv_error *err);
 
+/*
+ * The same for whoever wants to know of holes, and to have the last word: fd is a SOCK_SEQPACKET
+ * socket, each message a struct rpc_stream_piece and, of data, that many bytes.
+ *
+ * From the client, messages come until the client finished; then comes the end of file, and whoever
+ * has the other end answers with RPC_PIECE_DONE once all is well: the client's finish waits for it.
+ * To the client, RPC_PIECE_DONE ends the data. A socket that closes without it was not the end:
+ * rpc_stream_abort() tells the client why.
+ */
+struct rpc_stream_piece {
+    enum {
+        RPC_PIECE_DATA,
+        RPC_PIECE_HOLE, /* len bytes that read as zeros */
+        RPC_PIECE_DONE,
+    } kind;
+    uint64_t len;
+};
+#define RPC_PIECE_DATA_MAX (64u << 10)
+
+enum rpc_stream_pieces_flags {
+    RPC_PIECES_FROM_CLIENT = 1, /* else to it */
+    RPC_PIECES_HOLES = 2,       /* the client may send them */
+};
+int rpc_stream_join_pieces(struct rpc_call *call, int fd, unsigned flags,
+                           void (*ended)(void *opaque, enum rpc_stream_end how), void *opaque,
+                           struct rpc_stream **out, struct kv_error *err);
+
 /* Ends the stream from our side with an error that the client gets to see. Any thread, until
  * ended() ran. */
 void rpc_stream_abort(struct rpc_stream *stream, const struct kv_error *why);

@@ -176,8 +176,13 @@ static void stop(void *opaque)
 {
     struct storage *storage = opaque;
     running = NULL;
+    pthread_mutex_lock(&storage->lock);
+    while (storage->transfers)
+        pthread_cond_wait(&storage->no_transfers, &storage->lock);
+    pthread_mutex_unlock(&storage->lock);
     list_for_each_safe (node, &storage->pools)
         pool_free(list_entry(node, struct pool, node));
+    pthread_cond_destroy(&storage->no_transfers);
     pthread_mutex_destroy(&storage->lock);
     pthread_mutex_destroy(&storage->define);
     free(storage->run_dir);
@@ -193,6 +198,7 @@ static int start(struct daemon *daemon, void **opaque, struct kv_error *err)
     list_init(&storage->pools);
     pthread_mutex_init(&storage->lock, NULL);
     pthread_mutex_init(&storage->define, NULL);
+    pthread_cond_init(&storage->no_transfers, NULL);
     int r = asprintf(&storage->run_dir, "%s/storage", daemon->run_dir) < 0
                 ? kv_error_errno(err, KV_ERR_BASE, ENOMEM, "storage")
                 : storage_load(storage, err);

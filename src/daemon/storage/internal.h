@@ -54,6 +54,8 @@ struct storage {
     pthread_mutex_t lock;
     struct list pools;
     unsigned count;
+    unsigned transfers; /* threads of streams */
+    pthread_cond_t no_transfers;
     char *run_dir;
 };
 

@@ -13,7 +13,8 @@ struct rpc_handler storage_handlers[ROWS_MAX + 1];
 __attribute__((constructor)) static void join(void)
 {
     static const struct storage_rows *const lists[] = {&storage_pool_rows, &storage_list_rows,
-                                                       &storage_volume_rows, &storage_make_rows};
+                                                       &storage_volume_rows, &storage_make_rows,
+                                                       &storage_transfer_rows};
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         memcpy(storage_handlers + n, lists[i]->rows, lists[i]->count * sizeof(struct rpc_handler));
