@@ -111,6 +111,16 @@ static int read_slice(struct read *r, const xmlNode *source, struct model_image 
     return ret;
 }
 
+static int read_volume(struct read *r, const xmlNode *source, struct model_image *image)
+{
+    image->pool = xml_attr(source, "pool");
+    image->volume = xml_attr(source, "volume");
+    if (!image->pool || !image->volume)
+        return read_xml_error(r, "Missing required attribute '%s' in element 'source'",
+                              image->pool ? "volume" : "pool");
+    return 0;
+}
+
 /* node: <disk> or <backingStore>; type: what its attribute says. */
 static int read_image(struct read *r, xmlNode *node, struct model_image *image)
 {
@@ -134,9 +144,12 @@ static int read_image(struct read *r, xmlNode *node, struct model_image *image)
     } else if (strcmp(type, "network") == 0) {
         image->type = MODEL_STORAGE_NETWORK;
         ret = source ? read_nbd(r, source, image) : 0;
+    } else if (strcmp(type, "volume") == 0) {
+        image->type = MODEL_STORAGE_VOLUME;
+        ret = source ? read_volume(r, source, image) : 0;
     } else {
-        ret = read_refuse(r, node, "type", "'%s': 'file', 'block' and 'network' (NBD) are accepted",
-                          type);
+        ret = read_refuse(r, node, "type",
+                          "'%s': 'file', 'block', 'volume' and 'network' (NBD) are accepted", type);
     }
     if (ret < 0 || !source)
         return ret;
@@ -429,9 +442,9 @@ static int check_source(struct read *r, xmlNode *node, struct model_disk *disk)
     static const char *const models[] = {"virtio", "virtio-transitional", "virtio-non-transitional",
                                          NULL};
     xmlNode *source = xml_child(node, "source");
-    if (!disk->image.path && disk->image.type != MODEL_STORAGE_NETWORK)
-        return api_error_from(r->err, VIR_FROM_DOMAIN, VIR_ERR_NO_SOURCE, "%s", disk->target);
-    if (disk->image.type == MODEL_STORAGE_NETWORK && !source)
+    bool named =
+        disk->image.type == MODEL_STORAGE_NETWORK || disk->image.type == MODEL_STORAGE_VOLUME;
+    if (named ? !source : !disk->image.path)
         return api_error_from(r->err, VIR_FROM_DOMAIN, VIR_ERR_NO_SOURCE, "%s", disk->target);
     int ret = read_choice(r, source, "startupPolicy", startups, &disk->startup_policy);
     const char *model = NULL;

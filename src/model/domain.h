@@ -74,6 +74,7 @@ enum model_storage_type {
     MODEL_STORAGE_FILE,
     MODEL_STORAGE_BLOCK,
     MODEL_STORAGE_NETWORK, /* NBD */
+    MODEL_STORAGE_VOLUME,  /* of a storage pool: a file that is looked up when it is opened */
 };
 
 struct model_secret_ref {
@@ -86,6 +87,7 @@ struct model_image {
     enum model_storage_type type;
     const char *format;               /* "raw", "qcow2", ...; NULL of a backing image: probe */
     const char *path;                 /* FILE, BLOCK; NULL: an empty drive */
+    const char *pool, *volume;        /* VOLUME */
     const char *export;               /* NBD: name of the export, or NULL */
     const char *transport;            /* NBD: "tcp" or "unix" */
     const char *host, *port, *socket; /* NBD */

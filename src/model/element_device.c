@@ -51,9 +51,9 @@ static const struct element storage_source_rows[] = {
 };
 
 #define STORAGE_SOURCE                                                                             \
-    ACTED("source", "file dev !dir protocol name !volume !pool !mode !type !namespace !managed "   \
+    ACTED("source", "file dev !dir protocol name pool volume !mode !type !namespace !managed "   \
                     "!path tls !tlsHostname !query !fdgroup startupPolicy index",                  \
-          .why = "only files, block devices and NBD servers can be disks",                         \
+          .why = "only files, block devices, volumes of pools and NBD servers can be disks",                         \
           .children = storage_source_rows)
 
 static const struct element backing_store_rows[];

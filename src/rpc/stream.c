@@ -42,6 +42,8 @@ struct rpc_stream {
     struct server_task start;
     struct server_task abort;
     atomic_bool abort_posted;
+    bool started;  /* loop: the reply went out */
+    bool given_up; /* loop: to be aborted once it is started */
     struct kv_error why;
 };
 
@@ -336,8 +338,11 @@ static void watch(struct rpc_stream *stream)
 static void on_start(struct server_task *task)
 {
     struct rpc_stream *stream = container_of(task, struct rpc_stream, start);
+    stream->started = true;
     if (!stream->over && stream->client->closed)
         end(stream, RPC_STREAM_ABORTED);
+    if (!stream->over && stream->given_up)
+        fail(stream, &stream->why);
     if (!stream->over &&
         uv_poll_init(&stream->client->server->loop, &stream->poll, stream->fd) == 0) {
         stream->poll.data = stream;
@@ -495,7 +500,9 @@ void streams_close(struct rpc_client *client)
 static void on_abort(struct server_task *task)
 {
     struct rpc_stream *stream = container_of(task, struct rpc_stream, abort);
-    if (!stream->over)
+    if (!stream->started)
+        stream->given_up = true;
+    else if (!stream->over)
         fail(stream, &stream->why);
     unref(stream);
 }

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "daemon/domain/call.h"
 #include "daemon/secret/secret.h"
+#include "daemon/storage/storage.h"
 
 /* How an end looks to clients. */
 static const struct {
@@ -309,6 +310,7 @@ int domain_start(struct domains *domains, struct domain *domain, struct model_do
         .fd_count = start->fd_count,
         .event = domain_machine_event,
         .secret = find_passphrase,
+        .volume = storage_find_volume,
         .opaque = live,
     };
     pthread_mutex_lock(&domain->lock);

@@ -32,6 +32,8 @@ struct chain {
 
 static int describe(struct chain *chain, const struct model_image *image, bool readonly,
                     json_t **out, struct kv_error *err);
+static int describe_volume(struct chain *chain, const struct model_image *image, bool readonly,
+                           json_t **out, struct kv_error *err);
 
 /* ------------------------------------------------------------------- protocols */
 
@@ -191,6 +193,8 @@ static int describe(struct chain *chain, const struct model_image *image, bool r
         return api_error(err, VIR_ERR_OPERATION_FAILED,
                          "'%s': more than %d images over images; the backing chain is a loop",
                          image->path, DEPTH_MAX);
+    if (image->type == MODEL_STORAGE_VOLUME)
+        return describe_volume(chain, image, readonly, out, err);
     if (image->type != MODEL_STORAGE_NETWORK && !image->path)
         return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "a disk without a source");
     int rc = image->type == MODEL_STORAGE_NETWORK
@@ -215,6 +219,22 @@ static int describe(struct chain *chain, const struct model_image *image, bool r
     rc = image->encryption ? add_secret(chain, image, *out, err) : 0;
     if (rc < 0)
         json_decref(take_ptr(*out));
+    return rc;
+}
+
+static int describe_volume(struct chain *chain, const struct model_image *image, bool readonly,
+                           json_t **out, struct kv_error *err)
+{
+    char *path = NULL;
+    if (!chain->start->volume)
+        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "a volume of a storage pool");
+    int rc = chain->start->volume(image->pool, image->volume, &path, err);
+    struct model_image file = *image;
+    file.type = MODEL_STORAGE_FILE;
+    file.path = path;
+    if (rc == 0)
+        rc = describe(chain, &file, readonly, out, err);
+    free(path);
     return rc;
 }
 

@@ -146,6 +146,8 @@ struct machine_start {
      * free()d. NULL: there are no secrets. */
     int (*secret)(void *opaque, const struct model_secret_ref *ref, char **value,
                   struct kv_error *err);
+    /* The file that is a volume of a storage pool, for free(). NULL: there are no pools. */
+    int (*volume)(const char *pool, const char *volume, char **path, struct kv_error *err);
     void *opaque; /* of event and secret */
 };
 
