@@ -423,6 +423,13 @@ int model_domain_set_memory(struct model_domain *domain, uint64_t memory_kib, ui
                             struct kv_error *err);
 int model_domain_set_vcpus(struct model_domain *domain, unsigned max, unsigned current,
                            struct kv_error *err);
+enum model_pin_kind { MODEL_PIN_VCPU, MODEL_PIN_EMULATOR, MODEL_PIN_IOTHREAD };
+/* Binds a thread to the host's CPUs of a list such as "0-3"; id is of no meaning for the emulator.
+ */
+int model_domain_set_pin(struct model_domain *domain, enum model_pin_kind kind, unsigned id,
+                         const char *cpuset, struct kv_error *err);
+int model_domain_add_iothread(struct model_domain *domain, unsigned id, struct kv_error *err);
+int model_domain_remove_iothread(struct model_domain *domain, unsigned id, struct kv_error *err);
 int model_domain_set_balloon_period(struct model_domain *domain, unsigned seconds,
                                     struct kv_error *err);
 int model_domain_set_action(struct model_domain *domain, unsigned type, enum model_action action,

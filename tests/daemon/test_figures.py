@@ -245,10 +245,6 @@ def test_what_cannot_be_changed_while_it_runs_is_refused_clearly(running, image)
         running.attachDevice(disk_xml(image, "vdb"))
     with Refused(refused, "vCPUs"):
         running.setVcpus(1)
-    with Refused(refused):
-        running.setSchedulerParameters({"cpu_shares": 10})
-    with Refused(refused):
-        running.setBlockIoTune("vda", {"total_bytes_sec": 1}, LIVE)
     with Refused(libvirt.VIR_ERR_OPERATION_INVALID, "cannot resize the maximum memory on an active domain"):
         running.setMaxMemory(131072)
     with Refused(libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured"):

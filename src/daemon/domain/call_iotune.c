@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/domain/edit.h"
+#include "daemon/machine/tune.h"
 
 /* Names are those of the elements below <iotune>. */
 static const struct {
@@ -128,10 +129,18 @@ static bool is_limit(const char *name)
     return false;
 }
 
+struct iotune_change {
+    const REMOTE_ARGS(DOMAIN_SET_BLOCK_IO_TUNE) * in;
+    struct model_domain *now; /* what runs, after the change; the edit's */
+};
+
 static int iotune_in_document(struct model_domain *model, bool live, void *opaque,
                               struct kv_error *err)
 {
-    const REMOTE_ARGS(DOMAIN_SET_BLOCK_IO_TUNE) *in = opaque;
+    struct iotune_change *change = opaque;
+    const REMOTE_ARGS(DOMAIN_SET_BLOCK_IO_TUNE) *in = change->in;
+    if (live)
+        change->now = model;
     const struct model_disk *disk = model_domain_find_disk(model, in->disk);
     if (!disk)
         return no_disk(in->disk, err);
@@ -161,17 +170,21 @@ static int iotune_in_document(struct model_domain *model, bool live, void *opaqu
     return ret;
 }
 
+static int iotune_in_machine(struct machine *machine, void *opaque, struct kv_error *err)
+{
+    const struct iotune_change *change = opaque;
+    const struct model_disk *disk = model_domain_find_disk(change->now, change->in->disk);
+    return disk ? machine_throttle_disk(machine, disk, err) : no_disk(change->in->disk, err);
+}
+
 CALL(set_iotune)
 {
     const REMOTE_ARGS(DOMAIN_SET_BLOCK_IO_TUNE) *in = args;
     if (call_check_flags(call, in->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG, err))
         return -EINVAL;
+    struct iotune_change change = {.in = in};
     struct edit edit = {
-        .document = iotune_in_document,
-        .live_refused = "limits of a running domain's disks cannot be changed; its definition's "
-                        "can (VIR_DOMAIN_AFFECT_CONFIG)",
-        .opaque = (void *)(uintptr_t)args,
-    };
+        .machine = iotune_in_machine, .document = iotune_in_document, .opaque = &change};
     return call_edit(call, &in->dom, in->flags, &edit, err);
 }
 

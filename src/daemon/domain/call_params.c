@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/domain/edit.h"
+#include "daemon/machine/tune.h"
 
 struct tunable {
     const char *name;
@@ -148,6 +149,8 @@ static int param_text(const struct tunable_set *set, const wire_param *param,
 
 struct params_change {
     const struct tunable_set *set;
+    struct model_domain *old; /* what runs, before the change */
+    struct model_domain *now; /* and after; the edit's */
     const wire_param *params;
     unsigned count;
 };
@@ -155,8 +158,14 @@ struct params_change {
 static int params_in_document(struct model_domain *model, bool live, void *opaque,
                               struct kv_error *err)
 {
-    const struct params_change *change = opaque;
+    struct params_change *change = opaque;
     int ret = 0;
+    if (live) {
+        change->now = model;
+        change->old = model_domain_copy(model);
+        if (!change->old)
+            return api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    }
     for (unsigned i = 0; !ret && i < change->count; i++) {
         const struct tunable *t = change->set->list;
         char text[32];
@@ -173,18 +182,25 @@ static int params_in_document(struct model_domain *model, bool live, void *opaqu
     return ret;
 }
 
-static int set_params(struct rpc_call *call, const wire_domain *dom,
-                      const struct params_change *change, unsigned flags, struct kv_error *err)
+static int params_in_machine(struct machine *machine, void *opaque, struct kv_error *err)
+{
+    const struct params_change *change = opaque;
+    return machine_set_limits(machine, change->old, change->now, err);
+}
+
+static int set_params(struct rpc_call *call, const wire_domain *dom, struct params_change *change,
+                      unsigned flags, struct kv_error *err)
 {
     if (call_check_flags(call, flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG, err))
         return -EINVAL;
     struct edit edit = {
+        .machine = params_in_machine,
         .document = params_in_document,
-        .live_refused = "limits of a running domain cannot be changed; its definition's can "
-                        "(VIR_DOMAIN_AFFECT_CONFIG)",
-        .opaque = (void *)(uintptr_t)change,
+        .opaque = change,
     };
-    return call_edit(call, dom, flags, &edit, err);
+    int ret = call_edit(call, dom, flags, &edit, err);
+    model_domain_free(change->old);
+    return ret;
 }
 
 /* ---------------------------------------------------------------- scheduler */
@@ -232,7 +248,8 @@ CALL(get_scheduler_flags)
 CALL(set_scheduler_plain)
 {
     const REMOTE_ARGS(DOMAIN_SET_SCHEDULER_PARAMETERS) *in = args;
-    struct params_change change = {&scheduler_set, in->params.params_val, in->params.params_len};
+    struct params_change change = {
+        .set = &scheduler_set, .params = in->params.params_val, .count = in->params.params_len};
     return set_params(call, &in->dom, &change, 0, err);
 }
 
@@ -241,7 +258,8 @@ static int set_params_flags(struct rpc_call *call, const struct tunable_set *set
                             struct kv_error *err)
 {
     const wire_dom_params_flags *in = args;
-    struct params_change change = {set, in->params.params_val, in->params.params_len};
+    struct params_change change = {
+        .set = set, .params = in->params.params_val, .count = in->params.params_len};
     return set_params(call, &in->dom, &change, in->flags, err);
 }
 

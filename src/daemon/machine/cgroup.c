@@ -2,6 +2,7 @@
 /* Control groups by their files; see cgroup.h and the kernel's cgroup-v2 document. */
 #include "daemon/machine/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -28,7 +29,7 @@ static bool is_cgroup2(const char *path)
     return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_MAGIC;
 }
 
-static int write_file(const char *directory, const char *name, const char *text)
+int cgroup_write(const char *directory, const char *name, const char *text)
 {
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", directory, name);
@@ -77,7 +78,7 @@ char *cgroup_find_parent(const char *parent)
         char word[16];
         size_t len = strcspn(at, " ");
         snprintf(word, sizeof(word), "%.*s", (int)len, at);
-        write_file(path, "cgroup.subtree_control", word);
+        cgroup_write(path, "cgroup.subtree_control", word);
         at += len + strspn(at + len, " ");
     }
     return path;
@@ -86,6 +87,34 @@ char *cgroup_find_parent(const char *parent)
 int cgroup_create(const char *path)
 {
     return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+int cgroup_create_threaded(const char *parent, const char *path)
+{
+    int rc = cgroup_create(path);
+    if (rc == 0)
+        rc = cgroup_write(path, "cgroup.type", "threaded");
+    if (rc == 0)
+        rc = cgroup_write(parent, "cgroup.subtree_control", "+cpu");
+    if (rc < 0)
+        rmdir(path); /* stays where threads are in it */
+    return rc;
+}
+
+/* Groups of threads below it, whose threads are gone. */
+static void remove_children(const char *path)
+{
+    char name[768];
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        rmdir(name);
+    }
+    if (dir)
+        closedir(dir);
 }
 
 /* For kernels without cgroup.kill (before 5.14). */
@@ -111,8 +140,9 @@ void cgroup_remove(const char *path)
             return;
         if (errno != EBUSY)
             break;
-        if (write_file(path, "cgroup.kill", "1") < 0)
+        if (cgroup_write(path, "cgroup.kill", "1") < 0)
             kill_members(path);
+        remove_children(path);
         nanosleep(&pause, NULL);
     }
     log_warning("group '%s' is left behind: %s", path, strerror(errno));

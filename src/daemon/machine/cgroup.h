@@ -16,6 +16,12 @@ char *cgroup_find_parent(const char *parent);
 /* 0 or -errno. */
 int cgroup_create(const char *path);
 
+/* A group of threads below that of a machine, whose processor time is its own. 0 or -errno. */
+int cgroup_create_threaded(const char *parent, const char *path);
+
+/* Writes a file of a group. 0 or -errno. */
+int cgroup_write(const char *directory, const char *name, const char *text);
+
 /* Ends what is still in it and removes it. Blocks until it is empty. */
 void cgroup_remove(const char *path);
 

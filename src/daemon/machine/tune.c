@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where a machine's threads run and how much its group and disks may use: cputune,
- * memtune, blkiotune and iotune of its domain, before the guest's first instruction.
+ * Where a machine's threads run and how much its disks may use (cputune and iotune of its domain),
+ * before the guest's first instruction and when it is changed later; limits.c has the group.
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fd.h"
 #include "base/parse.h"
 #include "base/util.h"
 #include "daemon/machine/machine_internal.h"
@@ -26,19 +23,22 @@
 
 /* -------------------------------------------------------------------- affinity */
 
+/* Without a list: where the daemon itself may run. */
 static int pin(pid_t tid, const char *list, struct kv_error *err)
 {
     uint64_t words[CPU_WORDS] = {0};
     cpu_set_t set;
-    if (!list || !tid)
+    if (!tid)
         return 0;
-    if (parse_bitmap(list, words, CPU_WORDS) < 0)
+    if (list && parse_bitmap(list, words, CPU_WORDS) < 0)
         return api_error(err, VIR_ERR_INVALID_ARG, "Failed to parse bitmap '%s'", list);
     CPU_ZERO(&set);
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    for (unsigned cpu = 0; list && cpu < CPU_SETSIZE; cpu++) {
         if (words[cpu / 64] & BIT(cpu % 64))
             CPU_SET(cpu, &set);
     }
+    if (!list)
+        sched_getaffinity(getpid(), sizeof(set), &set);
     return sched_setaffinity(tid, sizeof(set), &set) < 0
                ? kv_error_errno(err, KV_ERR_CONTROL, errno, "cannot set CPU affinity on process %d",
                                 tid)
@@ -108,8 +108,8 @@ static int pin_iothreads(struct machine *machine, const struct model_domain *dom
     return rc;
 }
 
-static int set_affinity(struct machine *machine, const struct model_domain *domain,
-                        struct kv_error *err)
+int machine_set_affinity(struct machine *machine, const struct model_domain *domain,
+                         struct kv_error *err)
 {
     const struct model_cputune *tune = &domain->cputune;
     if (!domain->cpuset && !tune->emulatorpin && !tune->vcpupin_count && !tune->iothreadpin_count)
@@ -118,67 +118,6 @@ static int set_affinity(struct machine *machine, const struct model_domain *doma
     if (rc == 0)
         rc = pin_vcpus(machine, domain, err);
     return rc < 0 ? rc : pin_iothreads(machine, domain, err);
-}
-
-/* -------------------------------------------------------------------- the group */
-
-struct limit {
-    const char *file;
-    char value[48]; /* "": none */
-    const char *what;
-};
-
-static int write_limit(const char *group, const struct limit *limit, struct kv_error *err)
-{
-    char path[600];
-    if (!limit->value[0])
-        return 0;
-    if (!*group)
-        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "%s is not available on this host",
-                         limit->what);
-    snprintf(path, sizeof(path), "%s/%s", group, limit->file);
-    cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
-    int rc = fd < 0 ? -errno : fd_write_all(fd, limit->value, strlen(limit->value));
-    if (rc == -ENOENT)
-        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "%s is not available on this host",
-                         limit->what);
-    return rc < 0 ? kv_error_errno(err, KV_ERR_CONTROL, -rc, "Unable to write to '%s'", path) : 0;
-}
-
-static void bytes(struct limit *limit, uint64_t kib)
-{
-    if (kib)
-        snprintf(limit->value, sizeof(limit->value), "%" PRIu64, kib * 1024);
-}
-
-static int set_limits(const char *group, const struct model_domain *domain, struct kv_error *err)
-{
-    enum { WEIGHT, CPU_MAX, HARD, SOFT, SWAP, IO, COUNT };
-    struct limit limits[COUNT] = {
-        [WEIGHT] = {"cpu.weight", "", "CPU tuning"},
-        [CPU_MAX] = {"cpu.max", "", "CPU tuning"},
-        [HARD] = {"memory.max", "", "Memory tuning"},
-        [SOFT] = {"memory.high", "", "Memory tuning"},
-        [SWAP] = {"memory.swap.max", "", "Memory tuning"},
-        [IO] = {"io.weight", "", "I/O tuning"},
-    };
-    const struct model_cputune *tune = &domain->cputune;
-    uint64_t period = tune->global_period ? tune->global_period : 100000;
-    if (tune->shares)
-        snprintf(limits[WEIGHT].value, sizeof(limits[WEIGHT].value), "%" PRIu64, tune->shares);
-    if (tune->global_quota > 0)
-        snprintf(limits[CPU_MAX].value, sizeof(limits[CPU_MAX].value), "%" PRId64 " %" PRIu64,
-                 tune->global_quota, period);
-    bytes(&limits[HARD], domain->hard_limit_kib);
-    bytes(&limits[SOFT], domain->soft_limit_kib);
-    if (domain->swap_hard_limit_kib > domain->hard_limit_kib)
-        bytes(&limits[SWAP], domain->swap_hard_limit_kib - domain->hard_limit_kib);
-    if (domain->blkio_weight)
-        snprintf(limits[IO].value, sizeof(limits[IO].value), "default %u", domain->blkio_weight);
-    int rc = 0;
-    for (unsigned i = 0; i < COUNT && rc == 0; i++)
-        rc = write_limit(group, &limits[i], err);
-    return rc;
 }
 
 /* ----------------------------------------------------------------------- disks */
@@ -217,25 +156,29 @@ static bool options_suffice(const struct model_iotune *tune)
            !tune->write_iops_sec_max_length;
 }
 
+int machine_throttle_disk(struct machine *machine, const struct model_disk *disk,
+                          struct kv_error *err)
+{
+    const char *alias = disk->device.alias ? disk->device.alias : disk->target;
+    json_t *arguments = json_pack("{s:s}", "device", alias);
+    for (unsigned k = 0; k < ARRAY_SIZE(throttle_arguments); k++) {
+        uint64_t value = iotune_field(&disk->iotune, throttle_arguments[k].offset);
+        if (value || throttle_arguments[k].required)
+            json_object_set_new(arguments, throttle_arguments[k].name,
+                                json_integer((json_int_t)value));
+    }
+    if (disk->iotune.group)
+        json_object_set_new(arguments, "group", json_string(disk->iotune.group));
+    return machine_qmp(machine, "block_set_io_throttle", arguments, NULL, err);
+}
+
 static int throttle_disks(struct machine *machine, const struct model_domain *domain,
                           struct kv_error *err)
 {
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++) {
-        const struct model_disk *disk = &domain->disks[i];
-        const char *alias = disk->device.alias ? disk->device.alias : disk->target;
-        if (options_suffice(&disk->iotune))
-            continue;
-        json_t *arguments = json_pack("{s:s}", "device", alias);
-        for (unsigned k = 0; k < ARRAY_SIZE(throttle_arguments); k++) {
-            uint64_t value = iotune_field(&disk->iotune, throttle_arguments[k].offset);
-            if (value || throttle_arguments[k].required)
-                json_object_set_new(arguments, throttle_arguments[k].name,
-                                    json_integer((json_int_t)value));
-        }
-        if (disk->iotune.group)
-            json_object_set_new(arguments, "group", json_string(disk->iotune.group));
-        rc = machine_qmp(machine, "block_set_io_throttle", arguments, NULL, err);
+        if (!options_suffice(&domain->disks[i].iotune))
+            rc = machine_throttle_disk(machine, &domain->disks[i], err);
     }
     return rc;
 }
@@ -254,12 +197,9 @@ static int set_first_balloon(struct machine *machine, const struct model_domain 
 
 int machine_tune(struct machine *machine, const struct model_domain *domain, struct kv_error *err)
 {
-    pthread_mutex_lock(&machine->lock);
-    cleanup_free char *group = strdup(record_string(&machine->record, "cgroup"));
-    pthread_mutex_unlock(&machine->lock);
-    int rc = set_affinity(machine, domain, err);
+    int rc = machine_set_affinity(machine, domain, err);
     if (rc == 0)
-        rc = set_limits(group ? group : "", domain, err);
+        rc = machine_set_limits(machine, NULL, domain, err);
     if (rc == 0)
         rc = throttle_disks(machine, domain, err);
     return rc < 0 ? rc : set_first_balloon(machine, domain, err);
