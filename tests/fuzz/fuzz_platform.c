@@ -11,6 +11,7 @@
 #include "fake_machine.h"
 #include "fake_pci.h"
 #include "vmm/devices/classes.h"
+#include "vmm/devices/fw_cfg.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/pm.h"
 #include "vmm/devices/pvpanic.h"
@@ -44,6 +45,7 @@ static const struct {
     {PORT_COM1, 8},          {PORT_COM3, 8}, {PORT_RTC, 2},      {PORT_I8042_DATA, 1},
     {PORT_I8042_COMMAND, 1}, {0x92, 1},      {PORT_PM_BASE, 12}, {PORT_GPE0, GPE0_BYTES},
     {PORT_PVPANIC, 1},       {0xcf8, 8},     {PORT_DEBUGCON, 1}, {LAYOUT_PCI_IO_BASE, 64},
+    {PORT_FW_CFG, 12},
 };
 
 static int64_t fuzz_clock(void)
@@ -88,6 +90,19 @@ static void build_functions(void)
     }
 }
 
+static void nothing_written(void *opaque, const uint8_t *data)
+{
+}
+
+static void build_firmware_configuration(void)
+{
+    static const uint8_t bytes[100] = {1, 2, 3};
+    struct fw_cfg *fw_cfg;
+    check(fw_cfg_create(&fake.machine, &fw_cfg, NULL) == 0);
+    check(fw_cfg_set_file(fw_cfg, "etc/e820", bytes, sizeof(bytes)) == 0);
+    check(fw_cfg_set_writable(fw_cfg, "etc/vmgenid_addr", 8, nothing_written, NULL) == 0);
+}
+
 static void build(void)
 {
     struct { /* as the device's own */
@@ -106,6 +121,7 @@ static void build(void)
     for (unsigned i = 0; i < 3; i++)
         check(serial_class.create(&fake.machine, &line, NULL) == 0);
     check(debugcon_class.create(&fake.machine, &line, NULL) == 0);
+    build_firmware_configuration();
     check(pci_bus_map_config(&pci.bus, NULL) == 0);
     build_functions();
 }

@@ -18,6 +18,7 @@ void fake_machine_init(struct fake_machine *fake)
     list_init(&machine->devices);
     int rc = loop_init(&machine->loop, NULL);
     machine->memory.low_size = FAKE_MEMORY_SIZE;
+    machine->config.firmware_fd = -1;
     struct guest_mem_region region = {
         .size = FAKE_MEMORY_SIZE, .hva = calloc(1, FAKE_MEMORY_SIZE), .fd = -1};
     rc |= guest_mem_add(&machine->mem, &region);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * VM generation ID (Microsoft's "Virtual Machine Generation ID" paper): 16
- * bytes of guest memory at LAYOUT_VMGENID, to which the DSDT points, and a
- * general-purpose event when they change. Control thread only.
+ * bytes of guest memory, to which the DSDT points, and a general-purpose event
+ * when they change. Control thread only, but for the address.
  */
 #include "vmm/devices/vmgenid.h"
 
@@ -21,6 +21,7 @@
 struct vmgenid {
     struct device device;
     uint8_t guid[GUID_BYTES]; /* in the order of its text */
+    atomic_uint_fast64_t gpa; /* 0: firmware has not placed it yet */
 };
 
 static struct vmgenid *to_vmgenid(struct device *dev)
@@ -29,13 +30,19 @@ static struct vmgenid *to_vmgenid(struct device *dev)
 }
 
 /* A GUID in memory has its first three fields little-endian. */
-static int write_to_guest(struct vmgenid *gen)
+static void to_bytes(const struct vmgenid *gen, uint8_t bytes[GUID_BYTES])
 {
     static const uint8_t order[GUID_BYTES] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
-    uint8_t bytes[GUID_BYTES];
     for (unsigned i = 0; i < GUID_BYTES; i++)
         bytes[i] = gen->guid[order[i]];
-    return guest_mem_write(&gen->device.machine->mem, LAYOUT_VMGENID, bytes, sizeof(bytes));
+}
+
+static int write_to_guest(struct vmgenid *gen)
+{
+    uint8_t bytes[GUID_BYTES];
+    uint64_t gpa = atomic_load(&gen->gpa);
+    to_bytes(gen, bytes);
+    return gpa ? guest_mem_write(&gen->device.machine->mem, gpa, bytes, sizeof(bytes)) : 0;
 }
 
 static int choose_guid(uint8_t guid[GUID_BYTES], const char *text, struct kv_error *err)
@@ -91,6 +98,21 @@ int vmgenid_change(struct machine *machine, const char *guid, struct kv_error *e
     return 0;
 }
 
+void vmgenid_bytes(struct machine *machine, uint8_t bytes[VMGENID_BYTES])
+{
+    const struct vmgenid *gen = find(machine);
+    memset(bytes, 0, VMGENID_BYTES);
+    if (gen)
+        to_bytes(gen, bytes);
+}
+
+void vmgenid_place(struct machine *machine, uint64_t gpa)
+{
+    struct vmgenid *gen = find(machine);
+    if (gen)
+        atomic_store(&gen->gpa, gpa);
+}
+
 static void vmgenid_reset(struct device *dev)
 {
     write_to_guest(to_vmgenid(dev));
@@ -100,7 +122,8 @@ static json_t *vmgenid_save(struct device *dev)
 {
     char text[VMGENID_TEXT];
     format_guid(to_vmgenid(dev)->guid, text);
-    return json_pack("{s:s}", "guid", text);
+    return json_pack("{s:s, s:I}", "guid", text, "address",
+                     (json_int_t)atomic_load(&to_vmgenid(dev)->gpa));
 }
 
 static int vmgenid_load(struct device *dev, const json_t *state, struct kv_error *err)
@@ -109,6 +132,8 @@ static int vmgenid_load(struct device *dev, const json_t *state, struct kv_error
     if (!text || parse_uuid(text, to_vmgenid(dev)->guid) < 0)
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL, "device '%s': no GUID in its state",
                             dev->id);
+    atomic_store(&to_vmgenid(dev)->gpa,
+                 (uint64_t)json_integer_value(json_object_get(state, "address")));
     write_to_guest(to_vmgenid(dev));
     return 0;
 }
@@ -138,6 +163,7 @@ int vmgenid_create(struct machine *machine, struct kv_error *err)
         free(gen);
         return rc;
     }
+    atomic_init(&gen->gpa, machine_boots_firmware(&machine->config) ? 0 : LAYOUT_VMGENID);
     if (write_to_guest(gen) < 0)
         return kv_error_set(err, KV_ERR_DEVICE, EFAULT,
                             "VM generation ID: guest memory has no address 0x%llx",

@@ -79,6 +79,7 @@ void machine_config_init(struct machine_config *config)
     *config = (struct machine_config){
         .memory.size = MEMORY_DEFAULT,
         .memory.shared = true,
+        .firmware_fd = -1,
         .kernel_fd = -1,
         .initrd_fd = -1,
         .kvm_fd = -1,
@@ -257,18 +258,26 @@ static int take_image_fd(const char *option, char **path, int *fd, struct kv_err
 
 static int check_boot(struct machine_config *config, struct kv_error *err)
 {
-    int rc = take_image_fd("kernel", &config->kernel, &config->kernel_fd, err);
+    int rc = take_image_fd("firmware", &config->firmware, &config->firmware_fd, err);
+    if (rc == 0)
+        rc = take_image_fd("kernel", &config->kernel, &config->kernel_fd, err);
     if (rc == 0)
         rc = take_image_fd("initrd", &config->initrd, &config->initrd_fd, err);
     if (rc < 0)
         return rc;
-    if (config->kernel || config->kernel_fd >= 0)
+    if (config->kernel || config->kernel_fd >= 0) {
+        if (machine_boots_firmware(config))
+            return refuse(err, "--firmware and --kernel: a machine boots by one of them");
         return 0;
+    }
     if (config->initrd || config->initrd_fd >= 0)
         return refuse(err, "--initrd needs --kernel");
     if (config->cmdline)
         return refuse(err, "--cmdline needs --kernel");
-    return refuse(err, "there is nothing to boot; --kernel names a bzImage or an ELF kernel");
+    if (machine_boots_firmware(config))
+        return 0;
+    return refuse(err, "there is nothing to boot; --kernel names a bzImage or an ELF kernel, "
+                       "--firmware a BIOS image");
 }
 
 static int check_identity(struct machine_config *config, struct kv_error *err)
@@ -340,7 +349,9 @@ static int claim_device(struct claims *claims, const struct device_config *devic
 static int check_claims(const struct machine_config *config, struct kv_error *err)
 {
     struct claims claims = {.count = 0};
-    int rc = claim_fd(&claims, config->kernel_fd, "kernel", err);
+    int rc = claim_fd(&claims, config->firmware_fd, "firmware", err);
+    if (rc == 0)
+        rc = claim_fd(&claims, config->kernel_fd, "kernel", err);
     if (rc == 0)
         rc = claim_fd(&claims, config->initrd_fd, "initrd", err);
     if (rc == 0)

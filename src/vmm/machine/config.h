@@ -65,8 +65,8 @@ struct machine_config {
     unsigned numa_count;
     struct numa_config numa[NUMA_NODES_MAX];
 
-    char *kernel, *initrd, *cmdline; /* paths; cmdline text */
-    int kernel_fd, initrd_fd;        /* inherited instead of a path; -1: none */
+    char *firmware, *kernel, *initrd, *cmdline; /* paths; cmdline text */
+    int firmware_fd, kernel_fd, initrd_fd;      /* inherited instead of a path; -1: none */
 
     int kvm_fd; /* inherited /dev/kvm; -1: opened here */
 
@@ -99,6 +99,12 @@ void machine_config_free(struct machine_config *config);
 /* Appends a device; takes config over. 0 or -errno with err filled. */
 int machine_config_add_device(struct machine_config *config, const struct device_class *class,
                               void *device, struct kv_error *err);
+
+/* No kernel is given: CPUs start at the reset vector. */
+static inline bool machine_boots_firmware(const struct machine_config *config)
+{
+    return config->firmware || config->firmware_fd >= 0;
+}
 
 /* Checks what no single option can: sizes, counts, contradictions; fills in what was left to
  * choose (topology). */

@@ -98,6 +98,7 @@ struct pci_device {
     struct device device;
     struct pci_bus *bus; /* NULL while not plugged; changed under both locks */
     uint8_t devfn;
+    unsigned boot_index; /* when firmware tries to boot from it, 1 first; 0: not given */
     const struct pci_device_ops *ops;
     pthread_mutex_t lock; /* recursive */
     pthread_mutex_t irq_lock;

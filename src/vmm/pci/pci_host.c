@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The host bridge at 00:00.0, as Intel's Q35 MCH shows itself (its datasheet,
- * chapter 5: PCIEXBAR tells where ECAM lies). Created once by machine.c; the
+ * chapter 5: PCIEXBAR tells where ECAM lies; PAM and SMRAM registers keep what
+ * firmware writes, and have no effect). Created once by machine.c; the
  * state of the bus itself is saved and reset with it.
  */
 #include <errno.h>
@@ -18,6 +19,10 @@
 #define SUBSYSTEM_VENDOR_ID 0x1af4
 #define SUBSYSTEM_ID 0x1100
 #define MCH_PCIEXBAR 0x60
+#define MCH_PAM0 0x90 /* 7 registers */
+#define MCH_PAMS 7
+#define MCH_SMRAM 0x9d
+#define SMRAM_MASK 0x78     /* open, close, locked, enabled; without SMM nothing is behind it */
 #define PCIEXBAR_ENABLE 0x1 /* size bits 0: 256 MiB, all 256 buses */
 
 static struct pci_device *to_pci(struct device *dev)
@@ -32,6 +37,8 @@ static void bridge_reset(struct device *dev)
     bus->config_address = 0;
     bus->reset_control = 0;
     pthread_mutex_unlock(&bus->lock);
+    memset(to_pci(dev)->config + MCH_PAM0, 0, MCH_PAMS);
+    to_pci(dev)->config[MCH_SMRAM] = 0;
     pci_device_reset(to_pci(dev));
 }
 
@@ -84,6 +91,8 @@ int pci_host_create(struct machine *machine, struct kv_error *err)
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "no memory for the PCI host bridge");
     pci_device_init(bridge, &bridge_identity, NULL);
     store_le(bridge->config + MCH_PCIEXBAR, bus->ecam_base | PCIEXBAR_ENABLE, 8);
+    memset(bridge->write_mask + MCH_PAM0, 0x33, MCH_PAMS);
+    bridge->write_mask[MCH_SMRAM] = SMRAM_MASK;
     rc = pci_plug(bus, bridge, 0, err);
     if (rc == 0)
         rc = device_register(machine, &bridge->device, &bridge_ops, NULL, err);

@@ -49,6 +49,8 @@ static const struct option_spec blk_options[] = {
     OPTION(FD, struct blk_config, fd, .help = "open descriptor instead of a path"),
     OPTION(STRING, struct blk_config, id, .help = "name of the disk"),
     OPTION(UINT, struct blk_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
+    OPTION(UINT, struct blk_config, bootindex, .min = 1, .max = BOOT_INDEX_MAX,
+           .help = BOOT_INDEX_HELP),
     OPTION(BOOL, struct blk_config, readonly, .help = "the guest cannot write"),
     OPTION(ENUM, struct blk_config, cache, .values = cache_names,
            .help = "host page cache and durability"),
@@ -456,6 +458,7 @@ static int blk_class_create(struct machine *machine, const void *opaque, struct 
     int rc = blk_create(&dev, machine, &machine->mem, &config, pick_loop, machine, err);
     if (rc < 0)
         return rc;
+    dev->boot_index = (unsigned)config.bootindex;
     return virtio_pci_create(machine, dev, container_of(dev, struct blk, virtio)->id, config.slot,
                              err);
 }

@@ -34,6 +34,7 @@ struct blk_config {
     int fd;       /* instead of a path; -1: none */
     char *id, *serial;
     uint64_t slot; /* of PCI bus 0; 0: the first free one */
+    uint64_t bootindex;
     bool readonly, share_rw;
     int cache;   /* enum block_cache */
     int aio;     /* enum block_aio */

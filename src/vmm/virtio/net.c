@@ -33,6 +33,8 @@ static const char *const auto_on_off[] = {"auto", "on", "off", NULL};
 static const struct option_spec net_options[] = {
     OPTION(STRING, struct net_config, id, .help = "name of the device"),
     OPTION(UINT, struct net_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
+    OPTION(UINT, struct net_config, bootindex, .min = 1, .max = BOOT_INDEX_MAX,
+           .help = BOOT_INDEX_HELP),
     OPTION(STRING, struct net_config, tap, .help = "host interface, opened or created"),
     OPTION(FD, struct net_config, fd, .help = "inherited tap or datagram socket"),
     OPTION(STRING, struct net_config, fds, .help = "several, one a queue pair: 3:4:5"),
@@ -612,6 +614,7 @@ static int net_class_create(struct machine *machine, const void *opaque, struct 
     if (rc < 0)
         return rc;
     dev->machine = machine;
+    dev->boot_index = (unsigned)config->bootindex;
     return virtio_pci_create(machine, dev, config->id, config->slot, err);
 }
 

@@ -34,7 +34,8 @@ enum net_packed {
 /* --net. Rates are per second, 0 means no limit; a burst of 0 is a tenth of a second's worth. */
 struct net_config {
     char *id;
-    uint64_t slot;            /* of PCI bus 0; 0: the first free one */
+    uint64_t slot; /* of PCI bus 0; 0: the first free one */
+    uint64_t bootindex;
     char *tap;                /* name of a host interface, opened or created */
     int fd;                   /* one inherited descriptor, or -1 */
     char *fds;                /* several: "3:4:5", one a queue pair */

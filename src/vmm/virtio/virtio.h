@@ -86,6 +86,7 @@ struct virtio_device {
     const char *name;        /* "virtio-blk" */
     struct machine *machine; /* NULL in tests */
     struct guest_mem *mem;
+    unsigned boot_index;      /* as in struct pci_device, which takes it over */
     uint64_t features;        /* offered, VIRTIO_F_* of the transport included */
     uint64_t driver_features; /* acknowledged */
     void *config;             /* device configuration space, little-endian; the device's memory */
@@ -158,6 +159,8 @@ void virtio_device_metrics(struct virtio_device *dev, json_t *out);
  * when it fails. id NULL: made from the name. slot 0: first free. */
 int virtio_pci_create(struct machine *machine, struct virtio_device *dev, const char *id,
                       uint64_t slot, struct kv_error *err);
+#define BOOT_INDEX_HELP "firmware tries to boot from it: 1 first, 2 then; default: in its own order"
+#define BOOT_INDEX_MAX 65535
 #define VIRTIO_PCI_SLOT_HELP "slot of PCI bus 0; default: the first free one"
 
 #endif

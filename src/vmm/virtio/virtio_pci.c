@@ -499,6 +499,7 @@ struct virtio_pci *virtio_pci_plug(struct machine *machine, struct pci_bus *bus,
     pthread_mutex_init(&vp->isr_lock, NULL);
     pci_device_init(&vp->pci, &identity, &pci_ops);
     pci_bar_init(&vp->pci, VIRTIO_PCI_BAR, VIRTIO_PCI_BAR_SIZE, true, true, &bar_ops, vp);
+    vp->pci.boot_index = dev->boot_index;
     add_caps(vp);
     dev->machine = machine;
     dev->transport = &transport_ops;

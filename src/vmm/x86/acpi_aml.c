@@ -84,6 +84,13 @@ void aml_integer(struct aml *a, uint64_t value)
     }
 }
 
+size_t aml_dword(struct aml *a, uint32_t value)
+{
+    byte(a, DWORD_PREFIX);
+    aml_number(a, value, 4);
+    return a->len - 4;
+}
+
 void aml_string(struct aml *a, const char *text)
 {
     byte(a, STRING_PREFIX);

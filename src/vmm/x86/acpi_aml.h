@@ -25,6 +25,7 @@ void aml_number(struct aml *a, uint64_t value, unsigned bytes);
 /* Data objects. */
 void aml_integer(struct aml *a, uint64_t value);
 void aml_string(struct aml *a, const char *text);
+size_t aml_dword(struct aml *a, uint32_t value); /* always four bytes; returns where */
 void aml_eisa_id(struct aml *a, const char *id); /* "PNP0A08" */
 void aml_path(struct aml *a, const char *path);  /* a name where it is used */
 
@@ -58,6 +59,7 @@ enum aml_op {
     AML_AND = 0x7b,
     AML_OR = 0x7d,
     AML_NOTIFY = 0x86,
+    AML_INDEX = 0x88,
     AML_CREATE_DWORD_FIELD = 0x8a,
     AML_LNOT = 0x92,
     AML_LEQUAL = 0x93,

@@ -191,6 +191,13 @@ static void pvpanic(struct aml *a)
     aml_end(a, device);
 }
 
+/* Outside of everything that has a length, so that its bytes stay where they are. */
+static size_t generation_id_address(struct aml *a, uint64_t address)
+{
+    aml_name(a, "VGIA");
+    return aml_dword(a, (uint32_t)address);
+}
+
 /* "Virtual Machine Generation ID" (Microsoft, 2012): ADDR gives the identifier's address. */
 static void generation_id(struct aml *a)
 {
@@ -198,11 +205,22 @@ static void generation_id(struct aml *a)
     aml_name_string(a, "_HID", "QEMUVGID");
     aml_name_string(a, "_CID", "VM_Gen_Counter");
     aml_name_string(a, "_DDN", "VM_Gen_Counter");
-    aml_name(a, "ADDR");
-    size_t address = aml_package(a, 2);
-    aml_integer(a, (uint32_t)LAYOUT_VMGENID);
+    size_t method = aml_method(a, "ADDR", 0);
+    aml_op(a, AML_STORE);
+    size_t halves = aml_package(a, 2);
     aml_integer(a, 0);
-    aml_end(a, address);
+    aml_integer(a, 0);
+    aml_end(a, halves);
+    aml_op(a, AML_LOCAL0);
+    aml_op(a, AML_STORE);
+    aml_path(a, "VGIA");
+    aml_op(a, AML_INDEX);
+    aml_op(a, AML_LOCAL0);
+    aml_integer(a, 0);
+    aml_integer(a, 0); /* no further target */
+    aml_op(a, AML_RETURN);
+    aml_op(a, AML_LOCAL0);
+    aml_end(a, method);
     aml_end(a, device);
 }
 
@@ -229,10 +247,11 @@ static void switch_off(struct aml *a)
     aml_end(a, types);
 }
 
-void acpi_dsdt_body(struct aml *a, struct machine *machine)
+size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generation_id_at)
 {
     bool has_generation_id = count_devices(machine, "vmgenid");
 
+    size_t address = has_generation_id ? generation_id_address(a, generation_id_at) : 0;
     size_t sb = aml_scope(a, "\\_SB_");
     pci_root(a, machine);
     motherboard(a);
@@ -248,4 +267,5 @@ void acpi_dsdt_body(struct aml *a, struct machine *machine)
     if (has_generation_id)
         generation_id_event(a);
     switch_off(a);
+    return address;
 }

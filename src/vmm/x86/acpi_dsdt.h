@@ -7,6 +7,7 @@
 
 struct machine;
 
-void acpi_dsdt_body(struct aml *a, struct machine *machine);
+/* Where the four bytes of the generation ID's address are in it; 0: there are none. */
+size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generation_id);
 
 #endif

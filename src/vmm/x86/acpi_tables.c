@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * ACPI tables of fixed form (ACPI 6.5, chapter 5.2; PCI Firmware 3.3 for
- * MCFG), built in one buffer and copied to LAYOUT_ACPI_BASE at power-on and
- * reset. The first page begins with the RSDP, the generation ID (which its
- * device writes) and the FACS. Called by boot.c.
+ * MCFG), built in one buffer (acpi_tables.h). For a kernel that is booted
+ * directly they are copied to LAYOUT_ACPI_BASE at power-on and reset; firmware
+ * gets them with the places of all pointers (acpi_loader.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,23 +13,25 @@
 #include "vmm/machine/machine.h"
 #include "vmm/x86/acpi_aml.h"
 #include "vmm/x86/acpi_dsdt.h"
+#include "vmm/x86/acpi_tables.h"
 #include "vmm/x86/layout.h"
 
 #define OEM_ID "KVASIR"
 #define OEM_TABLE_ID "KVASIR  "
 #define CREATOR_ID "KVSR"
 #define HEADER_SIZE 36
-#define TABLES_MAX 8
 #define VCPU_SET_WORDS 16 /* 1024 vCPUs */
 
 struct acpi {
     struct machine *machine;
-    struct aml out;              /* what lies at LAYOUT_ACPI_TABLES */
-    uint64_t tables[TABLES_MAX]; /* addresses, for the XSDT */
-    unsigned count;
+    uint64_t base; /* address of the area that out is */
+    struct aml out;
+    struct acpi_links *links;
+    uint64_t listed[ACPI_TABLES_MAX]; /* addresses, for the XSDT */
+    unsigned listed_count;
 };
 
-static uint8_t checksum(const void *data, size_t len)
+uint8_t acpi_checksum(const void *data, size_t len)
 {
     const uint8_t *p = data;
     uint8_t sum = 0;
@@ -64,19 +66,36 @@ static uint64_t table_end(struct acpi *acpi, size_t start)
     uint8_t *table = acpi->out.data + start;
     size_t len = acpi->out.len - start;
     store_le(table + 4, len, 4);
-    table[9] = checksum(table, len);
-    return LAYOUT_ACPI_TABLES + start;
+    table[9] = acpi_checksum(table, len);
+    struct acpi_links *links = acpi->links;
+    links->tables[links->table_count++] = (struct acpi_table){(uint32_t)start, (uint32_t)len};
+    return acpi->base + start;
 }
 
 static void table_end_listed(struct acpi *acpi, size_t start)
 {
-    acpi->tables[acpi->count++] = table_end(acpi, start);
+    acpi->listed[acpi->listed_count++] = table_end(acpi, start);
+}
+
+static void note_pointer(struct acpi *acpi, size_t at, unsigned bytes)
+{
+    struct acpi_links *links = acpi->links;
+    links->pointers[links->pointer_count++] = (struct acpi_pointer){(uint32_t)at, (uint8_t)bytes};
+}
+
+/* An address in the area. */
+static void pointer(struct acpi *acpi, uint64_t address, unsigned bytes)
+{
+    note_pointer(acpi, acpi->out.len, bytes);
+    aml_number(&acpi->out, address, bytes);
 }
 
 static uint64_t build_dsdt(struct acpi *acpi)
 {
     size_t start = table_begin(acpi, "DSDT", 2);
-    acpi_dsdt_body(&acpi->out, acpi->machine);
+    size_t generation_id = acpi_dsdt_body(&acpi->out, acpi->machine, acpi->base + ACPI_VMGENID);
+    if (generation_id)
+        note_pointer(acpi, generation_id, 4);
     return table_end(acpi, start);
 }
 
@@ -114,8 +133,8 @@ static void build_fadt(struct acpi *acpi, uint64_t dsdt)
     struct aml *out = &acpi->out;
 
     size_t start = table_begin(acpi, "FACP", 6);
-    aml_number(out, LAYOUT_FACS, 4);
-    aml_number(out, dsdt, 4);
+    pointer(acpi, acpi->base + ACPI_FACS, 4);
+    pointer(acpi, dsdt, 4);
     aml_number(out, 0, 1); /* reserved */
     aml_number(out, 0, 1); /* preferred power profile: unspecified */
     aml_number(out, GSI_SCI, 2);
@@ -153,8 +172,8 @@ static void build_fadt(struct acpi *acpi, uint64_t dsdt)
     aml_number(out, RESET_VALUE, 1);
     aml_number(out, 0, 2); /* ARM boot flags */
     aml_number(out, 5, 1); /* minor version */
-    aml_number(out, LAYOUT_FACS, 8);
-    aml_number(out, dsdt, 8);
+    pointer(acpi, acpi->base + ACPI_FACS, 8);
+    pointer(acpi, dsdt, 8);
     io_address(out, PORT_PM1_EVENT, 4, 2);
     io_address(out, 0, 0, 0);
     io_address(out, PORT_PM1_CONTROL, 2, 2);
@@ -311,33 +330,40 @@ static void build_slit(struct acpi *acpi)
 static uint64_t build_xsdt(struct acpi *acpi)
 {
     size_t start = table_begin(acpi, "XSDT", 1);
-    for (unsigned i = 0; i < acpi->count; i++)
-        aml_number(&acpi->out, acpi->tables[i], 8);
+    for (unsigned i = 0; i < acpi->listed_count; i++)
+        pointer(acpi, acpi->listed[i], 8);
     return table_end(acpi, start);
 }
 
-/* 5.2.5.3, and the FACS (5.2.10), which has no checksum. The bytes between them are not ours. */
-static int write_roots(struct machine *machine, uint64_t xsdt)
+void acpi_write_rsdp(uint8_t rsdp[ACPI_RSDP_SIZE], uint64_t xsdt)
 {
-    uint8_t rsdp[36] = "RSD PTR ", facs[64] = "FACS";
-
+    memset(rsdp, 0, ACPI_RSDP_SIZE);
+    memcpy(rsdp, "RSD PTR ", 8);
     memcpy(rsdp + 9, OEM_ID, 6);
     rsdp[15] = 2;
-    store_le(rsdp + 20, sizeof(rsdp), 4);
-    store_le(rsdp + 24, xsdt, 8);
-    rsdp[8] = checksum(rsdp, 20);
-    rsdp[32] = checksum(rsdp, sizeof(rsdp));
-    store_le(facs + 4, sizeof(facs), 4);
-    facs[32] = 2; /* version */
-    int rc = guest_mem_write(&machine->mem, LAYOUT_RSDP, rsdp, sizeof(rsdp));
-    return rc < 0 ? rc : guest_mem_write(&machine->mem, LAYOUT_FACS, facs, sizeof(facs));
+    store_le(rsdp + 20, ACPI_RSDP_SIZE, 4);
+    store_le(rsdp + ACPI_RSDP_XSDT, xsdt, 8);
+    rsdp[8] = acpi_checksum(rsdp, 20);
+    rsdp[ACPI_RSDP_CHECKSUM] = acpi_checksum(rsdp, ACPI_RSDP_SIZE);
 }
 
-int x86_acpi_build(struct machine *machine, uint64_t *rsdp, struct kv_error *err)
+/* What lies in front of the tables. The FACS (5.2.10) has no checksum. */
+static void begin_area(struct aml *out)
 {
-    struct acpi acpi = {.machine = machine};
-    const uint64_t room = LAYOUT_ACPI_BASE + LAYOUT_ACPI_SIZE - LAYOUT_ACPI_TABLES;
+    uint8_t head[ACPI_TABLES] = {0};
+    memcpy(head + ACPI_FACS, "FACS", 4);
+    head[ACPI_FACS + 4] = ACPI_TABLES - ACPI_FACS; /* its length */
+    head[ACPI_FACS + 32] = 2;                      /* version */
+    aml_bytes(out, head, sizeof(head));
+}
 
+int acpi_build_area(struct machine *machine, uint64_t base, struct acpi_area *area,
+                    struct kv_error *err)
+{
+    struct acpi acpi = {.machine = machine, .base = base, .links = &area->links};
+
+    *area = (struct acpi_area){0};
+    begin_area(&acpi.out);
     uint64_t dsdt = build_dsdt(&acpi);
     build_fadt(&acpi, dsdt);
     build_madt(&acpi);
@@ -347,19 +373,32 @@ int x86_acpi_build(struct machine *machine, uint64_t *rsdp, struct kv_error *err
         rc = build_srat(&acpi, err);
         build_slit(&acpi);
     }
-    uint64_t xsdt = build_xsdt(&acpi);
-    cleanup_free void *data = acpi.out.data;
+    area->xsdt = build_xsdt(&acpi);
+    area->data = acpi.out.data;
+    area->len = acpi.out.len;
+    if (rc == 0 && acpi.out.failed)
+        rc = kv_error_errno(err, KV_ERR_BOOT, ENOMEM, "ACPI tables");
+    if (rc == 0 && area->len > LAYOUT_ACPI_SIZE)
+        rc = kv_error_set(err, KV_ERR_BOOT, ENOSPC,
+                          "ACPI tables take %zu bytes; there is room for %d", area->len,
+                          LAYOUT_ACPI_SIZE);
+    if (rc == 0)
+        acpi_write_rsdp(area->data + ACPI_RSDP, area->xsdt);
+    return rc;
+}
+
+int x86_acpi_build(struct machine *machine, uint64_t *rsdp, struct kv_error *err)
+{
+    struct acpi_area area;
+    int rc = acpi_build_area(machine, LAYOUT_ACPI_BASE, &area, err);
+    cleanup_free uint8_t *data = area.data;
     if (rc < 0)
         return rc;
-    if (acpi.out.failed)
-        return kv_error_errno(err, KV_ERR_BOOT, ENOMEM, "ACPI tables");
-    if (acpi.out.len > room)
-        return kv_error_set(err, KV_ERR_BOOT, ENOSPC,
-                            "ACPI tables take %zu bytes; there is room for %llu", acpi.out.len,
-                            (unsigned long long)room);
-    if (guest_mem_write(&machine->mem, LAYOUT_ACPI_TABLES, data, acpi.out.len) < 0 ||
-        write_roots(machine, xsdt) < 0)
+    /* The generation ID is not ours. */
+    if (guest_mem_write(&machine->mem, LAYOUT_ACPI_BASE, data, ACPI_VMGENID) < 0 ||
+        guest_mem_write(&machine->mem, LAYOUT_ACPI_BASE + ACPI_FACS, data + ACPI_FACS,
+                        area.len - ACPI_FACS) < 0)
         return kv_error_set(err, KV_ERR_BOOT, EFAULT, "ACPI tables do not lie in guest memory");
-    *rsdp = LAYOUT_RSDP;
+    *rsdp = LAYOUT_ACPI_BASE + ACPI_RSDP;
     return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "vmm/machine/machine.h"
+#include "vmm/x86/firmware.h"
 #include "vmm/x86/layout.h"
 
 #define PAGE UINT64_C(4096)
@@ -49,7 +50,11 @@ static int image_open(const char *what, const char *path, int *fd, struct kv_err
 int x86_open_images(struct machine *machine, struct kv_error *err)
 {
     struct machine_config *c = &machine->config;
-    int rc = image_open("kernel", c->kernel, &c->kernel_fd, err);
+    int rc = image_open("firmware", c->firmware, &c->firmware_fd, err);
+    if (rc == 0 && c->firmware_fd >= 0)
+        return firmware_create(machine, err);
+    if (rc == 0)
+        rc = image_open("kernel", c->kernel, &c->kernel_fd, err);
     if (rc == 0)
         rc = image_open("initrd", c->initrd, &c->initrd_fd, err);
     if (rc < 0)
@@ -62,12 +67,14 @@ int x86_open_images(struct machine *machine, struct kv_error *err)
 
 void x86_close_images(struct machine *machine)
 {
-    int *fds[] = {&machine->config.kernel_fd, &machine->config.initrd_fd};
+    int *fds[] = {&machine->config.firmware_fd, &machine->config.kernel_fd,
+                  &machine->config.initrd_fd};
     for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
         if (*fds[i] >= 0)
             close(*fds[i]);
         *fds[i] = -1;
     }
+    firmware_free(machine);
     free(machine->x86.cpuid);
     machine->x86.cpuid = NULL;
 }
@@ -179,6 +186,8 @@ int x86_load_boot(struct machine *machine, struct kv_error *err)
         .machine = machine, .initrd_limit = UINT64_MAX, .cmdline_max = LAYOUT_CMDLINE_MAX - 1};
     struct machine_config *c = &machine->config;
 
+    if (machine->x86.firmware)
+        return firmware_load(machine, err);
     int rc = image_init(&load.kernel, "kernel", c->kernel, c->kernel_fd, err);
     if (rc == 0)
         rc = load_kernel(&load, err);

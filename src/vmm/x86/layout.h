@@ -42,11 +42,20 @@
 #define LAYOUT_EBDA 0x9fc00
 #define LAYOUT_ACPI_BASE 0xe0000 /* RSDP and tables */
 #define LAYOUT_ACPI_SIZE 0x20000
-#define LAYOUT_RSDP LAYOUT_ACPI_BASE
-#define LAYOUT_VMGENID (LAYOUT_ACPI_BASE + 0x28) /* 16 bytes, written by their device alone */
-#define LAYOUT_FACS (LAYOUT_ACPI_BASE + 0x40)
-#define LAYOUT_ACPI_TABLES (LAYOUT_ACPI_BASE + 0x80)
+/* In that area, and wherever firmware puts it: */
+#define ACPI_RSDP 0
+#define ACPI_VMGENID 0x28 /* 16 bytes, written by their device alone */
+#define ACPI_FACS 0x40
+#define ACPI_TABLES 0x80
+#define LAYOUT_RSDP (LAYOUT_ACPI_BASE + ACPI_RSDP)
+#define LAYOUT_VMGENID (LAYOUT_ACPI_BASE + ACPI_VMGENID)
 #define LAYOUT_KERNEL 0x100000
+
+/* Firmware: the whole image ends at 4 GiB; its last part lies below 1 MiB, too. */
+#define LAYOUT_ROM_END UINT64_C(0x100000000)
+#define LAYOUT_ROM_MAX MIB(16) /* KVM's own pages are below */
+#define LAYOUT_ROM_LOW_END 0x100000
+#define LAYOUT_ROM_LOW_MAX KIB(128)
 
 /* Ports. */
 #define PORT_I8042_DATA 0x60
@@ -59,6 +68,7 @@
 #define PORT_COM4 0x2e8
 #define PORT_DEBUGCON 0x402
 #define PORT_PVPANIC 0x505
+#define PORT_FW_CFG 0x510  /* 12 bytes: selector, data, DMA address from 0x514 on */
 #define PORT_PM_BASE 0x600 /* PM1 event 0x600, control 0x604, timer 0x608 */
 #define PORT_PM1_EVENT 0x600
 #define PORT_PM1_CONTROL 0x604

@@ -29,8 +29,9 @@ struct x86_boot {
  * thread. */
 struct x86 {
     struct x86_boot boot;
-    bool loaded;              /* memory held images before: what must be zero needs clearing */
-    struct kvm_cpuid2 *cpuid; /* of the machine; each vCPU adds its APIC ID */
+    struct firmware *firmware; /* NULL: a kernel is booted directly */
+    bool loaded;               /* memory held images before: what must be zero needs clearing */
+    struct kvm_cpuid2 *cpuid;  /* of the machine; each vCPU adds its APIC ID */
 };
 
 /* Loads kernel, initrd, command line and ACPI tables into guest memory; at power-on and at every

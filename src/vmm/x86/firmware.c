@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Firmware; see firmware.h. Memory behind the image's copy below 1 MiB is plain
+ * RAM: the host bridge's PAM registers, with which firmware makes it writable
+ * and write-protects it again, are stored and have no effect.
+ */
+#include "vmm/x86/firmware.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <linux/kvm.h>
+#include <linux/pci_regs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/parse.h"
+#include "vmm/devices/fw_cfg.h"
+#include "vmm/machine/machine.h"
+#include "vmm/x86/layout.h"
+
+#define IMAGE_UNIT KIB(64) /* an image has a multiple of that */
+
+#define E820_RAM 1
+
+struct firmware {
+    uint8_t *rom; /* read-only from now on */
+    size_t size;
+    struct fw_cfg *fw_cfg;
+};
+
+/* As firmware expects them: packed, little-endian. */
+struct e820_entry {
+    uint64_t base, size;
+    uint32_t type;
+} __attribute__((packed));
+
+static const char *image_name(const struct machine *machine)
+{
+    return machine->config.firmware ? machine->config.firmware : "inherited descriptor";
+}
+
+static int read_image(struct machine *machine, struct firmware *firmware, struct kv_error *err)
+{
+    const char *name = image_name(machine);
+    int fd = machine->config.firmware_fd;
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return kv_error_errno(err, KV_ERR_BOOT, errno, "firmware '%s'", name);
+    uint64_t size = (uint64_t)st.st_size;
+    if (size == 0 || size % IMAGE_UNIT || size > LAYOUT_ROM_MAX)
+        return kv_error_set(err, KV_ERR_BOOT, EINVAL,
+                            "firmware '%s' has %llu bytes; accepted: a multiple of 64 KiB up to "
+                            "16 MiB",
+                            name, (unsigned long long)size);
+    void *rom = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (rom == MAP_FAILED)
+        return kv_error_errno(err, KV_ERR_BOOT, errno, "firmware '%s'", name);
+    firmware->rom = rom;
+    firmware->size = size;
+    int rc = fd_pread_all(fd, rom, size, 0);
+    if (rc < 0)
+        return kv_error_errno(err, KV_ERR_BOOT, -rc, "firmware '%s': reading it", name);
+    mprotect(rom, size, PROT_READ);
+    return 0;
+}
+
+int firmware_create(struct machine *machine, struct kv_error *err)
+{
+    struct firmware *firmware = calloc(1, sizeof(*firmware));
+    if (!firmware)
+        return kv_error_set(err, KV_ERR_BOOT, ENOMEM, "firmware: out of memory");
+    machine->x86.firmware = firmware;
+    int rc = read_image(machine, firmware, err);
+    if (rc < 0)
+        return rc;
+    rc = machine_settle(machine, err); /* memory slots are given one after the other */
+    if (rc < 0)
+        return rc;
+    rc = kvm_add_memory(&machine->kvm, LAYOUT_ROM_END - firmware->size, firmware->size,
+                        firmware->rom, KVM_MEM_READONLY);
+    if (rc < 0)
+        return kv_error_errno(err, KV_ERR_BOOT, -rc, "firmware '%s': KVM takes no read-only memory",
+                              image_name(machine));
+    return fw_cfg_create(machine, &firmware->fw_cfg, err);
+}
+
+/* fw_cfg is in the machine's list of devices, and freed with them. */
+void firmware_free(struct machine *machine)
+{
+    struct firmware *firmware = machine->x86.firmware;
+    if (!firmware)
+        return;
+    if (firmware->rom)
+        munmap(firmware->rom, firmware->size);
+    free(firmware);
+    machine->x86.firmware = NULL;
+}
+
+static int copy_below_1mib(struct machine *machine, const struct firmware *firmware)
+{
+    size_t len = MIN(firmware->size, (size_t)LAYOUT_ROM_LOW_MAX);
+    return guest_mem_write(&machine->mem, LAYOUT_ROM_LOW_END - len,
+                           firmware->rom + firmware->size - len, len);
+}
+
+static int set_u16(struct fw_cfg *fw_cfg, unsigned item, unsigned value)
+{
+    uint16_t bytes = htole16((uint16_t)value);
+    return fw_cfg_set(fw_cfg, item, &bytes, sizeof(bytes));
+}
+
+static int describe_cpus(struct machine *machine, struct fw_cfg *fw_cfg)
+{
+    unsigned last = x86_apic_id(machine, machine->vcpu_count - 1);
+    int rc = set_u16(fw_cfg, FW_CFG_NB_CPUS, machine->vcpu_count);
+    return rc < 0 ? rc : set_u16(fw_cfg, FW_CFG_MAX_CPUS, last + 1);
+}
+
+static int describe_memory(struct machine *machine, struct fw_cfg *fw_cfg)
+{
+    const struct memory *memory = &machine->memory;
+    struct e820_entry map[2] = {
+        {0, htole64(memory->low_size), htole32(E820_RAM)},
+        {htole64(LAYOUT_HIGH_BASE), htole64(memory->high_size), htole32(E820_RAM)},
+    };
+    return fw_cfg_set_file(fw_cfg, "etc/e820", map, sizeof(map[0]) * (memory->high_size ? 2 : 1));
+}
+
+static int describe_identity(struct machine *machine, struct fw_cfg *fw_cfg)
+{
+    uint8_t uuid[16];
+    if (!machine->config.uuid || parse_uuid(machine->config.uuid, uuid) < 0)
+        return 0;
+    return fw_cfg_set(fw_cfg, FW_CFG_UUID, uuid, sizeof(uuid));
+}
+
+/* The first serial port is the console of firmware that has no screen. */
+static int describe_console(struct machine *machine, struct fw_cfg *fw_cfg)
+{
+    uint16_t port = htole16(PORT_COM1);
+    list_for_each (pos, &machine->devices) {
+        if (strcmp(list_entry(pos, struct device, node)->ops->type, "serial") == 0)
+            return fw_cfg_set_file(fw_cfg, "etc/sercon-port", &port, sizeof(port));
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- boot order */
+
+/* Open Firmware's names of what stands at an address of the PCI bus, as SeaBIOS composes them. */
+static const struct {
+    uint8_t base_class;
+    const char *node, *unit;
+} boot_nodes[] = {
+    {0x01, "scsi", "/disk@0,0"},
+    {0x02, "ethernet", "/ethernet-phy@0"},
+};
+
+static int by_boot_index(const void *a, const void *b)
+{
+    const struct pci_device *x = *(struct pci_device *const *)a,
+                            *y = *(struct pci_device *const *)b;
+    return (x->boot_index > y->boot_index) - (x->boot_index < y->boot_index);
+}
+
+static void print_boot_path(FILE *out, const struct pci_device *dev)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(boot_nodes); i++) {
+        if (dev->config[PCI_CLASS_DEVICE + 1] != boot_nodes[i].base_class)
+            continue;
+        fprintf(out, "/pci@i0cf8/%s@%x", boot_nodes[i].node, dev->devfn >> 3u);
+        if (dev->devfn & 7u)
+            fprintf(out, ",%x", dev->devfn & 7u);
+        fprintf(out, "%s\n", boot_nodes[i].unit);
+    }
+}
+
+/* A path a line. */
+static int describe_boot_order(struct machine *machine, struct fw_cfg *fw_cfg)
+{
+    struct pci_device *candidates[PCI_FUNCTIONS];
+    unsigned count = 0;
+    for (unsigned i = 0; i < PCI_FUNCTIONS; i++) {
+        struct pci_device *dev = machine->pci.devices[i];
+        if (dev && dev->boot_index)
+            candidates[count++] = dev;
+    }
+    if (count == 0)
+        return 0;
+    qsort(candidates, count, sizeof(candidates[0]), by_boot_index);
+    cleanup_free char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    if (!out)
+        return -ENOMEM;
+    for (unsigned i = 0; i < count; i++)
+        print_boot_path(out, candidates[i]);
+    if (fclose(out) != 0)
+        return -ENOMEM;
+    return fw_cfg_set_file(fw_cfg, "bootorder", text, len + 1);
+}
+
+/* ---------------------------------------------------------------- border */
+
+int firmware_load(struct machine *machine, struct kv_error *err)
+{
+    struct firmware *firmware = machine->x86.firmware;
+    struct fw_cfg *fw_cfg = firmware->fw_cfg;
+
+    machine->x86.boot = (struct x86_boot){.protocol = X86_BOOT_RESET_VECTOR};
+    if (copy_below_1mib(machine, firmware) < 0)
+        return kv_error_set(err, KV_ERR_BOOT, EFAULT, "firmware '%s' does not lie in guest memory",
+                            image_name(machine));
+    int rc = describe_cpus(machine, fw_cfg);
+    if (rc == 0)
+        rc = describe_memory(machine, fw_cfg);
+    if (rc == 0)
+        rc = describe_identity(machine, fw_cfg);
+    if (rc == 0)
+        rc = describe_console(machine, fw_cfg);
+    if (rc == 0)
+        rc = describe_boot_order(machine, fw_cfg);
+    if (rc == 0)
+        rc = set_u16(fw_cfg, FW_CFG_BOOT_MENU, 0);
+    if (rc < 0)
+        return kv_error_errno(err, KV_ERR_BOOT, -rc, "firmware configuration");
+    return acpi_give_to_firmware(machine, fw_cfg, err);
+}
