@@ -64,9 +64,10 @@ int state_error(struct state_connection *c, int result, const char *what, struct
 {
     static const struct {
         int sqlite, code;
-    } codes[] = {{SQLITE_FULL, ENOSPC},       {SQLITE_NOMEM, ENOMEM},   {SQLITE_READONLY, EROFS},
-                 {SQLITE_CONSTRAINT, EEXIST}, {SQLITE_TOOBIG, E2BIG},   {SQLITE_BUSY, EBUSY},
-                 {SQLITE_PERM, EACCES},       {SQLITE_CANTOPEN, EACCES}};
+    } codes[] = {{SQLITE_FULL, ENOSPC},       {SQLITE_NOMEM, ENOMEM},    {SQLITE_READONLY, EROFS},
+                 {SQLITE_CONSTRAINT, EEXIST}, {SQLITE_TOOBIG, E2BIG},    {SQLITE_BUSY, EBUSY},
+                 {SQLITE_PERM, EACCES},       {SQLITE_CANTOPEN, EACCES}, {SQLITE_CORRUPT, EUCLEAN},
+                 {SQLITE_NOTADB, EUCLEAN}};
     int code = EIO;
     for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
         if (codes[i].sqlite == (result & 0xff))
@@ -141,16 +142,22 @@ static int check_ok(void *ok, int columns, char **values, char **names)
     return 0;
 }
 
+static int refuse_damaged(const struct state *state, const char *why, struct kv_error *err)
+{
+    return kv_error_set(err, KV_ERR_BASE, EUCLEAN,
+                        "state database '%s' is damaged (%s): restore it from a backup, or move it "
+                        "away to begin with an empty one",
+                        state->path, why);
+}
+
 static int check_integrity(struct state *state, struct kv_error *err)
 {
     bool ok = true;
     int result = sqlite3_exec(state->writer.db, "PRAGMA quick_check(1)", check_ok, &ok, NULL);
     if (result == SQLITE_OK && ok)
         return 0;
-    return kv_error_set(err, KV_ERR_BASE, EIO,
-                        "state database '%s' is damaged: restore it from a backup, or move it "
-                        "away to begin with an empty one",
-                        state->path);
+    return refuse_damaged(state, result == SQLITE_OK ? "a check fails" : sqlite3_errstr(result),
+                          err);
 }
 
 /* Brings the schema to the newest version, in one transaction. */
@@ -239,8 +246,11 @@ int state_open(struct state **out, const char *dir, struct kv_error *err)
     pthread_mutex_init(&state->lock, NULL);
     pthread_cond_init(&state->written, NULL);
     int ret = take_directory(state, dir, err);
-    if (!ret)
+    if (!ret) {
         ret = open_database(state, err);
+        if (ret == -EUCLEAN && !strstr(err->message, state->path))
+            refuse_damaged(state, "SQLite cannot read it", err);
+    }
     if (ret) {
         state_close(state);
         return ret;
