@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Interfaces of domains whose other end is another process: its guest (tests/guest/net.c) sends and receives."""
 import os
+import signal
 import sys
 
 import libvirt
@@ -53,3 +54,38 @@ def test_what_vhost_user_cannot_do_is_refused(daemon, conn):
     with Refused(libvirt.VIR_ERR_INTERNAL_ERROR, f"vhost-user socket '{path}': No such file"):
         conn.createXML(domain_xml("one", devices=vhost_user(path, "client")))
     assert conn.listAllDomains() == [] and wait_for(lambda: not daemon.monitors(), "no monitor")
+
+
+def passt_of(daemon):
+    """The processes of that name that the daemon started."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat", encoding="ascii") as f:
+                comm, rest = f.read().rsplit(")", 1)
+        except OSError:
+            continue
+        if "(passt" in comm and int(rest.split()[1]) == daemon.process.pid and rest.split()[0] != "Z":
+            found.append(int(entry))
+    return found
+
+
+def test_a_passt_that_dies_is_noticed_by_guest_and_daemon(daemon, conn):
+    nic = "<interface type='user'><backend type='passt'/><model type='virtio'/></interface>"
+    domain = conn.createXML(domain_xml("one", "net", devices=nic))
+    console = Console(domain)
+    console.expect(b"= status f")
+    console.say(b"l\n")
+    console.expect(b"= 1")
+    (passt,) = passt_of(daemon)
+    os.kill(passt, signal.SIGKILL)
+
+    def link_is_down():
+        console.say(b"l\n")
+        console.expect(b"= ")
+        while len(console.text) < 1:
+            console.text += console.stream.recv(16)
+        return console.text[:1] == b"0"
+    wait_for(link_is_down, "the link to go down")
+    wait_for(lambda: "passt ended" in daemon.log(), "the daemon's word")
+    assert domain.isActive()

@@ -13,6 +13,7 @@ needs_kvm = pytest.mark.skipif(not os.access("/dev/kvm", os.W_OK), reason="no /d
 GROUPS = "/sys/fs/cgroup/cgroup.controllers"
 needs_groups = pytest.mark.skipif(not os.path.exists(GROUPS) or "cpu" not in open(GROUPS, encoding="ascii").read(),
                                   reason="no control groups of version 2")
+UNLIMITED = (1 << 53) - 1  # VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
 CPUS = os.cpu_count()
 FIRST = (True,) + (False,) * (CPUS - 1)
 LAST = (False,) * (CPUS - 1) + (True,)
@@ -147,8 +148,8 @@ def test_limits_are_those_of_its_control_group(conn, domain):
     assert (limit(domain, "memory.max"), limit(domain, "memory.swap.max")) == (str(500 << 20), str(100 << 20))
     assert domain.schedulerParametersFlags(LIVE)["cpu_shares"] == 77
     assert domain.schedulerParametersFlags(CONFIG)["cpu_shares"] == 250
-    domain.setMemoryParameters({"hard_limit": libvirt.VIR_DOMAIN_MEMORY_PARAM_UNLIMITED,
-                                "swap_hard_limit": libvirt.VIR_DOMAIN_MEMORY_PARAM_UNLIMITED}, LIVE)
+    domain.setMemoryParameters({"hard_limit": UNLIMITED,
+                                "swap_hard_limit": UNLIMITED}, LIVE)
     assert limit(domain, "memory.max") == "max"
     with Refused(libvirt.VIR_ERR_SYSTEM_ERROR, "cpu.weight"):
         domain.setSchedulerParametersFlags({"cpu_shares": 20000}, LIVE)

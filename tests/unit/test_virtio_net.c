@@ -301,6 +301,30 @@ static void a_full_stream_delays_frames_and_loses_none(void **state)
     a_full_host_end_delays_frames_and_loses_none(state);
 }
 
+static bool link_is_down(void *opaque)
+{
+    const struct virtio_net_config *c = d.dev->config;
+    return !(c->status & VIRTIO_NET_S_LINK_UP);
+}
+
+static void the_cable_is_unplugged_when_the_program_behind_a_stream_ends(void **state)
+{
+    host_type = SOCK_STREAM;
+    create(1);
+    driver_start(&d, BIT(VIRTIO_NET_F_STATUS), false, 2, RING);
+    add_rx(RX, 1526);
+    host_sends(0, 100, 1);
+    close(host[0]);
+    host[0] = -1;
+    expect_guest_frame(RX, 100, 1, 1);
+    assert_true(driver_wait_for(link_is_down, NULL));
+    assert_true(atomic_load(&d.config_interrupts) > 0);
+    add_tx(TX, 100, 2);
+    driver_reset(&d);
+    driver_start(&d, BIT(VIRTIO_NET_F_STATUS), false, 2, RING);
+    assert_true(link_is_down(NULL));
+}
+
 /* Bytes come as the other end likes; a length that no frame has ends it, and nothing else. */
 static void a_stream_that_comes_in_pieces_or_is_nonsense_is_survived(void **state)
 {
@@ -690,6 +714,7 @@ int main(void)
         NET_TEST(a_full_host_end_delays_frames_and_loses_none),
         NET_TEST(frames_keep_their_borders_in_a_stream),
         NET_TEST(a_full_stream_delays_frames_and_loses_none),
+        NET_TEST(the_cable_is_unplugged_when_the_program_behind_a_stream_ends),
         NET_TEST(a_stream_that_comes_in_pieces_or_is_nonsense_is_survived),
         NET_TEST(headers_alone_short_and_oversized_frames_are_dropped),
         NET_TEST(a_receive_buffer_without_room_for_the_header_breaks_until_a_reset),

@@ -53,6 +53,19 @@ static char *own_group(void)
     return line ? strndup(line, strcspn(line, "\n")) : NULL;
 }
 
+/* One by one: a controller that is in use elsewhere must not keep the others away. */
+static void hand_down_controllers(const char *path)
+{
+    const char *at = WANTED_CONTROLLERS;
+    while (*at) {
+        char word[16];
+        size_t len = strcspn(at, " ");
+        snprintf(word, sizeof(word), "%.*s", (int)len, at);
+        cgroup_write(path, "cgroup.subtree_control", word);
+        at += len + strspn(at + len, " ");
+    }
+}
+
 char *cgroup_find_parent(const char *parent)
 {
     static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
@@ -72,15 +85,13 @@ char *cgroup_find_parent(const char *parent)
         free(path);
         return NULL;
     }
-    /* One by one: a controller that is in use elsewhere must not keep the others away. */
-    const char *at = WANTED_CONTROLLERS;
-    while (path && *at) {
-        char word[16];
-        size_t len = strcspn(at, " ");
-        snprintf(word, sizeof(word), "%.*s", (int)len, at);
-        cgroup_write(path, "cgroup.subtree_control", word);
-        at += len + strspn(at + len, " ");
-    }
+    /* A group has the controllers that the one above hands down: systemd's hosts do so at the top
+     * already, others do not. */
+    cleanup_free char *above = path ? strndup(path, (size_t)(strrchr(path, '/') - path)) : NULL;
+    if (above)
+        hand_down_controllers(above);
+    if (path)
+        hand_down_controllers(path);
     return path;
 }
 

@@ -298,15 +298,29 @@ static void on_channel(struct machine *machine, const json_t *data, struct machi
     machine_report(machine, event);
 }
 
+/* passt ended by itself: the guest sees its cable unplugged. */
+static void on_lost_network(struct machine *machine, const json_t *data,
+                            struct machine_event *event)
+{
+    log_warning("machine '%s': the network of interface '%s' is gone: passt ended", machine->name,
+                string_member(data, "netdev-id"));
+}
+
 static const struct {
     const char *name;
     void (*handle)(struct machine *machine, const json_t *data, struct machine_event *event);
 } handlers[] = {
-    {"BALLOON_CHANGE", on_balloon},  {"BLOCK_IO_ERROR", on_io_error},
-    {"GUEST_PANICKED", on_panic},    {"KVASIR_INTERNAL_ERROR", on_internal_error},
-    {"POWERDOWN", on_powerdown},     {"RESET", on_reset},
-    {"RESUME", on_resume},           {"RTC_CHANGE", on_rtc_change},
-    {"SHUTDOWN", on_shutdown},       {"STOP", on_stop},
+    {"BALLOON_CHANGE", on_balloon},
+    {"BLOCK_IO_ERROR", on_io_error},
+    {"GUEST_PANICKED", on_panic},
+    {"KVASIR_INTERNAL_ERROR", on_internal_error},
+    {"NETDEV_STREAM_DISCONNECTED", on_lost_network},
+    {"POWERDOWN", on_powerdown},
+    {"RESET", on_reset},
+    {"RESUME", on_resume},
+    {"RTC_CHANGE", on_rtc_change},
+    {"SHUTDOWN", on_shutdown},
+    {"STOP", on_stop},
     {"VSERPORT_CHANGE", on_channel},
 };
 

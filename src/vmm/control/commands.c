@@ -38,6 +38,8 @@ const struct qmp_event qmp_events[] = {
     {"GUEST_PANICKED", "the guest panicked", .interval_ms = 1000},
     {"JOB_STATUS_CHANGE", "a job has another status"},
     {"KVASIR_INTERNAL_ERROR", "a vCPU cannot go on; its registers and instruction bytes"},
+    {"NETDEV_STREAM_DISCONNECTED",
+     "the program at the other end of a network device's stream is gone"},
     {"POWERDOWN", "the power button was pressed"},
     {"RESET", "the machine was reset", .interval_ms = 100},
     {"RESUME", "the machine runs"},

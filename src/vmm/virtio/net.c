@@ -183,6 +183,32 @@ void net_pair_transmit(void *opaque)
     pthread_mutex_unlock(&pair->lock);
 }
 
+/* What the guest sees of the cable: it is plugged at both ends. Any thread. */
+static void update_status(struct virtio_device *dev)
+{
+    struct net *net = net_of(dev);
+    pthread_mutex_lock(&net->status_lock);
+    bool up = atomic_load(&net->link_up) && !atomic_load(&net->peer_gone) &&
+              (!net->vhost_user || net_vhost_user_connected(net->vhost_user));
+    net->config.status = up ? VIRTIO_NET_S_LINK_UP : 0;
+    pthread_mutex_unlock(&net->status_lock);
+    virtio_config_changed(dev);
+}
+
+/* The program at the other end of a stream (passt) is no more; nobody comes in its place. */
+static void peer_gone(struct net *net)
+{
+    if (atomic_exchange(&net->peer_gone, true))
+        return;
+    log_warning("%s: the program at the other end of its socket is gone", net->dev.name);
+    update_status(&net->dev);
+    if (net->dev.machine) {
+        const struct virtio_pci *vp = net->dev.transport_opaque;
+        machine_emit(net->dev.machine, "NETDEV_STREAM_DISCONNECTED",
+                     json_pack("{s:s}", "netdev-id", vp->pci.device.id));
+    }
+}
+
 static void host_ready(void *opaque, uint32_t events)
 {
     struct net_pair *pair = opaque;
@@ -192,6 +218,8 @@ static void host_ready(void *opaque, uint32_t events)
         net_pair_transmit(pair);
     }
     net_pair_receive(pair);
+    if (pair->stream && events & EPOLLHUP)
+        peer_gone(pair->net);
 }
 
 static void net_queue_start(struct virtio_device *dev, struct virtio_queue *queue)
@@ -365,18 +393,6 @@ static const struct virtio_device_ops net_ops = {
     .metrics = net_metrics,
     .free = net_free,
 };
-
-/* What the guest sees of the cable: it is plugged at both ends. Any thread. */
-static void update_status(struct virtio_device *dev)
-{
-    struct net *net = net_of(dev);
-    pthread_mutex_lock(&net->status_lock);
-    bool up = atomic_load(&net->link_up) &&
-              (!net->vhost_user || net_vhost_user_connected(net->vhost_user));
-    net->config.status = up ? VIRTIO_NET_S_LINK_UP : 0;
-    pthread_mutex_unlock(&net->status_lock);
-    virtio_config_changed(dev);
-}
 
 /* --- Creation ----------------------------------------------------------- */
 

@@ -116,6 +116,7 @@ struct net {
     uint64_t guest_offloads;
     struct net_filter filter;    /* under all pairs' locks */
     atomic_bool link_up;         /* the cable is plugged; a back end may be missing all the same */
+    atomic_bool peer_gone;       /* the other end of a stream was closed */
     pthread_mutex_t status_lock; /* leaf; config.status */
     struct net_limit rx_limit, tx_limit;
 };
