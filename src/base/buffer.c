@@ -35,7 +35,7 @@ static int reserve(struct buffer *b, size_t len)
     return 0;
 }
 
-int buffer_append(struct buffer *b, const void *bytes, size_t len)
+int buffer_append_slowly(struct buffer *b, const void *bytes, size_t len)
 {
     if (len > buffer_room(b))
         return -ENOBUFS;

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buffer {
     uint8_t *data; /* allocation; valid bytes are data[start .. start + len) */
@@ -21,8 +22,18 @@ struct buffer {
         .max = (bound)     \
     }
 
+int buffer_append_slowly(struct buffer *b, const void *bytes, size_t len);
+
 /* Appends all of it, or nothing: -ENOBUFS past the bound, -ENOMEM. */
-int buffer_append(struct buffer *b, const void *bytes, size_t len);
+static inline int buffer_append(struct buffer *b, const void *bytes, size_t len)
+{
+    size_t end = b->start + b->len;
+    if (len >= b->capacity - end || (b->max && len > b->max - b->len))
+        return buffer_append_slowly(b, bytes, len);
+    memcpy(b->data + end, bytes, len);
+    b->len += len;
+    return 0;
+}
 
 /* Appends as much as the bound allows; returns how much. */
 size_t buffer_append_some(struct buffer *b, const void *bytes, size_t len);

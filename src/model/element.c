@@ -84,14 +84,17 @@ static int check_attributes(const struct element *row, const xmlNode *node,
 static void sort_attributes(const struct element *row, xmlNode *node)
 {
     bool refused;
+    int highest = -1;
     for (xmlAttr *a = node->properties, *next; a; a = next) {
         next = a->next;
         int rank = attribute_rank(row, (const char *)a->name, &refused);
+        if (rank >= highest) {
+            highest = rank;
+            continue;
+        }
         xmlAttr *before = a->prev;
         while (before && attribute_rank(row, (const char *)before->name, &refused) > rank)
             before = before->prev;
-        if (before == a->prev)
-            continue;
         a->prev->next = a->next;
         if (a->next)
             a->next->prev = a->prev;
@@ -111,15 +114,16 @@ static int child_rank(const struct element *row, const xmlNode *child)
     return found ? (int)(found - row->children) : -1;
 }
 
+/* The children, and what is below them. */
 static void sort_children(const struct element *row, xmlNode *node)
 {
     /* Insertion from the end: documents are nearly in order already. */
     int highest = -1;
-    if (!node->children || !node->children->next)
-        return;
     for (xmlNode *c = node->children, *next; c; c = next) {
         next = c->next;
         int rank = child_rank(row, c);
+        if (rank >= 0 && c->type == XML_ELEMENT_NODE)
+            element_sort(&row->children[rank], c);
         if (rank >= highest) {
             highest = rank;
             continue;
@@ -140,11 +144,8 @@ void element_sort(const struct element *row, xmlNode *node)
     if (!row || row->anything)
         return;
     sort_attributes(row, node);
-    if (!row->children)
-        return;
-    sort_children(row, node);
-    for (xmlNode *c = xml_first(node); c; c = xml_next(c))
-        element_sort(element_find(row->children, xml_name(c)), c);
+    if (row->children)
+        sort_children(row, node);
 }
 
 /* ----------------------------------------------------------------- checking */
@@ -157,19 +158,20 @@ static bool is_blank(const char *text)
 static int check_child(const struct element *row, xmlNode *child, unsigned char *seen,
                        const struct element_check *check, struct kv_error *err)
 {
-    const struct element *found = child->ns ? NULL : element_find(row->children, xml_name(child));
+    int rank = child->ns ? -1 : child_rank(row, child);
+    const struct element *found = rank < 0 ? NULL : &row->children[rank];
     if (!found)
         return refuse_node(check, child,
                            child->ns ? "elements of other namespaces are not supported here"
                                      : "no such element is known here",
                            err);
-    if (!found->many && *seen) {
+    if (!found->many && seen[rank]) {
         char path[PATH_MAX_SHOWN];
         xml_path(path, sizeof(path), child);
         return api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_XML_ERROR,
                               "%s: this element may appear only once", path);
     }
-    *seen = 1;
+    seen[rank] = 1;
     return element_apply(found, child, check, err);
 }
 
@@ -197,8 +199,7 @@ static int check_children(const struct element *row, xmlNode *node,
         if (++count > CHILDREN_MAX)
             return api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_XML_ERROR,
                                   "<%s> has more than %d elements", xml_name(node), CHILDREN_MAX);
-        int rank = child_rank(row, c);
-        int r = check_child(row, c, &seen[rank < 0 ? 0 : rank + 1], check, err);
+        int r = check_child(row, c, seen, check, err);
         if (r < 0)
             return r;
     }

@@ -44,7 +44,8 @@ int xml_escape(struct buffer *out, const char *text)
     }
 }
 
-static int put(struct buffer *out, const char *text)
+/* Inlined, so that the length of what is given literally is known. */
+static inline int put(struct buffer *out, const char *text)
 {
     return buffer_append(out, text, strlen(text));
 }

@@ -158,6 +158,8 @@ static bool carry_out(struct rpc_call *call, bool ends_call)
         return false;
     close_fds(call->in_fds, call->n_in_fds);
     close_fds(call->out_fds, call->n_out_fds);
+    if (call->afterwards)
+        call->afterwards(call->afterwards_opaque);
     return true;
 }
 
@@ -387,6 +389,12 @@ bool rpc_call_read_only(const struct rpc_call *call)
 void rpc_call_start_keepalive(struct rpc_call *call)
 {
     call->client->keepalive = true;
+}
+
+void rpc_call_afterwards(struct rpc_call *call, void (*fn)(void *opaque), void *opaque)
+{
+    call->afterwards = fn;
+    call->afterwards_opaque = opaque;
 }
 
 size_t rpc_call_fds(const struct rpc_call *call)

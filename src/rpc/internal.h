@@ -209,6 +209,8 @@ struct rpc_call {
     unsigned n_out_fds;
     struct rpc_stream *stream; /* opened by the handler, not yet running */
     bool starts_sasl;
+    void (*afterwards)(void *opaque); /* NULL: nothing */
+    void *afterwards_opaque;
     bool on_loop;            /* it is carried out by the loop's thread */
     struct rpc_reply *reply; /* written by the handler; NULL: it fills ret */
     const uint8_t *payload;

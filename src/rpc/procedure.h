@@ -136,6 +136,10 @@ bool rpc_call_read_only(const struct rpc_call *call);
 /* The client said that it answers keepalive questions: from now on it is asked. RPC_INLINE. */
 void rpc_call_start_keepalive(struct rpc_call *call);
 
+/* Runs fn when the reply is on its way, for tidying that the client need not wait for; once a call.
+ */
+void rpc_call_afterwards(struct rpc_call *call, void (*fn)(void *opaque), void *opaque);
+
 /* How many descriptors came with the call; each can be taken once: the handler then owns it
  * (close-on-exec). -1 when there is none. Those not taken are closed. */
 size_t rpc_call_fds(const struct rpc_call *call);

@@ -6,6 +6,11 @@
 
 #include "daemon/domain/call.h"
 
+static void free_model(void *opaque)
+{
+    model_domain_free(opaque);
+}
+
 static int define(struct rpc_call *call, const char *xml, unsigned flags, wire_domain *out,
                   struct kv_error *err)
 {
@@ -33,7 +38,7 @@ static int define(struct rpc_call *call, const char *xml, unsigned flags, wire_d
         domain_job_finish(domains, domain);
     }
     domain_unref(domain);
-    model_domain_free(model);
+    rpc_call_afterwards(call, free_model, model);
     return ret;
 }
 

@@ -66,13 +66,18 @@ static int run_change(struct state_connection *c, const struct state_change *cha
     return ret;
 }
 
+static void run_changes(struct state_connection *c, struct state_pending *p)
+{
+    for (size_t i = 0; i < p->count && !p->result; i++)
+        p->result = run_change(c, &p->changes[i], &p->err);
+}
+
 static void run_pending(struct state_connection *c, struct state_pending *p)
 {
     p->result = run(c, STATEMENT_SAVEPOINT, &p->err);
     if (p->result)
         return;
-    for (size_t i = 0; i < p->count && !p->result; i++)
-        p->result = run_change(c, &p->changes[i], &p->err);
+    run_changes(c, p);
     if (p->result)
         run(c, STATEMENT_ROLLBACK_TO, NULL);
     run(c, STATEMENT_RELEASE, NULL);
@@ -82,13 +87,20 @@ static void write_group(struct state_connection *c, struct state_pending *group)
 {
     struct kv_error err = {0};
     int ret = run(c, STATEMENT_BEGIN, &err);
-    if (!ret) {
+    if (!ret && !group->next) {
+        /* Alone in the transaction, which can be taken back as a whole. */
+        run_changes(c, group);
+        if (group->result)
+            run(c, STATEMENT_ROLLBACK, NULL);
+        else
+            ret = run(c, STATEMENT_COMMIT, &err);
+    } else if (!ret) {
         for (struct state_pending *p = group; p; p = p->next)
             run_pending(c, p);
         ret = run(c, STATEMENT_COMMIT, &err);
-        if (ret && !sqlite3_get_autocommit(c->db))
-            run(c, STATEMENT_ROLLBACK, NULL);
     }
+    if (ret && !sqlite3_get_autocommit(c->db))
+        run(c, STATEMENT_ROLLBACK, NULL);
     for (struct state_pending *p = group; ret && p; p = p->next)
         if (!p->result) {
             p->result = ret;
