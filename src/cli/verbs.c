@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* All groups of verbs, those about the program itself and those that virsh does not have. */
+#include "cli/verbs.h"
+
+#include "cli/help.h"
+#include "cli/verb_groups.h"
+
+static const struct verb own[] = {
+    {"cd", "[--dir <string>]", "change the folder", "cd /srv", own_cd, VERB_OFFLINE},
+    {"echo", "[--shell] [--xml] [--split] [--err] [<string>]...",
+     "say the words again, quoted as asked", "echo --shell 'a b'", own_echo, VERB_OFFLINE},
+    {"exit", "", "leave", "exit", own_quit, VERB_OFFLINE},
+    {"help", "[--command <string>]", "this help", "help list", help_run, VERB_OFFLINE},
+    {"pwd", "", "the folder", "pwd", own_pwd, VERB_OFFLINE},
+    {"quit", "", "leave", "quit", own_quit, VERB_OFFLINE},
+    {"connect", "[--name <string>] [--readonly]", "talk to another daemon",
+     "connect qemu:///session", own_connect, VERB_OFFLINE},
+    {"complete", "[<string>]...", "what the last word may become", "complete start w", own_complete,
+     VERB_OFFLINE | VERB_HIDDEN},
+    {NULL},
+};
+static const struct verb_group own_group = {"Kvasir itself", "kvasir", own};
+
+const struct verb_group *const verb_groups[] = {
+    &verbs_domain,     &verbs_monitor,   &verbs_events,   &verbs_host,
+    &verbs_checkpoint, &verbs_interface, &verbs_filter,   &verbs_network,
+    &verbs_nodedev,    &verbs_secret,    &verbs_snapshot, &verbs_backup,
+    &verbs_pool,       &verbs_volume,    &own_group,      NULL,
+};
+
+/* Names of libvirt's older releases. */
+static const struct {
+    const char *old, *name;
+} renamed[] = {
+    {"nodedev-dettach", "nodedev-detach"},
+};
+
+const struct verb *verb_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(renamed); i++)
+        if (strcmp(renamed[i].old, name) == 0)
+            name = renamed[i].name;
+    for (const struct verb_group *const *group = verb_groups; *group; group++)
+        for (const struct verb *verb = (*group)->verbs; verb->name; verb++)
+            if (strcmp(verb->name, name) == 0)
+                return verb;
+    return NULL;
+}
+
+const struct verb_group *verb_group_find(const char *name)
+{
+    if (strcmp(name, "virsh") == 0)
+        return &own_group;
+    for (const struct verb_group *const *group = verb_groups; *group; group++)
+        if (strcmp((*group)->title, name) == 0 || strcmp((*group)->keyword, name) == 0)
+            return *group;
+    return NULL;
+}
