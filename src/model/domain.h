@@ -59,6 +59,14 @@ struct model_address {
     unsigned iobase;                      /* ISA */
 };
 
+enum model_boot {
+    MODEL_BOOT_FLOPPY,
+    MODEL_BOOT_DISK,
+    MODEL_BOOT_CDROM,
+    MODEL_BOOT_NETWORK,
+    MODEL_BOOTS,
+};
+
 /* What every device has; the first member of each of the structs below. */
 struct model_device {
     enum model_device_kind kind;
@@ -327,8 +335,11 @@ struct model_domain {
     const unsigned *iothread_ids; /* iothreads of them */
     struct model_cputune cputune;
 
-    const char *machine; /* canonical: "pc-i440fx-7.2", "pc-q35-7.2", "microvm" */
-    const char *kernel, *initrd, *cmdline;
+    const char *machine;                   /* canonical: "pc-i440fx-7.2", "pc-q35-7.2", "microvm" */
+    const char *kernel, *initrd, *cmdline; /* no kernel: the BIOS boots from a disk */
+    const char *loader;                    /* its image; NULL: the host's, model_host_bios() */
+    enum model_boot boots[MODEL_BOOTS];    /* <boot> of <os>, in order */
+    unsigned boot_count;
     const char *emulator;
 
     enum model_switch acpi, apic, pae;      /* as written */

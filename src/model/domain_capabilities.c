@@ -5,8 +5,10 @@
  * the document accept (device_*.c, domain_*.c).
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/util.h"
 #include "model/api_error.h"
 #include "model/cpu.h"
 #include "model/host.h"
@@ -128,6 +130,41 @@ static int check_asked(const struct model_host *host, const char *emulator, cons
     return 0;
 }
 
+const char *model_host_bios(void)
+{
+    static const char *const paths[] = {"/usr/share/seabios/bios-256k.bin",
+                                        "/usr/share/qemu/bios-256k.bin",
+                                        "/usr/share/seabios/bios.bin"};
+    for (unsigned i = 0; i < ARRAY_SIZE(paths); i++) {
+        if (access(paths[i], R_OK) == 0)
+            return paths[i];
+    }
+    return NULL;
+}
+
+static void put_loader(struct buffer *text)
+{
+    const char *bios = model_host_bios();
+    if (!bios) {
+        buffer_printf(text, "    <loader supported='no'/>\n");
+        return;
+    }
+    buffer_printf(text,
+                  "    <loader supported='yes'>\n"
+                  "      <value>%s</value>\n"
+                  "      <enum name='type'>\n"
+                  "        <value>rom</value>\n"
+                  "      </enum>\n"
+                  "      <enum name='readonly'>\n"
+                  "        <value>yes</value>\n"
+                  "      </enum>\n"
+                  "      <enum name='secure'>\n"
+                  "        <value>no</value>\n"
+                  "      </enum>\n"
+                  "    </loader>\n",
+                  bios);
+}
+
 int model_host_domain_capabilities(const struct model_host *host, const char *emulator,
                                    const char *arch, const char *machine, const char *virttype,
                                    char **out, struct kv_error *err)
@@ -147,10 +184,12 @@ int model_host_domain_capabilities(const struct model_host *host, const char *em
                   "  <vcpu max='%d'/>\n"
                   "  <iothreads supported='yes'/>\n"
                   "  <os supported='yes'>\n"
-                  "    <enum name='firmware'/>\n"
-                  "    <loader supported='no'/>\n"
-                  "  </os>\n",
+                  "    <enum name='firmware'>\n"
+                  "      <value>bios</value>\n"
+                  "    </enum>\n",
                   model_host_machine(machine ? machine : "pc"), HOST_VCPUS_MAX);
+    put_loader(&text);
+    buffer_printf(&text, "  </os>\n");
     put_cpu(&text);
     buffer_printf(&text, "  <memoryBacking supported='yes'>\n"
                          "    <enum name='sourceType'>\n"

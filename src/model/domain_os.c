@@ -65,11 +65,60 @@ static int read_boot(struct read *r, xmlNode *os)
         if (devices)
             return read_unsupported(r, "per-device boot elements cannot be used together with "
                                        "os/boot elements");
+        for (unsigned i = 0; devs[i] && r->d->boot_count < MODEL_BOOTS; i++) {
+            if (strcmp(devs[i], dev) == 0)
+                r->d->boots[r->d->boot_count++] = (enum model_boot)i;
+        }
     }
     if (devices || xml_child(os, "boot"))
         return 0;
+    r->d->boots[r->d->boot_count++] = MODEL_BOOT_DISK;
     xmlNode *boot = xml_add_child(os, "boot", NULL);
     return boot ? read_set(r, boot, "dev", "hd") : read_no_memory(r);
+}
+
+/* What the BIOS is asked for and cannot do. */
+static int check_bios(struct read *r, const xmlNode *os)
+{
+    const xmlNode *menu = xml_child(os, "bootmenu"), *bios = xml_child(os, "bios");
+    const char *enabled = menu ? xml_attr(menu, "enable") : NULL;
+    const char *serial = bios ? xml_attr(bios, "useserial") : NULL;
+    const char *timeout = bios ? xml_attr(bios, "rebootTimeout") : NULL;
+    if (enabled && strcmp(enabled, "yes") == 0)
+        return read_refuse(r, menu, "enable", "'yes': a boot menu is not supported");
+    if (serial && strcmp(serial, "no") == 0)
+        return read_refuse(r, bios, "useserial",
+                           "'no': the BIOS's console is the first serial port; 'yes' is accepted");
+    if (timeout && strcmp(timeout, "-1") != 0)
+        return read_refuse(r, bios, "rebootTimeout",
+                           "'%s': the BIOS does not boot again by itself; '-1' is accepted",
+                           timeout);
+    for (const xmlNode *n = xml_child(os, "boot"); n; n = xml_next_same(n)) {
+        if (strcmp(xml_attr(n, "dev"), "network") == 0)
+            return read_refuse(r, n, "dev", "'network': the BIOS has no network; 'hd' is accepted");
+    }
+    return 0;
+}
+
+static int read_loader(struct read *r, const xmlNode *os)
+{
+    const char *firmware = xml_attr(os, "firmware");
+    const xmlNode *loader = xml_child(os, "loader");
+    const char *type = loader ? xml_attr(loader, "type") : NULL;
+    const char *secure = loader ? xml_attr(loader, "secure") : NULL;
+    const char *path = loader ? xml_text(loader) : "";
+    if (firmware && strcmp(firmware, "bios") != 0)
+        return read_refuse(r, os, "firmware", "'%s': UEFI is not supported; 'bios' is accepted",
+                           firmware);
+    if (type && strcmp(type, "rom") != 0)
+        return read_refuse(r, loader, "type", "'%s': UEFI is not supported; 'rom' is accepted",
+                           type);
+    if (secure && strcmp(secure, "yes") == 0)
+        return read_refuse(r, loader, "secure", "'yes': a BIOS does not verify what it boots");
+    if (*path && r->d->kernel)
+        return read_refuse(r, loader, NULL, "a <kernel> is booted without firmware");
+    r->d->loader = *path ? path : NULL;
+    return r->d->kernel ? 0 : check_bios(r, os);
 }
 
 int read_os(struct read *r)
@@ -94,11 +143,7 @@ int read_os(struct read *r)
     if (smbios && strcmp(smbios, "emulate") != 0)
         ret = read_refuse(r, xml_child(os, "smbios"), "mode",
                           "'%s': the guest has no SMBIOS tables; 'emulate' is accepted", smbios);
-    if (ret == 0 && !d->kernel)
-        ret = read_refuse(r, os, NULL,
-                          "booting from a disk or the network needs firmware, which is not "
-                          "supported; <kernel> is accepted");
-    return ret;
+    return ret < 0 ? ret : read_loader(r, os);
 }
 
 /* ----------------------------------------------------------------- features */

@@ -9,7 +9,7 @@
 
 #define NO_HOTPLUG "memory cannot be added to a running guest"
 #define NO_SCHEDULER "scheduler classes of threads are not supported"
-#define NO_FIRMWARE "booting by firmware is not supported; <kernel> is needed"
+#define NO_UEFI "UEFI is not supported; without <kernel> a machine boots by its BIOS"
 #define NO_HYPERV "enlightenments for Windows are not supported"
 #define NO_SMBIOS "the guest has no SMBIOS tables"
 
@@ -78,23 +78,23 @@ static const struct element domain_rows[] = {
     REFUSED("sysinfo", NO_SMBIOS),
     REFUSED("bootloader", "there are no paravirtual guests"),
     REFUSED("bootloader_args", "there are no paravirtual guests"),
-    ACTED("os", "!firmware", .why = NO_FIRMWARE,
+    ACTED("os", "firmware",
           WITH(ACTED("type", "arch machine"),
-               REFUSED("firmware", NO_FIRMWARE),
+               REFUSED("firmware", NO_UEFI),
                REFUSED("init", "there are no containers"),
                REFUSED("initarg", "there are no containers"),
                REFUSED("initenv", "there are no containers"),
                REFUSED("initdir", "there are no containers"),
                REFUSED("inituser", "there are no containers"),
                REFUSED("initgroup", "there are no containers"),
-               REFUSED("loader", NO_FIRMWARE),
-               REFUSED("nvram", NO_FIRMWARE),
+               ACTED("loader", "type readonly secure"),
+               REFUSED("nvram", NO_UEFI),
                ACTED("kernel", NULL), ACTED("initrd", NULL), ACTED("cmdline", NULL),
                REFUSED("root", "a root device is given by <cmdline>"),
                REFUSED("dtb", "there are no device trees on x86_64"),
                REFUSED("acpi", "ACPI tables from files are not supported"),
-               CARRIED("boot", "dev", MANY), CARRIED("bootmenu", "enable timeout"),
-               ACTED("bios", "!useserial rebootTimeout", .why = NO_FIRMWARE),
+               ACTED("boot", "dev", MANY), ACTED("bootmenu", "enable timeout"),
+               ACTED("bios", "useserial rebootTimeout"),
                ACTED("smbios", "mode"))),
     REFUSED("idmap", "there are no containers"),
     ACTED("features", NULL,

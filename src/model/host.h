@@ -44,6 +44,9 @@ int model_host_domain_capabilities(const struct model_host *host, const char *em
 int model_host_cpu_models(const char *arch, const char *const **out, unsigned *count,
                           struct kv_error *err);
 
+/* The distribution's BIOS image (SeaBIOS); NULL: it is not installed. */
+const char *model_host_bios(void);
+
 /* The full name of a machine type ("pc" is "pc-i440fx-7.2"); NULL: not one of ours. */
 const char *model_host_machine(const char *name);
 

@@ -126,6 +126,11 @@ int native_uuid(struct native *n, const char *value)
     return native_copy(n, n->uuid, sizeof(n->uuid), value, "the UUID");
 }
 
+int native_loader(struct native *n, const char *value)
+{
+    return native_copy(n, n->loader, sizeof(n->loader), value, "the firmware's path");
+}
+
 int native_kernel(struct native *n, const char *value)
 {
     return native_copy(n, n->kernel, sizeof(n->kernel), value, "the kernel's path");
@@ -266,6 +271,7 @@ static char *make_xml(const struct native *n)
     buffer_printf(&b, "<os><type arch='x86_64' machine='");
     xml_escape(&b, n->machine);
     buffer_printf(&b, "'>hvm</type>");
+    put_text(&b, "loader", n->loader);
     put_text(&b, "kernel", n->kernel);
     put_text(&b, "initrd", n->initrd);
     put_text(&b, "cmdline", n->cmdline);

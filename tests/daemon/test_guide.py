@@ -3,10 +3,13 @@
 import os
 import re
 import subprocess
+import time
 
+import libvirt
 import pytest
 
-from kv_daemon import domain_xml, payload
+from boot_disk import BootDisk
+from kv_daemon import Console, domain_xml
 
 needs_kvm = pytest.mark.skipif(not os.access("/dev/kvm", os.W_OK), reason="no /dev/kvm")
 
@@ -22,19 +25,20 @@ print('version:', conn.getVersion())
 conn.close()
 """
 
-# Units and defaults as a guide writes them; a kernel, because a disk needs firmware to boot.
+# Units and defaults as a guide writes them.
 MACHINE = """
 <domain type='kvm'>
   <name>my_vm</name>
   <memory unit='MB'>128</memory>
   <vcpu placement='static'>2</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type><kernel>{kernel}</kernel></os>
+  <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os>
   <devices>
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2'/>
       <source file='{disk}'/>
       <target dev='vda' bus='virtio'/>
     </disk>
+    <console type='pty'/>
   </devices>
 </domain>
 """
@@ -47,16 +51,24 @@ def test_facts_of_a_connection(daemon):
 
 
 @needs_kvm
-def test_a_machine_is_created_from_python(daemon, conn):
-    disk = os.path.join(daemon.folder, "disk.qcow2")
-    subprocess.run([os.path.join(os.path.dirname(daemon.program), "kvasir-img"), "create", "-f", "qcow2", disk,
-                    "1M"], stdout=subprocess.DEVNULL, timeout=60, check=True)
-    os.chmod(disk, 0o666)
-    domain = conn.createXML(MACHINE.format(kernel=payload("sleep"), disk=disk), 0)
+def test_a_machine_created_from_python_boots_its_disk_by_the_bios(daemon, conn):
+    build = os.path.dirname(daemon.program)
+    disk, image = BootDisk(build, daemon.folder, "g", "a guide's machine"), os.path.join(daemon.folder, "disk.qcow2")
+    subprocess.run([os.path.join(build, "kvasir-img"), "convert", "-O", "qcow2", disk.path, image],
+                   stdout=subprocess.DEVNULL, timeout=60, check=True)
+    os.chmod(image, 0o666)
+    domain = conn.createXML(MACHINE.format(disk=image), libvirt.VIR_DOMAIN_START_PAUSED)
     assert domain.name() == "my_vm"
     assert domain.isActive() == 1
     assert domain.maxMemory() == 125000
     assert domain.maxVcpus() == 2
+    console = Console(domain)
+    domain.resume()
+    console.expect(b"boot sector of g: a guide's machine map acpi")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and conn.listAllDomains():
+        time.sleep(0.1)
+    assert conn.listAllDomains() == []  # it switched itself off, and was transient
 
 
 @needs_kvm

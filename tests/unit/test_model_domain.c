@@ -230,11 +230,19 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
     } rows[] = {
         {"<domain type='qemu'><name>t</name><memory>524288</memory>" OS "</domain>",
          "/domain/@type: 'qemu': guests run on KVM only; 'kvm' is accepted"},
-        {BEGIN "<os><type>hvm</type><boot dev='hd'/></os></domain>",
-         "/domain/os: booting from a disk or the network needs firmware"},
-        {BEGIN "<os firmware='efi'><type>hvm</type></os></domain>", "/domain/os/@firmware"},
+        {BEGIN "<os><type>hvm</type><boot dev='network'/></os></domain>",
+         "/domain/os/boot/@dev: 'network'"},
+        {BEGIN "<os><type>hvm</type><bootmenu enable='yes'/></os></domain>",
+         "/domain/os/bootmenu/@enable"},
+        {BEGIN "<os><type>hvm</type><bios useserial='no'/></os></domain>",
+         "/domain/os/bios/@useserial"},
+        {BEGIN "<os firmware='efi'><type>hvm</type></os></domain>",
+         "/domain/os/@firmware: 'efi': UEFI is not supported; 'bios' is accepted"},
         {BEGIN "<os><type>hvm</type><loader type='pflash'>/x</loader></os></domain>",
-         "/domain/os/loader"},
+         "/domain/os/loader/@type: 'pflash'"},
+        {BEGIN "<os><type>hvm</type><loader>/x</loader><kernel>/k</kernel></os></domain>",
+         "/domain/os/loader: a <kernel> is booted without firmware"},
+        {BEGIN "<os><type>hvm</type><nvram>/x</nvram></os></domain>", "/domain/os/nvram: UEFI"},
         {BEGIN OS "<cpu mode='custom' match='exact'><model>Penryn</model></cpu></domain>",
          "/domain/cpu/@mode: 'custom'"},
         {BEGIN OS "<clock offset='localtime'/></domain>", "/domain/clock/@offset: 'localtime'"},
@@ -540,14 +548,14 @@ static void a_stored_domain_that_is_refused_now_is_kept_but_not_started(void **s
 {
     struct kv_error err;
     struct model_domain *d = parse_flags(
-        BEGIN "<os><type arch='x86_64' machine='pc'>hvm</type><loader>/ovmf</loader></os>"
+        BEGIN "<os><type arch='x86_64' machine='pc'>hvm</type><nvram>/ovmf</nvram></os>"
               "<devices><tpm model='tpm-crb'/></devices></domain>",
         MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE);
     expect_format(d, 0, "<tpm model='tpm-crb'/>");
     assert_int_equal(model_domain_set_name(d, "renamed", &err), 0);
     assert_true(model_domain_set_id(d, 1, &err) < 0);
     assert_int_equal(err.code, VIR_ERR_CONFIG_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "/domain/os/loader"));
+    assert_non_null(strstr(err.message, "/domain/os/nvram"));
     model_domain_free(d);
 }
 

@@ -136,7 +136,9 @@ static void domain_capabilities_offer_what_is_there(void **state)
     assert_string_equal(xml_text(at(doc, "machine")), "pc-q35-7.2");
     assert_string_equal(xml_attr(at(doc, "cpu/mode"), "name"), "host-passthrough");
     assert_string_equal(xml_attr(at(doc, "cpu/mode"), "supported"), "yes");
-    assert_string_equal(xml_attr(at(doc, "os/loader"), "supported"), "no");
+    assert_string_equal(xml_text(at(doc, "os/enum/value")), "bios");
+    assert_string_equal(xml_attr(at(doc, "os/loader"), "supported"),
+                        model_host_bios() ? "yes" : "no");
     assert_string_equal(xml_attr(at(doc, "devices/graphics"), "supported"), "no");
     assert_string_equal(xml_attr(at(doc, "devices/disk"), "supported"), "yes");
     xmlFreeDoc(doc);

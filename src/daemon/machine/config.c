@@ -15,6 +15,7 @@
 #include "base/util.h"
 #include "daemon/machine/machine_internal.h"
 #include "model/api_error.h"
+#include "model/host.h"
 
 void config_set_text(json_t *options, const char *name, const char *value)
 {
@@ -91,8 +92,33 @@ static int set_boot_file(struct plan *plan, const char *option, const char *path
     return plan_set(plan, option, plan_fd_text(plan, fd, err), err);
 }
 
+static int set_firmware(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
+{
+    const char *path = domain->loader ? domain->loader : model_host_bios();
+    if (!path)
+        return api_error(err, VIR_ERR_OPERATION_FAILED,
+                         "no BIOS image was found to boot domain '%s' with; package seabios has "
+                         "one, and <loader> names another",
+                         domain->name);
+    return set_boot_file(plan, "firmware", path, err);
+}
+
+/* When the BIOS tries to boot from a disk, 1 first; 0: not said. As with libvirt, <boot dev='hd'/>
+ * is the first disk. */
+static unsigned boot_index(const struct model_domain *domain, unsigned disk)
+{
+    unsigned order = domain->disks[disk].device.boot_order;
+    for (unsigned i = 0; !order && disk == 0 && i < domain->boot_count; i++) {
+        if (domain->boots[i] == MODEL_BOOT_DISK)
+            order = i + 1;
+    }
+    return domain->kernel ? 0 : order;
+}
+
 static int set_boot(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
 {
+    if (!domain->kernel)
+        return set_firmware(plan, domain, err);
     int rc = set_boot_file(plan, "kernel", domain->kernel, err);
     if (rc == 0)
         rc = set_boot_file(plan, "initrd", domain->initrd, err);
@@ -231,7 +257,7 @@ int plan_configure(struct plan *plan, const struct machine_start *start, struct 
     if (rc == 0)
         rc = config_add_chardevs(plan, domain, err);
     for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++)
-        rc = config_add_disk(plan, start, &domain->disks[i], err);
+        rc = config_add_disk(plan, start, &domain->disks[i], boot_index(domain, i), err);
     for (unsigned i = 0; rc == 0 && i < domain->nic_count; i++)
         rc = config_add_nic(plan, domain, &domain->nics[i], err);
     for (unsigned i = 0; rc == 0 && i < domain->rng_count; i++)

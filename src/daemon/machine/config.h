@@ -8,7 +8,7 @@
 #include "model/domain.h"
 
 int config_add_disk(struct plan *plan, const struct machine_start *start,
-                    const struct model_disk *disk, struct kv_error *err);
+                    const struct model_disk *disk, unsigned boot_index, struct kv_error *err);
 int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_nic *nic,
                    struct kv_error *err);
 /* Serial ports, consoles and channels. */

@@ -83,7 +83,7 @@ static json_t *wrap(json_t *description, const struct model_disk *disk)
 }
 
 int config_add_disk(struct plan *plan, const struct machine_start *start,
-                    const struct model_disk *disk, struct kv_error *err)
+                    const struct model_disk *disk, unsigned boot_index, struct kv_error *err)
 {
     json_t *description = NULL;
     const char *alias = disk->device.alias ? disk->device.alias : disk->target;
@@ -98,6 +98,7 @@ int config_add_disk(struct plan *plan, const struct machine_start *start,
     json_t *options = disk_options(disk);
     json_object_set_new(options, "path", json_sprintf("json:%s", text ? text : ""));
     config_set_text(options, "format", disk->image.format ? disk->image.format : "raw");
+    config_set_number(options, "bootindex", boot_index);
     set_limits(options, &disk->iotune);
     if (disk->image.path)
         rc = plan_note(plan, "disks", alias, json_string(disk->image.path), err);
