@@ -26,6 +26,7 @@ PROJECT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(PROJECT / "lab")]
 
 from kv_guest import Guest  # noqa: E402
+from kv_stock import daemon, stock  # noqa: E402,F401
 from progress import Progress  # noqa: E402
 from second_try import pytest_terminal_summary, run_twice  # noqa: E402,F401
 
