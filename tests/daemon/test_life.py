@@ -75,6 +75,18 @@ def test_suspend_and_resume(conn, events):
         domain.suspend()
 
 
+def test_a_suspended_domain_of_several_processors_uses_none_of_the_hosts(conn):
+    domain = conn.createXML(domain_xml("still", vcpus=4))
+    domain.suspend()
+    before = domain.info()[4]
+    time.sleep(1)
+    assert domain.info()[4] - before < 100_000_000, "nanoseconds of processor time in a second"
+    domain.resume()
+    domain.suspend()
+    assert domain.state()[0] == PAUSED
+    domain.destroy()
+
+
 def test_a_domain_started_paused_waits(conn, events):
     domain = conn.createXML(domain_xml("one"), libvirt.VIR_DOMAIN_START_PAUSED)
     assert domain.state() == [PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER]

@@ -45,6 +45,19 @@ static void kick(struct vcpu *vcpu)
         pthread_kill(vcpu->thread, KICK_SIGNAL);
 }
 
+/* Where a vCPU is, for whoever waits for it. Only news is told: parked vCPUs wait for the same
+ * condition and would wake each other for ever. Under lock. */
+static void tell(struct vcpu *vcpu, bool parked)
+{
+    struct vcpu_control *control = &vcpu->machine->vcpu_control;
+
+    if (vcpu->parked == parked && vcpu->seen == control->synchronization)
+        return;
+    vcpu->parked = parked;
+    vcpu->seen = control->synchronization;
+    pthread_cond_broadcast(&control->changed);
+}
+
 /* Takes note of what the control thread wants and parks as long as it wants that. False: end the
  * thread. */
 static bool vcpu_attend(struct vcpu *vcpu)
@@ -54,14 +67,10 @@ static bool vcpu_attend(struct vcpu *vcpu)
     pthread_mutex_lock(&control->lock);
     __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
     while (!control->stopping && (control->paused || vcpu->held)) {
-        vcpu->parked = true;
-        vcpu->seen = control->synchronization;
-        pthread_cond_broadcast(&control->changed);
+        tell(vcpu, true);
         pthread_cond_wait(&control->changed, &control->lock);
     }
-    vcpu->parked = false;
-    vcpu->seen = control->synchronization;
-    pthread_cond_broadcast(&control->changed);
+    tell(vcpu, false);
     bool go_on = !control->stopping;
     pthread_mutex_unlock(&control->lock);
     return go_on;
