@@ -3,7 +3,7 @@
 BUILD ?= build
 MESON_OPTIONS ?=
 
-.PHONY: help setup setup-bench build demo test bench lab fuzz format install clean
+.PHONY: help setup setup-bench setup-desktop build demo test bench lab fuzz format install clean
 .DEFAULT_GOAL := build
 
 help: ## this list
@@ -14,6 +14,9 @@ setup: ## install the Debian packages that everything needs
 
 setup-bench: ## install also what measurements compare with
 	@tools/setup --bench
+
+setup-desktop: ## install also virt-manager, for its tests
+	@tools/setup --desktop
 
 $(BUILD)/build.ninja:
 	@meson setup $(MESON_OPTIONS) $(BUILD) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; rm -f $(BUILD)-setup.log; exit 1; }
