@@ -172,7 +172,8 @@ enum kvasir_close_reason {
 };
 typedef void kvasir_close_fn(struct kvasir_conn *conn, int reason, void *opaque);
 
-/* fn, from kvasir_conn_process(), once, when the connection ends other than by kvasir_close(). */
+/* Has fn called by kvasir_conn_process(), once, when the connection ends other than by
+ * kvasir_close(). NULL: nobody. */
 void kvasir_conn_set_close_callback(struct kvasir_conn *conn, kvasir_close_fn *fn, void *opaque);
 
 /* ---------------------------------------------------------------- poll loop */
@@ -543,7 +544,6 @@ const char *kvasir_event_name(int event_class, int id);
 
 #define KVASIR_PROGRAM_REMOTE 0x20008086u
 #define KVASIR_PROGRAM_QEMU 0x20008087u
-#define KVASIR_PROGRAM_ADMIN 0x06900690u
 
 /* Calls a procedure that has no function here: args are its arguments as XDR writes them. *reply
  * (freed with free()) becomes its results. Descriptors: n_fds are sent along and stay the

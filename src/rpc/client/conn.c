@@ -434,6 +434,10 @@ int kvasir_conn_timeout(const struct kvasir_conn *conn)
 
 void kvasir_conn_set_close_callback(struct kvasir_conn *conn, kvasir_close_fn *fn, void *opaque)
 {
+    /* Some servers are in between themselves and say when their own connection ends; others do not
+     * know the question. */
+    if (fn && !conn->on_close)
+        kvasir_call_CONNECT_REGISTER_CLOSE_CALLBACK(conn, NULL, NULL, NULL);
     conn->on_close = fn;
     conn->on_close_opaque = opaque;
 }
