@@ -17,7 +17,8 @@
 
 /* Which devices are PCI devices of the guest, in the order in which libvirt places them. */
 static const enum model_device_kind pci_order[] = {
-    MODEL_NIC, MODEL_CONTROLLER, MODEL_DISK, MODEL_MEMBALLOON, MODEL_RNG, MODEL_VSOCK,
+    MODEL_NIC, MODEL_CONTROLLER, MODEL_DISK,  MODEL_MEMBALLOON,
+    MODEL_RNG, MODEL_WATCHDOG,   MODEL_VSOCK,
 };
 
 static bool is_pci(const struct model_device *device)

@@ -45,7 +45,7 @@ static void device_alias(const struct model_device *device, unsigned number, cha
     static const char *const prefixes[MODEL_DEVICE_KINDS] = {
         [MODEL_NIC] = "net",         [MODEL_SERIAL] = "serial",      [MODEL_CONSOLE] = "console",
         [MODEL_CHANNEL] = "channel", [MODEL_MEMBALLOON] = "balloon", [MODEL_RNG] = "rng",
-        [MODEL_PANIC] = "panic",     [MODEL_VSOCK] = "vsock",
+        [MODEL_PANIC] = "panic",     [MODEL_VSOCK] = "vsock",        [MODEL_WATCHDOG] = "watchdog",
     };
     if (device->kind == MODEL_DISK)
         snprintf(out, size, "virtio-disk%u",

@@ -357,6 +357,28 @@ int read_vsock(struct read *r, xmlNode *node, struct model_vsock *vsock)
     return read_set(r, cid, "auto", automatic ? "yes" : "no");
 }
 
+int read_watchdog(struct read *r, xmlNode *node, struct model_watchdog *watchdog)
+{
+    static const char *const models[] = {"i6300esb", "ib700", "diag288", "itco", NULL};
+    static const char *const actions[] = {"reset", "shutdown", "poweroff",   "pause",
+                                          "none",  "dump",     "inject-nmi", NULL};
+    const char *model = xml_attr(node, "model");
+    int ret = read_device_common(r, node, MODEL_WATCHDOG, &watchdog->device);
+    if (ret < 0)
+        return ret;
+    if (!model || !read_is_one_of(model, models))
+        return read_unsupported(r, "unknown watchdog model '%s'", model ? model : "");
+    if (strcmp(model, "i6300esb") != 0)
+        return read_refuse(r, node, "model", "'%s': 'i6300esb' is accepted", model);
+    watchdog->action = xml_attr(node, "action");
+    if (watchdog->action && !read_is_one_of(watchdog->action, actions))
+        return read_unsupported(r, "unknown watchdog action '%s'", watchdog->action);
+    if (watchdog->action)
+        return 0;
+    watchdog->action = "reset";
+    return read_set(r, node, "action", "reset");
+}
+
 /* --------------------------------------------- what the guest runs without */
 
 static int read_input(struct read *r, const xmlNode *node)

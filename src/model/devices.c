@@ -288,6 +288,7 @@ READER(read_rng, struct model_rng)
 READER(read_panic, struct model_panic)
 READER(read_memballoon, struct model_memballoon)
 READER(read_vsock, struct model_vsock)
+READER(read_watchdog, struct model_watchdog)
 
 #define MANY_OF(name_, type_, field_, reader_)                                                     \
     {                                                                                              \
@@ -311,6 +312,7 @@ static const struct device_table device_tables[] = {
     MANY_OF("panic", struct model_panic, panic, read_panic),
     ONE_OF("memballoon", struct model_memballoon, memballoon, read_memballoon),
     ONE_OF("vsock", struct model_vsock, vsock, read_vsock),
+    ONE_OF("watchdog", struct model_watchdog, watchdog, read_watchdog),
 };
 
 static int add_device(struct read *r, struct model_device *device)

@@ -38,6 +38,7 @@ enum model_device_kind {
     MODEL_RNG,
     MODEL_PANIC,
     MODEL_VSOCK,
+    MODEL_WATCHDOG,
     MODEL_OTHER, /* carried or left out: inputs, audio, ... */
     MODEL_DEVICE_KINDS,
 };
@@ -258,6 +259,11 @@ struct model_vsock {
     unsigned cid;
 };
 
+struct model_watchdog {
+    struct model_device device;
+    const char *action; /* reset, shutdown, poweroff, pause, dump, none, inject-nmi */
+};
+
 struct model_panic {
     struct model_device device;
     const char *model; /* isa */
@@ -367,6 +373,7 @@ struct model_domain {
     struct model_panic *panics;
     struct model_memballoon *memballoon; /* NULL: none written and none added */
     struct model_vsock *vsock;
+    struct model_watchdog *watchdog; /* i6300esb, or NULL */
     /* All of the above and what is only carried. */
     unsigned device_count;
     struct model_device **devices;

@@ -250,7 +250,7 @@ const struct element device_elements[] = {
     LEFT_OUT("redirdev", NO_USB),
     REFUSED("redirfilter", NO_USB),
     REFUSED("hub", NO_USB),
-    REFUSED("watchdog", "there is no watchdog"),
+    ACTED("watchdog", "model action", .children = panic_rows),
     ACTED("memballoon", "model autodeflate freePageReporting", .children = memballoon_rows),
     ACTED("rng", "model", MANY, .children = rng_rows),
     REFUSED("nvram", "there are no POWER guests"),

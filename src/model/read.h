@@ -95,6 +95,7 @@ int read_controller(struct read *r, xmlNode *node, struct model_controller *cont
 int read_rng(struct read *r, xmlNode *node, struct model_rng *rng);
 int read_panic(struct read *r, xmlNode *node, struct model_panic *panic);
 int read_memballoon(struct read *r, xmlNode *node, struct model_memballoon *balloon);
+int read_watchdog(struct read *r, xmlNode *node, struct model_watchdog *watchdog);
 int read_vsock(struct read *r, xmlNode *node, struct model_vsock *vsock);
 int read_carried(struct read *r, xmlNode *node);
 

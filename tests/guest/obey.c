@@ -6,6 +6,8 @@
  *   e  sends back what follows, up to a newline
  *   w  writes 1,000,000 bytes to the virtio console, see below
  *   p  panics (pvpanic)     r  resets the machine    q  switches off
+ *   d  starts its watchdog with two times 100 ms, after saying whether that had ended a guest
+ * before k  restarts the watchdog's time
  *
  * The bytes of w are lines of 49 letters and digits that begin with their number.
  */
@@ -17,6 +19,7 @@
 #define POWER_BUTTON (1u << 8)
 #define RESET_CONTROL 0xcf9
 #define PVPANIC 0x505
+#define WATCHDOG_RELOAD 0xc
 #define LINES 20000u
 #define LINE 50u
 #define LINES_AT_ONCE 100u
@@ -71,6 +74,31 @@ static void write_much(void)
     }
 }
 
+static uint64_t watchdog;
+
+static void watchdog_write(unsigned offset, uint16_t value)
+{
+    write16(watchdog + WATCHDOG_RELOAD, 0x80);
+    write16(watchdog + WATCHDOG_RELOAD, 0x86);
+    write16(watchdog + offset, value);
+}
+
+static void start_watchdog(void)
+{
+    int devfn = pci_find(0x8086, 0x25ab, 0);
+    if (devfn < 0) {
+        print("no watchdog\n");
+        return;
+    }
+    pci_write((unsigned)devfn, 4, 2, 2); /* memory space */
+    watchdog = pci_bar((unsigned)devfn, 0);
+    print("watchdog %u\n", read16(watchdog + WATCHDOG_RELOAD) >> 9 & 1u);
+    watchdog_write(0, 100);
+    watchdog_write(4, 100);
+    watchdog_write(WATCHDOG_RELOAD, 0x200);
+    pci_write((unsigned)devfn, 0x68, 2, 1); /* enabled */
+}
+
 static void echo(void)
 {
     char c;
@@ -96,5 +124,9 @@ void payload_main(void)
             write_much();
         if (c == 'e')
             echo();
+        if (c == 'd')
+            start_watchdog();
+        if (c == 'k')
+            watchdog_write(WATCHDOG_RELOAD, 0x100);
     }
 }

@@ -54,6 +54,15 @@ void domain_event_io_error(struct domains *domains, struct domain *domain, const
     free(dom.name);
 }
 
+void domain_event_watchdog(struct domains *domains, struct domain *domain, int action)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_WATCHDOG) body = {.action = action};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_WATCHDOG, &body);
+    free(body.dom.name);
+}
+
 void domain_event_balloon(struct domains *domains, struct domain *domain, uint64_t kib)
 {
     REMOTE_RET(DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE) body = {.actual = kib};

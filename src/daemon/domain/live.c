@@ -381,6 +381,7 @@ static void reattached_state(struct machine *machine, int *state, int *reason)
         [MACHINE_PAUSE_DUMP] = VIR_DOMAIN_PAUSED_DUMP,
         [MACHINE_PAUSE_FAILED] = VIR_DOMAIN_PAUSED_UNKNOWN,
         [MACHINE_PAUSE_STARTING] = VIR_DOMAIN_PAUSED_STARTING_UP,
+        [MACHINE_PAUSE_WATCHDOG] = VIR_DOMAIN_PAUSED_WATCHDOG,
     };
     enum machine_pause why = MACHINE_PAUSE_NONE;
     switch (machine_get_state(machine, &why)) {

@@ -31,6 +31,8 @@ static const struct {
                             VIR_DOMAIN_EVENT_SUSPENDED_PAUSED},
     [MACHINE_PAUSE_FAILED] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN,
                               VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED},
+    [MACHINE_PAUSE_WATCHDOG] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_WATCHDOG,
+                                VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG},
     [MACHINE_PAUSE_STARTING] = {VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP, -1, 0},
 };
 
@@ -88,18 +90,42 @@ static void on_panic(struct domain_live *live, struct machine *machine,
                            VIR_DOMAIN_EVENT_CRASHED_PANICKED);
 }
 
-static int io_error_action(const char *action)
+struct action_name {
+    const char *name;
+    int number;
+};
+
+static int action_number(const struct action_name *actions, const char *action)
 {
-    static const struct {
-        const char *name;
-        int number;
-    } actions[] = {{"ignore", VIR_DOMAIN_EVENT_IO_ERROR_NONE},
-                   {"stop", VIR_DOMAIN_EVENT_IO_ERROR_PAUSE},
-                   {"report", VIR_DOMAIN_EVENT_IO_ERROR_REPORT}};
-    for (size_t i = 0; action && i < ARRAY_SIZE(actions); i++)
-        if (strcmp(actions[i].name, action) == 0)
-            return actions[i].number;
-    return VIR_DOMAIN_EVENT_IO_ERROR_NONE;
+    for (; action && actions->name; actions++)
+        if (strcmp(actions->name, action) == 0)
+            return actions->number;
+    return 0; /* "none" of both */
+}
+
+static const struct action_name io_error_actions[] = {
+    {"ignore", VIR_DOMAIN_EVENT_IO_ERROR_NONE},
+    {"stop", VIR_DOMAIN_EVENT_IO_ERROR_PAUSE},
+    {"report", VIR_DOMAIN_EVENT_IO_ERROR_REPORT},
+    {NULL, 0},
+};
+
+static const struct action_name watchdog_actions[] = {
+    {"none", VIR_DOMAIN_EVENT_WATCHDOG_NONE},
+    {"pause", VIR_DOMAIN_EVENT_WATCHDOG_PAUSE},
+    {"reset", VIR_DOMAIN_EVENT_WATCHDOG_RESET},
+    {"poweroff", VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF},
+    {"shutdown", VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN},
+    {"debug", VIR_DOMAIN_EVENT_WATCHDOG_DEBUG},
+    {"inject-nmi", VIR_DOMAIN_EVENT_WATCHDOG_INJECTNMI},
+    {NULL, 0},
+};
+
+static void on_watchdog(struct domain_live *live, struct machine *machine,
+                        const struct machine_event *event)
+{
+    domain_event_watchdog(live->domains, live->domain,
+                          action_number(watchdog_actions, event->action));
 }
 
 static void on_io_error(struct domain_live *live, struct machine *machine,
@@ -114,7 +140,8 @@ static void on_io_error(struct domain_live *live, struct machine *machine,
     }
     pthread_mutex_unlock(&live->domain->lock);
     domain_event_io_error(live->domains, live->domain, path, event->alias ? event->alias : "",
-                          io_error_action(event->action), event->reason ? event->reason : "");
+                          action_number(io_error_actions, event->action),
+                          event->reason ? event->reason : "");
 }
 
 static void on_balloon(struct domain_live *live, struct machine *machine,
@@ -170,7 +197,8 @@ static event_fn *const handlers[] = {
     [MACHINE_EVENT_RESET] = on_reset,     [MACHINE_EVENT_SHUTDOWN] = on_shutdown,
     [MACHINE_EVENT_PANIC] = on_panic,     [MACHINE_EVENT_IO_ERROR] = on_io_error,
     [MACHINE_EVENT_BALLOON] = on_balloon, [MACHINE_EVENT_RTC_CHANGE] = on_rtc_change,
-    [MACHINE_EVENT_CHANNEL] = on_channel, [MACHINE_EVENT_DIED] = on_died,
+    [MACHINE_EVENT_CHANNEL] = on_channel, [MACHINE_EVENT_WATCHDOG] = on_watchdog,
+    [MACHINE_EVENT_DIED] = on_died,
 };
 
 void domain_machine_event(void *opaque, struct machine *machine, const struct machine_event *event)

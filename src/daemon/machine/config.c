@@ -250,6 +250,19 @@ static int add_vsock(struct plan *plan, struct model_domain *domain, struct kv_e
     return rc < 0 || !vsock->automatic ? rc : model_vsock_set_cid(domain, cid);
 }
 
+/* For a dump the machine stands still, until its owner wrote it. */
+static int add_watchdog(struct plan *plan, const struct model_watchdog *watchdog,
+                        struct kv_error *err)
+{
+    if (!watchdog)
+        return 0;
+    bool dump = strcmp(watchdog->action, "dump") == 0;
+    json_t *options = json_pack("{s:s}", "action", dump ? "pause" : watchdog->action);
+    config_set_text(options, "id", watchdog->device.alias);
+    config_set_slot(options, &watchdog->device);
+    return plan_add(plan, "watchdog", options, err);
+}
+
 int plan_configure(struct plan *plan, const struct machine_start *start, struct kv_error *err)
 {
     struct model_domain *domain = start->domain;
@@ -264,5 +277,7 @@ int plan_configure(struct plan *plan, const struct machine_start *start, struct 
         rc = add_rng(plan, &domain->rngs[i], err);
     if (rc == 0)
         rc = add_vsock(plan, domain, err);
+    if (rc == 0)
+        rc = add_watchdog(plan, domain->watchdog, err);
     return rc < 0 ? rc : add_balloon(plan, domain->memballoon, err);
 }

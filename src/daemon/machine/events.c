@@ -43,6 +43,7 @@ static const struct {
     {"internal-error", MACHINE_PAUSED, MACHINE_PAUSE_FAILED},
     {"io-error", MACHINE_PAUSED, MACHINE_PAUSE_IO_ERROR},
     {"guest-panicked", MACHINE_CRASHED, MACHINE_PAUSE_PANIC},
+    {"watchdog", MACHINE_PAUSED, MACHINE_PAUSE_WATCHDOG},
 };
 
 static void set_state(struct machine *machine, enum machine_state state, enum machine_pause pause)
@@ -298,6 +299,15 @@ static void on_channel(struct machine *machine, const json_t *data, struct machi
     machine_report(machine, event);
 }
 
+static void on_watchdog(struct machine *machine, const json_t *data, struct machine_event *event)
+{
+    event->kind = MACHINE_EVENT_WATCHDOG;
+    event->action = string_member(data, "action");
+    if (strcmp(event->action, "pause") == 0)
+        expect_pause(machine, MACHINE_PAUSE_WATCHDOG);
+    machine_report(machine, event);
+}
+
 /* passt ended by itself: the guest sees its cable unplugged. */
 static void on_lost_network(struct machine *machine, const json_t *data,
                             struct machine_event *event)
@@ -322,6 +332,7 @@ static const struct {
     {"SHUTDOWN", on_shutdown},
     {"STOP", on_stop},
     {"VSERPORT_CHANGE", on_channel},
+    {"WATCHDOG", on_watchdog},
 };
 
 static void on_event(void *opaque, const char *name, const json_t *data, int64_t realtime_us)

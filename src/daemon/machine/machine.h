@@ -49,6 +49,7 @@ enum machine_event_kind {
     MACHINE_EVENT_BALLOON,    /* the guest has another amount of memory */
     MACHINE_EVENT_RTC_CHANGE, /* the guest set its clock */
     MACHINE_EVENT_CHANNEL,    /* the guest opened or closed a virtio channel */
+    MACHINE_EVENT_WATCHDOG,   /* the guest is silent; action: what is done */
     MACHINE_EVENT_DIED,       /* the last one: the process is gone */
 };
 
@@ -62,6 +63,7 @@ enum machine_pause {
     MACHINE_PAUSE_DUMP,     /* while guest memory is written */
     MACHINE_PAUSE_FAILED,   /* a vCPU cannot go on (internal error) */
     MACHINE_PAUSE_STARTING, /* between reset and going on */
+    MACHINE_PAUSE_WATCHDOG,
 };
 
 /* How a machine came to its end. */

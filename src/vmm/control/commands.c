@@ -48,6 +48,7 @@ const struct qmp_event qmp_events[] = {
     {"STOP", "the machine stands still"},
     {"VSERPORT_CHANGE", "the guest opened or closed a port of the console device",
      .interval_ms = 1000, .key = "id"},
+    {"WATCHDOG", "the guest did not tell its watchdog that it lives", .interval_ms = 1000},
     {NULL},
 };
 

@@ -22,6 +22,7 @@ const struct device_class *const device_classes[] = {
 #endif
     &virtio_rng_class,
     &virtio_balloon_class,
+    &watchdog_class,
     NULL,
 };
 /* clang-format on */
