@@ -74,11 +74,28 @@ int storage_read_permissions(struct model_permissions *out, const xmlNode *targe
     return r < 0 ? r : storage_copy_text(&out->label, node, "label", err);
 }
 
+/* File names are bytes, and headers of images hold any: what XML cannot show becomes '?'. */
+static int put_shown(struct buffer *out, const char *text)
+{
+    bool utf8 = xmlCheckUTF8((const xmlChar *)text);
+    char *shown = strdup(text);
+    if (!shown)
+        return -ENOMEM;
+    for (char *p = shown; *p; p++) {
+        unsigned char byte = (unsigned char)*p;
+        if ((byte < ' ' && !strchr("\t\r\n", byte)) || (byte >= 0x80 && !utf8))
+            *p = '?';
+    }
+    int r = xml_escape(out, shown);
+    free(shown);
+    return r;
+}
+
 int storage_put_text(struct buffer *out, const char *indent, const char *name, const char *text)
 {
     int r = buffer_printf(out, "%s<%s>", indent, name);
     if (r == 0)
-        r = xml_escape(out, text);
+        r = put_shown(out, text);
     return r < 0 ? r : buffer_printf(out, "</%s>\n", name);
 }
 
@@ -95,12 +112,9 @@ int storage_put_permissions(struct buffer *out, const struct model_permissions *
         r = buffer_printf(out, "%s  <owner>%u</owner>\n", indent, (unsigned)permissions->owner);
     if (r == 0 && permissions->group != STORAGE_UNSET)
         r = buffer_printf(out, "%s  <group>%u</group>\n", indent, (unsigned)permissions->group);
-    if (r == 0 && permissions->label) {
-        r = buffer_printf(out, "%s  <label>", indent);
-        if (r == 0)
-            r = xml_escape(out, permissions->label);
-        if (r == 0)
-            r = buffer_printf(out, "</label>\n");
-    }
-    return r < 0 ? r : buffer_printf(out, "%s</permissions>\n", indent);
+    if (r == 0)
+        r = buffer_printf(out, "%s", indent);
+    if (r == 0 && permissions->label)
+        r = storage_put_text(out, "  ", "label", permissions->label);
+    return r < 0 ? r : buffer_printf(out, "%s</permissions>\n", permissions->label ? indent : "");
 }

@@ -6,6 +6,8 @@ import subprocess
 
 import libvirt
 
+from kv_daemon import wait_for
+
 GONE = libvirt.VIR_ERR_NO_STORAGE_VOL
 INVALID = libvirt.VIR_ERR_OPERATION_INVALID
 UNSUPPORTED = libvirt.VIR_ERR_CONFIG_UNSUPPORTED
@@ -23,10 +25,20 @@ def volume_xml(name, capacity=1 << 20, form="raw", more="", allocation=0, target
             f"<target><format type='{form}'/>{target}</target>{more}</volume>")
 
 
+def is_stopped(pool):
+    """Streams that a client gave up may still be ending."""
+    try:
+        pool.destroy()
+    except libvirt.libvirtError as error:
+        assert "asynchronous jobs" in str(error)
+        return False
+    return True
+
+
 def remove_pools(connection):
     for pool in connection.listAllStoragePools():
         if pool.isActive():
-            pool.destroy()
+            wait_for(lambda one=pool: is_stopped(one), "the pool's jobs")
     for pool in connection.listAllStoragePools():
         pool.undefine()
 

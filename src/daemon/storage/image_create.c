@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "block/convert.h"
+#include "block/driver.h"
 #include "block/image_create.h"
 #include "block/secret.h"
 #include "daemon/secret/secret.h"
@@ -27,6 +28,7 @@
 #define DIRECTORY_MODE 0700
 #define COPY_WORKERS 4
 #define SPARSE 4096
+#define CHAIN_MAX 200 /* images over images */
 
 /* The passphrase of one image, known to the engine while it is worked on. */
 struct key {
@@ -157,24 +159,11 @@ static int check_config(const struct model_volume *config, unsigned flags, struc
     return 0;
 }
 
-/* Where a backing path leads from the volume's directory. To free(). */
-static char *backing_from(const struct model_volume *config)
-{
-    char *path = NULL;
-    const char *slash = strrchr(config->path, '/');
-    if (*config->backing_path == '/')
-        return strdup(config->backing_path);
-    return asprintf(&path, "%.*s/%s", (int)(slash - config->path), config->path,
-                    config->backing_path) < 0
-               ? NULL
-               : path;
-}
-
 /* Size of the image that lies under a new one, in its own format: what it says of others is not
  * asked. */
 static int backing_size(const struct model_volume *config, uint64_t *size, struct kv_error *err)
 {
-    cleanup_free char *path = backing_from(config);
+    cleanup_free char *path = block_resolve_path(config->path, config->backing_path);
     struct block_node *node;
     if (!path)
         return storage_no_memory(err);
@@ -307,18 +296,18 @@ static int check_chain(const struct model_volume *source, struct kv_error *err)
             r = system_error(err, -code, "cannot open volume", layer.path);
         } else if (!layer.backing_path) {
             break;
-        } else if (strstr(layer.backing_path, "://") ||
-                   strncmp(layer.backing_path, "json:", 5) == 0 || !layer.backing_format ||
-                   depth == 200) {
+        } else if (*layer.backing_path != '/' || !layer.backing_format) {
             r = storage_error(err, VIR_ERR_OPERATION_INVALID,
                               "backing image '%s' of image '%s' is not a file of a format that is "
                               "said",
                               layer.backing_path, layer.path);
+        } else if (depth == CHAIN_MAX) {
+            r = storage_error(err, VIR_ERR_OPERATION_INVALID,
+                              "'%s': more than %d images over images; the backing chain is a loop",
+                              source->path, CHAIN_MAX);
         } else {
-            char *next = backing_from(&layer);
             free(layer.path);
-            layer.path = next;
-            r = next ? 0 : storage_no_memory(err);
+            layer.path = take_ptr(layer.backing_path);
         }
     }
     model_volume_clear(&layer);

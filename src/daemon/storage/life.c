@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libxml/xmlstring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,7 @@ static bool is_volume_name(const char *name)
         if (iscntrl((unsigned char)*p))
             return false;
     }
-    return true;
+    return xmlCheckUTF8((const xmlChar *)name); /* or no client could show it */
 }
 
 /* What cannot be a volume, or not be read, is not one. */

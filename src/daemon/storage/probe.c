@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
-#include "block/block.h"
+#include "block/driver.h"
 #include "block/import_probe.h"
 #include "daemon/storage/internal.h"
 
@@ -56,8 +56,9 @@ static int read_backing_name(struct probe *probe)
         free(name);
         return 0;
     }
-    probe->out->backing_path = name;
-    return 0;
+    probe->out->backing_path = block_resolve_path(probe->out->path, name);
+    free(name);
+    return probe->out->backing_path ? 0 : -ENOMEM;
 }
 
 static void read_backing_format(struct probe *probe, size_t at)
