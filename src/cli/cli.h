@@ -65,6 +65,7 @@ struct cli {
     bool read_only, quiet, timing, json;
     bool interactive; /* several lines from a person or a pipe */
     bool quit;
+    bool printed;                            /* the verb has printed its JSON itself */
     int keepalive_interval, keepalive_count; /* -1: as the library does */
     char escape[3];                          /* of consoles, as it is written: "^]" */
     FILE *log;

@@ -129,7 +129,8 @@ static void pass_bytes(struct session *session)
     }
 }
 
-int console_run(struct cli *cli, const wire_domain *domain, const char *device, unsigned flags)
+static int run(struct cli *cli, const wire_domain *domain, const char *device, unsigned flags,
+               bool resume)
 {
     struct session session = {.cli = cli, .escape = escape_byte(cli), .in_open = true};
     struct kvasir_domain *object = kvasir_domain_from_wire(cli->conn, domain, &cli->error);
@@ -139,6 +140,10 @@ int console_run(struct cli *cli, const wire_domain *domain, const char *device, 
     kvasir_domain_free(object);
     if (r < 0)
         return -1;
+    if (resume && !CALL(cli, DOMAIN_RESUME, .dom = *domain)) {
+        kvasir_stream_free(session.stream);
+        return cli_error(cli, "Failed to resume domain '%s'", domain->name);
+    }
     bool terminal = isatty(STDIN_FILENO);
     out_print(cli, "Connected to domain '%s'\n", domain->name);
     if (session.escape >= 0)
@@ -164,6 +169,16 @@ int console_run(struct cli *cli, const wire_domain *domain, const char *device, 
     kvasir_stream_free(session.stream);
     cli_forget_error(cli);
     return 0;
+}
+
+int console_run(struct cli *cli, const wire_domain *domain, const char *device, unsigned flags)
+{
+    return run(cli, domain, device, flags, false);
+}
+
+int console_run_resumed(struct cli *cli, const wire_domain *domain)
+{
+    return run(cli, domain, NULL, 0, true);
 }
 
 int domain_console(struct cli *cli)

@@ -349,8 +349,7 @@ static int run_command(struct cli *cli, const struct cli_command *command)
         r = command->verb->run(cli);
     if (r < 0)
         cli_report(cli);
-    else
-        out_end(cli);
+    out_end(cli, r >= 0);
     if (cli->timing && !cli->quit)
         printf("\n(Time: %.3f ms)\n\n", now_ms() - began);
     else if (!cli->quiet && !cli->json && !cli->quit)

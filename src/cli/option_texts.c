@@ -48,7 +48,7 @@ static const struct {
     {"set-lifecycle-action", "type", "poweroff, reboot or crash"},
     {"setmaxmem", "size", "memory, in KiB or with a suffix"},
     {"setmem", "size", "memory, in KiB or with a suffix"},
-    {"top", "sort", "by cpu, memory, disk, net, exits or name"},
+    {"top", "sort", "by cpu, memory, disk, net or name"},
     {"undefine", "storage", "disks to remove as well: targets or paths, joined by commas"},
     {"vol-create-as", "capacity", "size, in bytes or with a suffix"},
     {"wait", "for", "running, paused, shutoff or gone"},

@@ -23,17 +23,23 @@ void out_begin(struct cli *cli)
 {
     if (!cli->json)
         return;
-    cli->output = cli_alloc(cli, sizeof(*cli->output));
+    cli->output = calloc(1, sizeof(*cli->output));
+    if (!cli->output)
+        abort();
     cli->output->root = cli->output->current = cli->output->item = json_object();
 }
 
-void out_end(struct cli *cli)
+void out_end(struct cli *cli, bool print)
 {
-    if (!cli->json)
+    if (!cli->output)
         return;
-    json_dumpf(cli->output->root, stdout, JSON_INDENT(2));
-    putchar('\n');
+    if (print && !cli->printed) {
+        json_dumpf(cli->output->root, stdout, JSON_INDENT(2));
+        putchar('\n');
+    }
+    cli->printed = false;
     json_decref(cli->output->root);
+    free(cli->output);
     cli->output = NULL;
 }
 

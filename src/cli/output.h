@@ -34,7 +34,8 @@ void out_below(struct cli *cli, const char *key);
 void out_array(struct cli *cli);
 
 void out_begin(struct cli *cli);
-void out_end(struct cli *cli); /* prints the JSON */
+/* Prints the JSON, if there is any left to print, or drops it. */
+void out_end(struct cli *cli, bool print);
 
 /* Tables with a heading and columns as wide as their contents. */
 struct table;

@@ -21,11 +21,34 @@ static const struct verb own[] = {
 };
 static const struct verb_group own_group = {"Kvasir itself", "kvasir", own};
 
+static const struct verb beyond[] = {
+    {"doctor", "", "what this host can do for machines, and what mends what it cannot", "doctor",
+     doctor_run, VERB_OFFLINE},
+    {"events", "[--domain <string>] [--follow] [--timeout <number>]",
+     "what happens to machines, pools, secrets and devices", "events --follow --output json",
+     events_follow},
+    {"logs", "<domain> [--lines <number>]", "the last lines of a machine's log", "logs web",
+     logs_show},
+    {"run",
+     "<image> [--name=<string>] [--cpus=<number>] [--memory=<string>] [--kernel=<string>] "
+     "[--initrd=<string>] [--cmdline=<string>] [--disk=<string>] [--network=<string>] [--console] "
+     "[--rm] [--keep] [--print-xml]",
+     "from a kernel to a machine in one line", "run vmlinuz --initrd initrd --console",
+     run_machine},
+    {"top", "[--sort=<string>] [--interval=<number>] [--count=<number>]",
+     "the machines that run and what they take, live", "top --sort memory", top_show},
+    {"wait", "<domain> [--for=<string>] [--timeout=<number>]", "wait until a machine is in a state",
+     "wait web --for shutoff --timeout 60", wait_for_machine},
+    {NULL},
+};
+static const struct verb_group beyond_group = {"Beyond virsh", "beyond", beyond};
+
 const struct verb_group *const verb_groups[] = {
-    &verbs_domain,     &verbs_monitor,   &verbs_events,   &verbs_host,
-    &verbs_checkpoint, &verbs_interface, &verbs_filter,   &verbs_network,
-    &verbs_nodedev,    &verbs_secret,    &verbs_snapshot, &verbs_backup,
-    &verbs_pool,       &verbs_volume,    &own_group,      NULL,
+    &beyond_group,  &verbs_domain,     &verbs_monitor,   &verbs_events,
+    &verbs_host,    &verbs_checkpoint, &verbs_interface, &verbs_filter,
+    &verbs_network, &verbs_nodedev,    &verbs_secret,    &verbs_snapshot,
+    &verbs_backup,  &verbs_pool,       &verbs_volume,    &own_group,
+    NULL,
 };
 
 /* Names of libvirt's older releases. */
