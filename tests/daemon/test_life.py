@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The life of domains, on /dev/kvm with bare-metal guests: each step, its events, its errors."""
+import glob
 import json
 import os
 import signal
@@ -324,6 +325,28 @@ def test_a_core_dump_of_memory_is_an_elf_file(daemon, conn):
                                   libvirt.VIR_DUMP_MEMORY_ONLY)
     domain.coreDump(path, libvirt.VIR_DUMP_MEMORY_ONLY | libvirt.VIR_DUMP_CRASH)
     assert conn.listAllDomains() == []
+
+
+@pytest.mark.parametrize("action", ["coredump-destroy", "coredump-restart"])
+def test_a_panic_leaves_a_core_file_where_that_is_asked_for(daemon, conn, action):
+    domain = conn.defineXML(domain_xml("one", "obey", more=f"<on_crash>{action}</on_crash>",
+                                       devices="<panic model='isa'/>"))
+    domain.create()
+    number = domain.ID()
+    console = Console(domain)
+    console.expect(b"ready")
+    console.say(b"p")
+    if action == "coredump-restart":
+        console.expect(b"ready")
+        assert domain.isActive() == 1
+    else:
+        wait_for(lambda: domain.state() == [SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED], "the end")
+    console.close()
+    (core,) = glob.glob(f"{daemon.state}/dump/{number}-one-*")
+    with open(core, "rb") as f:
+        assert f.read(4) == b"\x7fELF"
+    assert os.stat(core).st_size > 64 << 20 and os.stat(core).st_mode & 0o777 == 0o600
+    os.unlink(core)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's watchdog (tests/guest/obey.c feeds it, or not): what happens when it is silent."""
+import glob
 import os
 import time
 
@@ -61,6 +62,17 @@ def test_a_silent_guest_is_treated_as_asked(conn, action, number, state):
     if action == "pause":
         domain.resume()
         assert domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+
+
+def test_a_silent_guest_leaves_a_core_file_and_goes_on(daemon, conn):
+    told = Told(conn)
+    domain, console = start(conn, "dump")
+    told.expect(libvirt.VIR_DOMAIN_EVENT_WATCHDOG_PAUSE)
+    (core,) = wait_for(lambda: glob.glob(f"{daemon.state}/dump/{domain.ID()}-one-*"), "the core file")
+    wait_for(lambda: domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING, "the guest to go on")
+    console.say(b"e!\n")
+    console.expect(b"!")
+    assert os.stat(core).st_size > 64 << 20
 
 
 @pytest.mark.parametrize("action, number", [

@@ -173,7 +173,7 @@ void domain_live_died(struct domain_live *live, enum machine_end end)
     pthread_mutex_lock(&domain->lock);
     bool starting = live->starting;
     live->died = true;
-    live->end = live->destroyed ? MACHINE_END_DESTROYED : end;
+    live->end = live->destroyed ? MACHINE_END_DESTROYED : live->crashed ? MACHINE_END_CRASHED : end;
     pthread_mutex_unlock(&domain->lock);
     if (!starting)
         live_ended(live);

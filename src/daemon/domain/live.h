@@ -19,6 +19,7 @@ struct domain_live {
     bool died;                     /* MACHINE_EVENT_DIED came */
     bool shutting_down;            /* a shutdown event was told */
     bool destroyed;                /* by domain_destroy() */
+    bool crashed;                  /* ended after a panic's core dump */
     enum machine_end end;
     struct domain_live *reap_next;
 };
@@ -30,6 +31,9 @@ void domain_live_put(struct domain_live *live);             /* may block: worker
 
 /* Of machine_events.c and for it. */
 machine_event_fn domain_machine_event;
+/* The machine stands still for that reason: writes a core file if the domain asked for one, and
+ * goes on as it asked. Any thread. */
+void domain_auto_dump(struct domain_live *live, enum machine_pause why);
 void domain_live_died(struct domain_live *live, enum machine_end end);
 void domain_set_state(struct domain *domain, int state, int reason);
 

@@ -49,6 +49,7 @@ static void on_stop(struct domain_live *live, struct machine *machine,
         domain_set_state(live->domain, pauses[why].state, pauses[why].reason);
     else
         domain_set_paused(live->domains, live->domain, pauses[why].reason, pauses[why].detail);
+    domain_auto_dump(live, why);
 }
 
 static void on_resume(struct domain_live *live, struct machine *machine,
