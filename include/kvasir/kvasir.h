@@ -193,8 +193,8 @@ int kvasir_conn_timeout(const struct kvasir_conn *conn);
 int kvasir_conn_process(struct kvasir_conn *conn, struct kvasir_error *err);
 
 /* A whole loop, for programs without one: waits at most timeout_ms (-1: for ever) for something to
- * do, does it, and returns: 1 when something was done, 0 when the time is over or a signal came,
- * negative when the connection has ended. */
+ * do, does it, and returns: 1 when something was done, 0 when not (the time is over, a signal came,
+ * it was keepalive's turn), negative when the connection has ended. */
 int kvasir_conn_run(struct kvasir_conn *conn, int timeout_ms, struct kvasir_error *err);
 
 /* -------------------------------------------------------- typed parameters */

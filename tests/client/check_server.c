@@ -81,6 +81,7 @@ static void the_server_tells_who_it_is(void **state)
     free(text);
     assert_done(kvasir_conn_versions(conn, NULL, &library, &err));
     assert_true(library >= 6000000);
+    assert_true(kvasir_version() >= 1000);
     /* libvirtd has none while QEMU is not installed. */
     if (kvasir_conn_versions(conn, &hypervisor, NULL, &err) == 0)
         assert_true(hypervisor > 0);

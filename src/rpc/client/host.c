@@ -7,7 +7,7 @@
 
 unsigned long kvasir_version(void)
 {
-    return 1000;
+    return LIBKVASIR_VERSION;
 }
 
 /* A procedure without arguments whose result is one text, which the caller gets. */
