@@ -37,7 +37,7 @@ static unsigned long long packets;
 static struct {
     int fd;
     uint32_t serial;
-    uint64_t id;
+    bool is_admin;
 } clients[CLIENTS];
 
 /* The other ends of streams, and the streams. */
@@ -232,9 +232,10 @@ static void connect_client(int client, unsigned kind)
         abort();
     clients[client].fd = pair[1];
     clients[client].serial = 1;
+    clients[client].is_admin = kind % ARRAY_SIZE(listeners) >= 6;
 }
 
-static uint32_t take_procedure(struct input *in, unsigned *program)
+static uint32_t take_procedure(struct input *in, int client, unsigned *program)
 {
     static const uint32_t favourites[] = {
         REMOTE_PROC_DOMAIN_OPEN_CONSOLE,
@@ -257,11 +258,34 @@ static uint32_t take_procedure(struct input *in, unsigned *program)
         REMOTE_PROC_CONNECT_REGISTER_CLOSE_CALLBACK,
     };
     unsigned which = take_u8(in);
-    *program = REMOTE_PROGRAM;
+    *program = clients[client].is_admin ? ADMIN_PROGRAM : REMOTE_PROGRAM;
+    if (which < 128 && clients[client].is_admin)
+        return which % ADMIN_PROC_END;
     if (which < 128)
         return favourites[which % ARRAY_SIZE(favourites)];
     *program = which < 200 ? REMOTE_PROGRAM : which < 225 ? ADMIN_PROGRAM : QEMU_PROGRAM;
     return (uint32_t)take(in, 2) % (which < 200 ? REMOTE_PROC_END + 4 : 32);
+}
+
+/* Zeros are arguments that nearly every procedure decodes; the administration's begin with a name.
+ */
+static size_t take_payload(struct input *in, uint8_t *out)
+{
+    static const uint8_t named[] = "\0\0\0\x08libvirtd\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0";
+    unsigned len = take_u8(in);
+    switch (len >> 6) {
+    case 0:
+        memset(out, 0, 64);
+        return 64;
+    case 1:
+        memcpy(out, named, sizeof(named) - 1);
+        take_bytes(in, out + 12, len & 7); /* over what follows the name */
+        return sizeof(named) - 1;
+    default:
+        len = len >= 250 ? PAYLOAD_MOST : len & 63;
+        take_bytes(in, out, len);
+        return len;
+    }
 }
 
 /* A packet of any kind, whole, or cut into pieces. */
@@ -269,11 +293,8 @@ static void send_packet(struct input *in, int client, unsigned type, unsigned fd
 {
     uint8_t packet[PACKET_HEAD + 4 + PAYLOAD_MOST + 64] = {0};
     unsigned program, status = type == PACKET_CALL ? PACKET_OK : take_u8(in) % 4;
-    uint32_t procedure = take_procedure(in, &program);
-    size_t len = take_u8(in), before = fds ? 4 : 0;
-    if (len >= 250)
-        len = PAYLOAD_MOST;
-    take_bytes(in, packet + PACKET_HEAD + before, len);
+    uint32_t procedure = take_procedure(in, client, &program);
+    size_t before = fds ? 4 : 0, len = take_payload(in, packet + PACKET_HEAD + before);
     if (fds)
         packet_put_u32(packet + PACKET_HEAD, fds);
     struct packet_header header = {
@@ -281,7 +302,8 @@ static void send_packet(struct input *in, int client, unsigned type, unsigned fd
         .version = 1,
         .procedure = (int32_t)procedure,
         .type = type,
-        .serial = type == PACKET_CALL ? ++clients[client].serial : take_u8(in) % 32,
+        .serial = type == PACKET_CALL ? ++clients[client].serial
+                                      : clients[client].serial - take_u8(in) % 3,
         .status = status,
     };
     if (program == REMOTE_PROGRAM && procedure < REMOTE_PROC_END &&
@@ -475,10 +497,10 @@ static void set_up(void)
     server->admin.slots[ADMIN_PROC_SERVER_SET_THREADPOOL_PARAMETERS].fn = NULL;
     for (unsigned kind = 0; kind < ARRAY_SIZE(listeners); kind++) {
         listeners[kind] = (struct rpc_listener){
-            .service = &server->services[kind == 7 ? RPC_SERVICE_ADMIN : RPC_SERVICE_MAIN],
+            .service = &server->services[kind >= 6 ? RPC_SERVICE_ADMIN : RPC_SERVICE_MAIN],
             .transport = RPC_UNIX,
-            .auth = kind == 5 || kind == 6 ? RPC_AUTH_SASL : RPC_AUTH_NONE,
-            .read_only = kind == 4 || kind == 6,
+            .auth = kind == 4 || kind == 5 ? RPC_AUTH_SASL : RPC_AUTH_NONE,
+            .read_only = kind == 3 || kind == 5,
         };
     }
     for (int i = 0; i < CLIENTS; i++)

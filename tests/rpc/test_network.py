@@ -183,3 +183,22 @@ def test_nothing_is_served_before_the_client_has_proved_who_it_is(sasl):
         assert wire.call(sock, 67)[0] == wire.ERROR
         assert wire.call(sock, 69, b"\0" * 8)[0] == wire.ERROR  # before start
         assert wire.call(sock, 70)[0] == wire.ERROR  # polkit is not what was asked for
+
+
+def test_clients_that_do_not_go_on_with_sasl_lock_nobody_out_for_long(sasl):
+    slow = []
+    try:
+        for n in range(21):  # nothing, half a packet, everything but the last step
+            sock = socket.create_connection(("localhost", int(sasl.port)), timeout=20)
+            sock.sendall([b"", wire.packet(66)[:13], wire.packet(66) + wire.packet(67)][n % 3])
+            slow.append(sock)
+        begin = time.monotonic()
+        with sasl.connect() as local:
+            assert wire.is_alive(local)
+        assert time.monotonic() - begin < 1
+        connection = open_with(sasl, "alice", "secret")
+        assert time.monotonic() - begin < 20
+        connection.close()
+    finally:
+        for sock in slow:
+            sock.close()
