@@ -7,7 +7,7 @@ MESON_OPTIONS ?=
 .DEFAULT_GOAL := build
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 setup: ## install the Debian packages that everything needs
 	@tools/setup
