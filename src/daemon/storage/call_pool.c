@@ -401,9 +401,12 @@ CALL(get_autostart)
     const REMOTE_ARGS(STORAGE_POOL_GET_AUTOSTART) *in = args;
     REMOTE_RET(STORAGE_POOL_GET_AUTOSTART) *out = ret;
     cleanup_pool struct pool *pool = call_pool(call, &in->pool, err);
-    if (pool)
-        out->autostart = pool->autostart;
-    return pool ? 0 : -ENOENT;
+    if (!pool)
+        return -ENOENT;
+    pthread_mutex_lock(&pool->storage->lock);
+    out->autostart = pool->autostart;
+    pthread_mutex_unlock(&pool->storage->lock);
+    return 0;
 }
 
 CALL(is_active)
@@ -411,9 +414,12 @@ CALL(is_active)
     const REMOTE_ARGS(STORAGE_POOL_IS_ACTIVE) *in = args;
     REMOTE_RET(STORAGE_POOL_IS_ACTIVE) *out = ret;
     cleanup_pool struct pool *pool = call_pool(call, &in->pool, err);
-    if (pool)
-        out->active = pool->active;
-    return pool ? 0 : -ENOENT;
+    if (!pool)
+        return -ENOENT;
+    pthread_mutex_lock(&pool->storage->lock);
+    out->active = pool->active;
+    pthread_mutex_unlock(&pool->storage->lock);
+    return 0;
 }
 
 CALL(is_persistent)
@@ -421,9 +427,12 @@ CALL(is_persistent)
     const REMOTE_ARGS(STORAGE_POOL_IS_PERSISTENT) *in = args;
     REMOTE_RET(STORAGE_POOL_IS_PERSISTENT) *out = ret;
     cleanup_pool struct pool *pool = call_pool(call, &in->pool, err);
-    if (pool)
-        out->persistent = pool->persistent;
-    return pool ? 0 : -ENOENT;
+    if (!pool)
+        return -ENOENT;
+    pthread_mutex_lock(&pool->storage->lock);
+    out->persistent = pool->persistent;
+    pthread_mutex_unlock(&pool->storage->lock);
+    return 0;
 }
 
 CALL(get_info)
