@@ -229,7 +229,8 @@ int conn_send(struct kvasir_conn *conn, const struct packet_header *header, cons
     packet_put_u32(head + PACKET_HEAD, (uint32_t)n_fds);
     size_t was = conn->out.len;
     if (buffer_append(&conn->out, head, PACKET_HEAD + count_len) < 0 ||
-        buffer_append(&conn->out, payload, len) < 0 || buffer_append(&conn->out, none, n_fds) < 0) {
+        (len && buffer_append(&conn->out, payload, len) < 0) ||
+        buffer_append(&conn->out, none, n_fds) < 0) {
         conn->out.len = was; /* what was appended last is taken back */
         return error_no_memory(err);
     }

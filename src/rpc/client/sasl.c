@@ -99,7 +99,7 @@ static ssize_t sasl_read(struct layer *layer, void *bytes, size_t len)
             return n;
         if (lib.decode(own->conn, raw, (unsigned)n, &plain, &plain_len) != SASL_OK)
             return -EPROTO;
-        int r = buffer_append(&own->in, plain, plain_len);
+        int r = plain_len ? buffer_append(&own->in, plain, plain_len) : 0;
         if (r < 0)
             return r;
     }
