@@ -366,6 +366,17 @@ struct rpc_server *rpc_call_server(struct rpc_call *call)
     return call->client->server;
 }
 
+int rpc_call_check_flags(const struct rpc_call *call, int driver, unsigned flags, unsigned known,
+                         struct kv_error *err)
+{
+    char name[RPC_API_NAME_SIZE];
+    if (!(flags & ~known))
+        return 0;
+    rpc_procedure_api_name(call->row, name);
+    return api_error_from(err, driver, VIR_ERR_INVALID_ARG,
+                          "unsupported flags (0x%x) in function %s", flags & ~known, name);
+}
+
 bool rpc_call_on_loop(const struct rpc_call *call)
 {
     return call->on_loop;

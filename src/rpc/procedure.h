@@ -120,6 +120,11 @@ struct rpc_stream;
 struct rpc_client *rpc_call_client(struct rpc_call *call);
 struct rpc_server *rpc_call_server(struct rpc_call *call);
 
+/* 0, or VIR_ERR_INVALID_ARG of the driver (VIR_FROM_*) when there are flags beyond the known ones.
+ */
+int rpc_call_check_flags(const struct rpc_call *call, int driver, unsigned flags, unsigned known,
+                         struct kv_error *err);
+
 /* Whether this is the loop's thread: what blocks is not allowed. */
 bool rpc_call_on_loop(const struct rpc_call *call);
 

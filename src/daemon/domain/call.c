@@ -33,13 +33,19 @@ struct domain *call_domain(struct rpc_call *call, const wire_domain *dom, struct
     return domain;
 }
 
+struct domain *call_domain_locked(struct rpc_call *call, const wire_domain *dom,
+                                  struct kv_error *err)
+{
+    struct domain *domain = call_domain(call, dom, err);
+    if (domain)
+        pthread_mutex_lock(&domain->lock);
+    return domain;
+}
+
 int call_check_flags(struct rpc_call *call, unsigned flags, unsigned supported,
                      struct kv_error *err)
 {
-    if (!(flags & ~supported))
-        return 0;
-    return api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                     flags & ~supported, rpc_call_procedure(call)->name);
+    return rpc_call_check_flags(call, VIR_FROM_QEMU, flags, supported, err);
 }
 
 bool domain_is_active(struct domain *domain)
@@ -115,6 +121,19 @@ struct model_domain *call_document(struct rpc_call *call, struct domain *domain,
     else if (!copy)
         api_error(err, VIR_ERR_NO_MEMORY, NULL);
     return copy;
+}
+
+struct model_domain *call_asked_document(struct rpc_call *call, const wire_domain *dom,
+                                         unsigned flags, unsigned more, struct kv_error *err)
+{
+    if (call_check_flags(call, flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | more,
+                         err))
+        return NULL;
+    cleanup_domain struct domain *domain = call_domain(call, dom, err);
+    struct call_impact impact;
+    if (!domain || call_impact(domain, flags, &impact, err))
+        return NULL;
+    return call_document(call, domain, impact.live, err);
 }
 
 int wire_domain_fill(wire_domain *out, const struct domain *domain)

@@ -57,6 +57,22 @@ void call_end(struct rpc_call *call, struct domain *domain);
 struct model_domain *call_document(struct rpc_call *call, struct domain *domain, bool live,
                                    struct kv_error *err);
 
+/* The document that the call's flags ask about: VIR_DOMAIN_AFFECT_*, and more that are supported
+ * there. To free; NULL with err filled. */
+struct model_domain *call_asked_document(struct rpc_call *call, const wire_domain *dom,
+                                         unsigned flags, unsigned more, struct kv_error *err);
+
+/* call_domain() with the domain's lock held, for calls that only look; ends with its scope. */
+struct domain *call_domain_locked(struct rpc_call *call, const wire_domain *dom,
+                                  struct kv_error *err);
+static inline void cleanup_locked_fn(struct domain **domain)
+{
+    if (*domain)
+        pthread_mutex_unlock(&(*domain)->lock);
+    domain_unref(*domain);
+}
+#define cleanup_locked __attribute__((cleanup(cleanup_locked_fn), unused))
+
 /* Of virConnectListAllDomains: whether it fits the flags; the flags there are. With its lock. */
 bool domain_fits_list(const struct domain *domain, unsigned flags);
 unsigned domain_list_flags(void);

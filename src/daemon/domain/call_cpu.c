@@ -101,14 +101,9 @@ CALL(get_vcpu_pin_info)
 {
     const REMOTE_ARGS(DOMAIN_GET_VCPU_PIN_INFO) *in = args;
     REMOTE_RET(DOMAIN_GET_VCPU_PIN_INFO) *out = ret;
-    if (check_maps(in->ncpumaps, in->map_len, err) ||
-        call_check_flags(call, in->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG, err))
+    if (check_maps(in->ncpumaps, in->map_len, err))
         return -EINVAL;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
-    struct call_impact impact;
-    if (!domain || call_impact(domain, in->flags, &impact, err))
-        return -EINVAL;
-    struct model_domain *model = call_document(call, domain, impact.live, err);
+    struct model_domain *model = call_asked_document(call, &in->dom, in->flags, 0, err);
     if (!model)
         return -EINVAL;
     unsigned count = MIN(model->vcpus, (unsigned)in->ncpumaps);
@@ -131,14 +126,9 @@ CALL(get_emulator_pin_info)
 {
     const REMOTE_ARGS(DOMAIN_GET_EMULATOR_PIN_INFO) *in = args;
     REMOTE_RET(DOMAIN_GET_EMULATOR_PIN_INFO) *out = ret;
-    if (check_maps(1, in->map_len, err) ||
-        call_check_flags(call, in->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG, err))
+    if (check_maps(1, in->map_len, err))
         return -EINVAL;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
-    struct call_impact impact;
-    if (!domain || call_impact(domain, in->flags, &impact, err))
-        return -EINVAL;
-    struct model_domain *model = call_document(call, domain, impact.live, err);
+    struct model_domain *model = call_asked_document(call, &in->dom, in->flags, 0, err);
     if (!model)
         return -EINVAL;
     out->cpumaps.cpumaps_val = calloc((size_t)in->map_len + 1, 1);

@@ -155,12 +155,10 @@ CALL(get_autostart)
 {
     const REMOTE_ARGS(DOMAIN_GET_AUTOSTART) *in = args;
     REMOTE_RET(DOMAIN_GET_AUTOSTART) *out = ret;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    cleanup_locked struct domain *domain = call_domain_locked(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    pthread_mutex_lock(&domain->lock);
     out->autostart = domain->autostart;
-    pthread_mutex_unlock(&domain->lock);
     return 0;
 }
 

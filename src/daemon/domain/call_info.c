@@ -21,17 +21,15 @@ CALL(get_info)
 {
     const REMOTE_ARGS(DOMAIN_GET_INFO) *in = args;
     REMOTE_RET(DOMAIN_GET_INFO) *out = ret;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    cleanup_locked struct domain *domain = call_domain_locked(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    pthread_mutex_lock(&domain->lock);
     const struct model_domain *document = domain->live ? domain->live->document : NULL;
     out->state = domain->state;
     out->max_mem = document ? document->memory_kib : domain->summary.max_memory_kib;
     out->memory = document ? document->current_memory_kib : domain->summary.memory_kib;
     out->nr_virt_cpu = (unsigned short)(document ? document->vcpus : domain->summary.vcpus);
     out->cpu_time = cpu_time(domain);
-    pthread_mutex_unlock(&domain->lock);
     return 0;
 }
 
@@ -41,13 +39,11 @@ CALL(get_state)
     REMOTE_RET(DOMAIN_GET_STATE) *out = ret;
     if (call_check_flags(call, in->flags, 0, err))
         return -EINVAL;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    cleanup_locked struct domain *domain = call_domain_locked(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    pthread_mutex_lock(&domain->lock);
     out->state = domain->state;
     out->reason = domain->reason;
-    pthread_mutex_unlock(&domain->lock);
     return 0;
 }
 
@@ -55,13 +51,11 @@ CALL(get_max_memory)
 {
     const REMOTE_ARGS(DOMAIN_GET_MAX_MEMORY) *in = args;
     REMOTE_RET(DOMAIN_GET_MAX_MEMORY) *out = ret;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    cleanup_locked struct domain *domain = call_domain_locked(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    pthread_mutex_lock(&domain->lock);
     out->memory =
         domain->live ? domain->live->document->memory_kib : domain->summary.max_memory_kib;
-    pthread_mutex_unlock(&domain->lock);
     return 0;
 }
 
@@ -77,10 +71,10 @@ CALL(is_active)
 {
     const REMOTE_ARGS(DOMAIN_IS_ACTIVE) *in = args;
     REMOTE_RET(DOMAIN_IS_ACTIVE) *out = ret;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    cleanup_locked struct domain *domain = call_domain_locked(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    out->active = domain_is_active(domain);
+    out->active = domain->live != NULL;
     return 0;
 }
 
@@ -88,12 +82,10 @@ CALL(is_persistent)
 {
     const REMOTE_ARGS(DOMAIN_IS_PERSISTENT) *in = args;
     REMOTE_RET(DOMAIN_IS_PERSISTENT) *out = ret;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    cleanup_locked struct domain *domain = call_domain_locked(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    pthread_mutex_lock(&domain->lock);
     out->persistent = domain->persistent;
-    pthread_mutex_unlock(&domain->lock);
     return 0;
 }
 
@@ -101,12 +93,10 @@ CALL(is_updated)
 {
     const REMOTE_ARGS(DOMAIN_IS_UPDATED) *in = args;
     REMOTE_RET(DOMAIN_IS_UPDATED) *out = ret;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    cleanup_locked struct domain *domain = call_domain_locked(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    pthread_mutex_lock(&domain->lock);
     out->updated = domain->updated;
-    pthread_mutex_unlock(&domain->lock);
     return 0;
 }
 
@@ -181,15 +171,12 @@ CALL(get_control_info)
     REMOTE_RET(DOMAIN_GET_CONTROL_INFO) *out = ret;
     if (call_check_flags(call, in->flags, 0, err))
         return -EINVAL;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
+    cleanup_locked struct domain *domain = call_domain_locked(call, &in->dom, err);
     if (!domain)
         return -ENOENT;
-    pthread_mutex_lock(&domain->lock);
-    bool active = domain->live, job = domain->job;
-    pthread_mutex_unlock(&domain->lock);
-    if (!active)
+    if (!domain->live)
         return api_error(err, VIR_ERR_OPERATION_INVALID, "domain is not running");
-    out->state = job ? VIR_DOMAIN_CONTROL_OCCUPIED : VIR_DOMAIN_CONTROL_OK;
+    out->state = domain->job ? VIR_DOMAIN_CONTROL_OCCUPIED : VIR_DOMAIN_CONTROL_OK;
     return 0;
 }
 

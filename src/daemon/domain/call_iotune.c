@@ -50,22 +50,11 @@ CALL(get_iotune)
 {
     const REMOTE_ARGS(DOMAIN_GET_BLOCK_IO_TUNE) *in = args;
     REMOTE_RET(DOMAIN_GET_BLOCK_IO_TUNE) *out = ret;
-    if (call_check_flags(
-            call, in->flags,
-            VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_TYPED_PARAM_STRING_OKAY, err))
-        return -EINVAL;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
-    struct call_impact impact;
-    if (!domain || call_impact(domain, in->flags, &impact, err))
-        return -EINVAL;
-    struct params p = {0};
-    if (in->nparams == 0) {
-        out->nparams = ARRAY_SIZE(limits) + 1;
-        return 0;
-    }
-    struct model_domain *model = call_document(call, domain, impact.live, err);
+    struct model_domain *model =
+        call_asked_document(call, &in->dom, in->flags, VIR_TYPED_PARAM_STRING_OKAY, err);
     if (!model)
         return -EINVAL;
+    struct params p = {0};
     const char *name = in->disk ? *in->disk : "";
     const struct model_disk *disk = model_domain_find_disk(model, name);
     for (size_t i = 0; disk && i < ARRAY_SIZE(limits); i++) {
@@ -75,9 +64,15 @@ CALL(get_iotune)
     }
     if (disk)
         params_add_text(&p, GROUP_NAME, disk->iotune.group ? disk->iotune.group : "");
-    int result = disk ? params_reply(&p, in->nparams, &out->params.params_len,
-                                     &out->params.params_val, &out->nparams, err)
-                      : no_disk(name, err);
+    int result = 0;
+    if (in->nparams == 0)
+        out->nparams = ARRAY_SIZE(limits) + 1;
+    else if (!disk)
+        result = no_disk(name, err);
+    else
+        result = params_reply(&p, in->nparams, &out->params.params_len, &out->params.params_val,
+                              &out->nparams, err);
+    params_free(&p);
     model_domain_free(model);
     return result;
 }
@@ -192,15 +187,8 @@ CALL(get_interface)
 {
     const REMOTE_ARGS(DOMAIN_GET_INTERFACE_PARAMETERS) *in = args;
     REMOTE_RET(DOMAIN_GET_INTERFACE_PARAMETERS) *out = ret;
-    if (call_check_flags(
-            call, in->flags,
-            VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_TYPED_PARAM_STRING_OKAY, err))
-        return -EINVAL;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
-    struct call_impact impact;
-    if (!domain || call_impact(domain, in->flags, &impact, err))
-        return -EINVAL;
-    struct model_domain *model = call_document(call, domain, impact.live, err);
+    struct model_domain *model =
+        call_asked_document(call, &in->dom, in->flags, VIR_TYPED_PARAM_STRING_OKAY, err);
     if (!model)
         return -EINVAL;
     const struct model_nic *nic = model_domain_find_nic(model, in->device);

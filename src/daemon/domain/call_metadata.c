@@ -40,13 +40,7 @@ CALL(get_metadata)
 {
     const REMOTE_ARGS(DOMAIN_GET_METADATA) *in = args;
     REMOTE_RET(DOMAIN_GET_METADATA) *out = ret;
-    if (call_check_flags(call, in->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG, err))
-        return -EINVAL;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
-    struct call_impact impact;
-    if (!domain || call_impact(domain, in->flags, &impact, err))
-        return -EINVAL;
-    struct model_domain *model = call_document(call, domain, impact.live, err);
+    struct model_domain *model = call_asked_document(call, &in->dom, in->flags, 0, err);
     if (!model)
         return -EINVAL;
     int result = model_domain_get_metadata(model, in->type, optional(in->uri), &out->metadata, err);

@@ -97,21 +97,6 @@ static void tell(struct params *p, const struct tunable_set *set, const struct m
     }
 }
 
-/* The document that flags ask about. NULL with err filled. */
-static struct model_domain *asked_document(struct rpc_call *call, const wire_domain *dom,
-                                           unsigned flags, struct kv_error *err)
-{
-    const unsigned known =
-        VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_TYPED_PARAM_STRING_OKAY;
-    if (call_check_flags(call, flags, known, err))
-        return NULL;
-    cleanup_domain struct domain *domain = call_domain(call, dom, err);
-    struct call_impact impact;
-    if (!domain || call_impact(domain, flags, &impact, err))
-        return NULL;
-    return call_document(call, domain, impact.live, err);
-}
-
 /* ------------------------------------------------------------------ setting */
 
 /* One parameter as text. VIR_ERR_INVALID_ARG, as libvirt, for names and types it does not know. */
@@ -219,7 +204,8 @@ CALL(get_scheduler_type)
 static int get_scheduler(struct rpc_call *call, const wire_domain *dom, int nparams, unsigned flags,
                          unsigned *len, wire_param **list, struct kv_error *err)
 {
-    struct model_domain *model = asked_document(call, dom, flags, err);
+    struct model_domain *model =
+        call_asked_document(call, dom, flags, VIR_TYPED_PARAM_STRING_OKAY, err);
     if (!model)
         return -EINVAL;
     struct params p = {0};
@@ -276,7 +262,8 @@ static int get_params(struct rpc_call *call, const void *args, void *ret,
 {
     const wire_dom_nparams_flags *in = args;
     wire_params_nparams *out = ret;
-    struct model_domain *model = asked_document(call, &in->dom, in->flags, err);
+    struct model_domain *model =
+        call_asked_document(call, &in->dom, in->flags, VIR_TYPED_PARAM_STRING_OKAY, err);
     if (!model)
         return -EINVAL;
     struct params p = {0};

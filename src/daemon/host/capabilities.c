@@ -10,13 +10,6 @@
 #include "model/cpu.h"
 #include "model/host.h"
 
-static int no_flags(unsigned flags, const char *function, struct kv_error *err)
-{
-    return flags ? api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                             flags, function)
-                 : 0;
-}
-
 static const char *text_or_null(char *const *text)
 {
     return text ? *text : NULL;
@@ -36,7 +29,7 @@ int host_domain_capabilities(struct rpc_call *call, const void *args, void *ret,
     const struct daemon *daemon = rpc_call_opaque(call);
     const REMOTE_ARGS(CONNECT_GET_DOMAIN_CAPABILITIES) *in = args;
     REMOTE_RET(CONNECT_GET_DOMAIN_CAPABILITIES) *out = ret;
-    int r = no_flags(in->flags, "virConnectGetDomainCapabilities", err);
+    int r = rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, 0, err);
     return r < 0 ? r
                  : model_host_domain_capabilities(daemon->host, text_or_null(in->emulatorbin),
                                                   text_or_null(in->arch), text_or_null(in->machine),
@@ -50,7 +43,7 @@ int host_cpu_models(struct rpc_call *call, const void *args, void *ret, struct k
     REMOTE_RET(CONNECT_GET_CPU_MODEL_NAMES) *out = ret;
     const char *const *names;
     unsigned count;
-    int r = no_flags(in->flags, "virConnectGetCPUModelNames", err);
+    int r = rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, 0, err);
     if (r == 0)
         r = model_host_cpu_models(in->arch, &names, &count, err);
     if (r < 0)
@@ -75,7 +68,7 @@ int host_baseline_cpu(struct rpc_call *call, const void *args, void *ret, struct
 {
     const REMOTE_ARGS(CONNECT_BASELINE_CPU) *in = args;
     REMOTE_RET(CONNECT_BASELINE_CPU) *out = ret;
-    int r = no_flags(in->flags & ~(unsigned)BASELINE_FLAGS, "virConnectBaselineCPU", err);
+    int r = rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, BASELINE_FLAGS, err);
     return r < 0 ? r
                  : cpu_baseline(in->xml_cpus.xml_cpus_val, in->xml_cpus.xml_cpus_len, in->flags,
                                 &out->cpu, err);
@@ -89,7 +82,7 @@ int host_baseline_hypervisor_cpu(struct rpc_call *call, const void *args, void *
     const REMOTE_ARGS(CONNECT_BASELINE_HYPERVISOR_CPU) *in = args;
     REMOTE_RET(CONNECT_BASELINE_HYPERVISOR_CPU) *out = ret;
     char *capabilities = NULL;
-    int r = no_flags(in->flags & ~(unsigned)BASELINE_FLAGS, "virConnectBaselineHypervisorCPU", err);
+    int r = rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, BASELINE_FLAGS, err);
     if (r == 0) /* only to check what was asked for */
         r = model_host_domain_capabilities(daemon->host, text_or_null(in->emulator),
                                            text_or_null(in->arch), text_or_null(in->machine),

@@ -88,9 +88,8 @@ int host_cpu_map(struct rpc_call *call, const void *args, void *ret, struct kv_e
     const REMOTE_ARGS(NODE_GET_CPU_MAP) *in = args;
     REMOTE_RET(NODE_GET_CPU_MAP) *out = ret;
     uint8_t all[CPUS_MOST / 8], online[CPUS_MOST / 8];
-    if (in->flags)
-        return api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                         in->flags, "virNodeGetCPUMap");
+    if (rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, 0, err) < 0)
+        return -EINVAL;
     if (file_read_list(all, CPUS_MOST, CPU "/present") <= 0 ||
         file_read_list(online, CPUS_MOST, CPU "/online") <= 0)
         return api_error_from(err, VIR_FROM_NONE, VIR_ERR_SYSTEM_ERROR,
@@ -148,9 +147,8 @@ int host_cpu_stats(struct rpc_call *call, const void *args, void *ret, struct kv
     REMOTE_RET(NODE_GET_CPU_STATS) *out = ret;
     unsigned long long ticks[COLUMNS];
     uint64_t nanoseconds = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
-    if (in->flags)
-        return api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                         in->flags, "virNodeGetCPUStats");
+    if (rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, 0, err) < 0)
+        return -EINVAL;
     if (in->cpu_num < VIR_NODE_CPU_STATS_ALL_CPUS || !find_cpu_line(in->cpu_num, ticks))
         return api_error(err, VIR_ERR_INVALID_ARG, "Invalid cpuNum in %s", "virNodeGetCPUStats");
     const struct {

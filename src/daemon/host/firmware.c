@@ -92,9 +92,8 @@ int host_sysinfo(struct rpc_call *call, const void *args, void *ret, struct kv_e
     const REMOTE_ARGS(CONNECT_GET_SYSINFO) *in = args;
     REMOTE_RET(CONNECT_GET_SYSINFO) *out = ret;
     size_t size;
-    if (in->flags)
-        return api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                         in->flags, "virConnectGetSysinfo");
+    if (rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, 0, err) < 0)
+        return -EINVAL;
     FILE *to = open_memstream(&out->sysinfo, &size);
     if (!to)
         return api_error(err, VIR_ERR_NO_MEMORY, NULL);

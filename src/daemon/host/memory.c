@@ -233,9 +233,8 @@ int host_memory_parameters(struct rpc_call *call, const void *args, void *ret, s
     const REMOTE_ARGS(NODE_GET_MEMORY_PARAMETERS) *in = args;
     REMOTE_RET(NODE_GET_MEMORY_PARAMETERS) *out = ret;
     struct params params = PARAMS_INIT;
-    if (in->flags & ~(unsigned)VIR_TYPED_PARAM_STRING_OKAY)
-        return api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                         in->flags, "virNodeGetMemoryParameters");
+    if (rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, VIR_TYPED_PARAM_STRING_OKAY, err) < 0)
+        return -EINVAL;
     for (size_t i = 0; i < ARRAY_SIZE(ksm); i++) {
         uint64_t value = file_read_number(UINT64_MAX, KSM "/%s", ksm[i].file);
         if (value == UINT64_MAX)
@@ -257,9 +256,8 @@ int host_set_memory_parameters(struct rpc_call *call, const void *args, void *re
                                struct kv_error *err)
 {
     const REMOTE_ARGS(NODE_SET_MEMORY_PARAMETERS) *in = args;
-    if (in->flags)
-        return api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                         in->flags, "virNodeSetMemoryParameters");
+    if (rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, 0, err) < 0)
+        return -EINVAL;
     for (unsigned i = 0; i < in->params.params_len; i++) {
         const wire_param *param = &in->params.params_val[i];
         char path[128];

@@ -163,10 +163,9 @@ static int get_xml(struct rpc_call *call, const void *args, void *ret, struct kv
     REMOTE_RET(INTERFACE_GET_XML_DESC) *out = ret;
     struct interface found;
     struct buffer text = BUFFER_INIT(0);
-    if (in->flags & ~(unsigned)VIR_INTERFACE_XML_INACTIVE)
-        return api_error_from(err, VIR_FROM_INTERFACE, VIR_ERR_INVALID_ARG,
-                              "unsupported flags (0x%x) in function %s", in->flags,
-                              "virInterfaceGetXMLDesc");
+    if (rpc_call_check_flags(call, VIR_FROM_INTERFACE, in->flags, VIR_INTERFACE_XML_INACTIVE, err) <
+        0)
+        return -EINVAL;
     int r = find(in->iface.name, &found, err);
     if (r < 0)
         return r;
@@ -289,10 +288,8 @@ static int list_all(struct rpc_call *call, const void *args, void *ret, struct k
     const unsigned both = VIR_CONNECT_LIST_INTERFACES_ACTIVE | VIR_CONNECT_LIST_INTERFACES_INACTIVE;
     unsigned wanted = in->flags ? in->flags : both;
     struct interface *all;
-    if (in->flags & ~both)
-        return api_error_from(err, VIR_FROM_INTERFACE, VIR_ERR_INVALID_ARG,
-                              "unsupported flags (0x%x) in function %s", in->flags,
-                              "virConnectListAllInterfaces");
+    if (rpc_call_check_flags(call, VIR_FROM_INTERFACE, in->flags, both, err) < 0)
+        return -EINVAL;
     int n = list(&all, err), r = MIN(n, 0);
     out->ifaces.ifaces_val = n < 0 ? NULL : calloc((size_t)n + 1, sizeof(wire_iface));
     for (int i = 0; i < n && r == 0; i++) {

@@ -16,14 +16,6 @@ static int no_memory(struct kv_error *err)
     return api_error_from(err, VIR_FROM_NODEDEV, VIR_ERR_NO_MEMORY, NULL);
 }
 
-static int check_flags(unsigned flags, unsigned known, const char *function, struct kv_error *err)
-{
-    if (!(flags & ~known))
-        return 0;
-    return api_error_from(err, VIR_FROM_NODEDEV, VIR_ERR_INVALID_ARG,
-                          "unsupported flags (0x%x) in function %s", flags & ~known, function);
-}
-
 static int find(const char *name, struct node_device *out, struct kv_error *err)
 {
     struct node_device *all;
@@ -62,7 +54,7 @@ static int count(struct rpc_call *call, const void *args, void *ret, struct kv_e
     const REMOTE_ARGS(NODE_NUM_OF_DEVICES) *in = args;
     REMOTE_RET(NODE_NUM_OF_DEVICES) *out = ret;
     struct node_device *all;
-    if (check_flags(in->flags, 0, "virNodeNumOfDevices", err) < 0)
+    if (rpc_call_check_flags(call, VIR_FROM_NODEDEV, in->flags, 0, err) < 0)
         return -EINVAL;
     int n = node_devices_list(&all, err);
     if (n < 0)
@@ -78,7 +70,7 @@ static int list_names(struct rpc_call *call, const void *args, void *ret, struct
     const REMOTE_ARGS(NODE_LIST_DEVICES) *in = args;
     REMOTE_RET(NODE_LIST_DEVICES) *out = ret;
     struct node_device *all;
-    int r = check_flags(in->flags, 0, "virNodeListDevices", err);
+    int r = rpc_call_check_flags(call, VIR_FROM_NODEDEV, in->flags, 0, err);
     if (r == 0 && (in->maxnames < 0 || in->maxnames > NAMES_MAX))
         r = api_error_from(err, VIR_FROM_NODEDEV, VIR_ERR_INVALID_ARG, "too many names '%d'",
                            in->maxnames);
@@ -106,8 +98,8 @@ static int list_all(struct rpc_call *call, const void *args, void *ret, struct k
     unsigned wanted = in->flags & LIST_CAPABILITIES;
     bool only_inactive = (in->flags & LIST_STATES) == VIR_CONNECT_LIST_NODE_DEVICES_INACTIVE;
     struct node_device *all;
-    int r = check_flags(in->flags, LIST_CAPABILITIES | LIST_STATES, "virConnectListAllNodeDevices",
-                        err);
+    int r = rpc_call_check_flags(call, VIR_FROM_NODEDEV, in->flags, LIST_CAPABILITIES | LIST_STATES,
+                                 err);
     int n = r < 0 ? r : node_devices_list(&all, err);
     if (n < 0)
         return n;
@@ -142,7 +134,7 @@ static int lookup(struct rpc_call *call, const void *args, void *ret, struct kv_
 static int lookup_wwn(struct rpc_call *call, const void *args, void *ret, struct kv_error *err)
 {
     const REMOTE_ARGS(NODE_DEVICE_LOOKUP_SCSI_HOST_BY_WWN) *in = args;
-    if (check_flags(in->flags, 0, "virNodeDeviceLookupSCSIHostByWWN", err) < 0)
+    if (rpc_call_check_flags(call, VIR_FROM_NODEDEV, in->flags, 0, err) < 0)
         return -EINVAL;
     return api_error_from(err, VIR_FROM_NODEDEV, VIR_ERR_NO_NODE_DEVICE,
                           "no SCSI host with WWNN '%s' and WWPN '%s'", in->wwnn, in->wwpn);
@@ -153,7 +145,7 @@ static int get_xml(struct rpc_call *call, const void *args, void *ret, struct kv
     const REMOTE_ARGS(NODE_DEVICE_GET_XML_DESC) *in = args;
     REMOTE_RET(NODE_DEVICE_GET_XML_DESC) *out = ret;
     struct node_device found;
-    int r = check_flags(in->flags, 1, "virNodeDeviceGetXMLDesc", err);
+    int r = rpc_call_check_flags(call, VIR_FROM_NODEDEV, in->flags, 1, err);
     if (r == 0)
         r = find(in->name, &found, err);
     if (r < 0)

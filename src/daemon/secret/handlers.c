@@ -19,14 +19,6 @@ static int no_memory(struct kv_error *err)
     return api_error_from(err, VIR_FROM_SECRET, VIR_ERR_NO_MEMORY, NULL);
 }
 
-static int check_flags(unsigned flags, unsigned known, const char *function, struct kv_error *err)
-{
-    if (!(flags & ~known))
-        return 0;
-    return api_error_from(err, VIR_FROM_SECRET, VIR_ERR_INVALID_ARG,
-                          "unsupported flags (0x%x) in function %s", flags & ~known, function);
-}
-
 static int fill(wire_secret *out, const struct secret_config *config, struct kv_error *err)
 {
     memcpy(out->uuid, config->uuid, sizeof(out->uuid));
@@ -148,7 +140,7 @@ static int define_xml(struct rpc_call *call, const void *args, void *ret, struct
     REMOTE_RET(SECRET_DEFINE_XML) *out = ret;
     struct secrets *secrets = rpc_call_opaque(call);
     struct secret_config config;
-    int r = check_flags(in->flags, VIR_SECRET_DEFINE_VALIDATE, "virSecretDefineXML", err);
+    int r = rpc_call_check_flags(call, VIR_FROM_SECRET, in->flags, VIR_SECRET_DEFINE_VALIDATE, err);
     if (r == 0)
         r = secret_config_parse(&config, in->xml, err);
     if (r < 0)
@@ -196,7 +188,7 @@ static int get_xml(struct rpc_call *call, const void *args, void *ret, struct kv
     const REMOTE_ARGS(SECRET_GET_XML_DESC) *in = args;
     REMOTE_RET(SECRET_GET_XML_DESC) *out = ret;
     struct secrets *secrets = rpc_call_opaque(call);
-    if (check_flags(in->flags, 0, "virSecretGetXMLDesc", err) < 0)
+    if (rpc_call_check_flags(call, VIR_FROM_SECRET, in->flags, 0, err) < 0)
         return -EINVAL;
     pthread_mutex_lock(&secrets->lock);
     const struct secret *secret = find(secrets, in->secret.uuid, err);
@@ -211,7 +203,7 @@ static int set_value(struct rpc_call *call, const void *args, void *ret, struct 
     const REMOTE_ARGS(SECRET_SET_VALUE) *in = args;
     struct secrets *secrets = rpc_call_opaque(call);
     size_t len = in->value.value_len;
-    if (check_flags(in->flags, 0, "virSecretSetValue", err) < 0)
+    if (rpc_call_check_flags(call, VIR_FROM_SECRET, in->flags, 0, err) < 0)
         return -EINVAL;
     uint8_t *value = malloc(len ? len : 1);
     if (!value)
@@ -247,7 +239,7 @@ static int get_value(struct rpc_call *call, const void *args, void *ret, struct 
     REMOTE_RET(SECRET_GET_VALUE) *out = ret;
     struct secrets *secrets = rpc_call_opaque(call);
     int r = 0;
-    if (check_flags(in->flags, 0, "virSecretGetValue", err) < 0)
+    if (rpc_call_check_flags(call, VIR_FROM_SECRET, in->flags, 0, err) < 0)
         return -EINVAL;
     pthread_mutex_lock(&secrets->lock);
     const struct secret *secret = find(secrets, in->secret.uuid, err);
@@ -355,7 +347,7 @@ static int list_all(struct rpc_call *call, const void *args, void *ret, struct k
     const REMOTE_ARGS(CONNECT_LIST_ALL_SECRETS) *in = args;
     REMOTE_RET(CONNECT_LIST_ALL_SECRETS) *out = ret;
     struct secrets *secrets = rpc_call_opaque(call);
-    int r = check_flags(in->flags, 15, "virConnectListAllSecrets", err);
+    int r = rpc_call_check_flags(call, VIR_FROM_SECRET, in->flags, 15, err);
     if (r < 0)
         return r;
     pthread_mutex_lock(&secrets->lock);

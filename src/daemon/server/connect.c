@@ -49,9 +49,8 @@ static int connect_open(struct rpc_call *call, const void *args, void *ret, stru
     const REMOTE_ARGS(CONNECT_OPEN) *in = args;
     const struct daemon *daemon = rpc_call_opaque(call);
     const char *name = in->name ? *in->name : "";
-    if (in->flags & ~OPEN_FLAGS)
-        return api_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                         in->flags & ~OPEN_FLAGS, "virConnectOpen");
+    if (rpc_call_check_flags(call, VIR_FROM_QEMU, in->flags, OPEN_FLAGS, err) < 0)
+        return -EINVAL;
     if (*name && strncmp(name, "qemu:", 5) != 0)
         return api_error_from(err, VIR_FROM_NONE, VIR_ERR_NO_CONNECT,
                               "'%s': machines of '%s' are served here", name, daemon->uri);

@@ -25,12 +25,7 @@ int storage_no_memory(struct kv_error *err)
 int storage_check_flags(const struct rpc_call *call, unsigned flags, unsigned known,
                         struct kv_error *err)
 {
-    char name[RPC_API_NAME_SIZE];
-    if (!(flags & ~known))
-        return 0;
-    rpc_procedure_api_name(rpc_call_procedure(call), name);
-    return storage_error(err, VIR_ERR_INVALID_ARG, "unsupported flags (0x%x) in function %s",
-                         flags & ~known, name);
+    return rpc_call_check_flags(call, VIR_FROM_STORAGE, flags, known, err);
 }
 
 /* ---------------------------------------------------------------------- the list */
