@@ -99,6 +99,7 @@ int rpc_stream_join_pieces(struct rpc_call *call, int fd, unsigned flags,
     if (r == 0) {
         call->stream->pieces = true;
         call->stream->flags = flags;
+        call->stream->deaf = !(flags & RPC_PIECES_FROM_CLIENT);
         call->stream->in.max += PACKET_MAX / 1024; /* what is in front of each piece */
     }
     return r;
