@@ -45,9 +45,9 @@ def test_frames_go_to_a_back_end_and_come_back(folder, jail, back_end_connects):
     assert "vu" not in os.listdir(folder)
 
 
-def test_a_back_end_may_go_and_come_back_while_the_guest_runs(folder, jail, back_end_connects):
+def test_a_back_end_may_go_and_come_back_while_the_guest_runs(folder, back_end_connects):
     with switch(folder, f"{folder}/vu", client=back_end_connects):
-        machine = start(folder, jail, back_end_connects)
+        machine = start(folder, True, back_end_connects)
         exchange(machine.guest, 1)
     with machine:
         machine.guest.wait_link(False)
@@ -94,9 +94,9 @@ def test_a_back_end_that_never_answers_does_not_stop_the_machine(folder):
     ("vhost-user={0}/vu,rx-rate=1M", "it cannot limit their rate"),
     ("tap=t0,server=on", "'server' is possible with vhost-user"),
 ])
-def test_what_cannot_be_is_said(folder, jail, options, message):
+def test_what_cannot_be_is_said(folder, options, message):
     done = subprocess.run([f"{BUILD}/kvasir-vmm", "--memory", "64M", "--kernel", f"{BUILD}/tests/guest/payload_net",
-                           "--net", options.format(folder), *([] if jail else ["--no-jail"])],
+                           "--net", options.format(folder)],
                           stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 1 and message.format(folder) in done.stderr
     assert not os.listdir(folder)
