@@ -149,6 +149,16 @@ int size_from_text(const char *text, uint64_t *out, uint64_t scale, uint64_t max
     return 0;
 }
 
+int size_refuse(struct cli *cli, const char *value, int r)
+{
+    if (r == -ENOENT)
+        return cli_fail(cli, VIR_ERR_INVALID_ARG, "invalid argument: unknown suffix '%s'",
+                        value + strspn(value, "0123456789 \t+"));
+    if (r == -ERANGE)
+        return cli_fail(cli, VIR_ERR_OVERFLOW, "numerical overflow: value too large: %s", value);
+    return -1;
+}
+
 int arg_size(struct cli *cli, const char *name, uint64_t *out, uint64_t scale, uint64_t max)
 {
     const char *value = arg_raw(cli, name);
@@ -159,12 +169,7 @@ int arg_size(struct cli *cli, const char *name, uint64_t *out, uint64_t scale, u
         return 1;
     cli_error(cli, "Scaled numeric value '%s' for <%s> option is malformed or out of range", value,
               name);
-    if (r == -ENOENT)
-        return cli_fail(cli, VIR_ERR_INVALID_ARG, "invalid argument: unknown suffix '%s'",
-                        value + strspn(value, "0123456789 \t+"));
-    if (r == -ERANGE)
-        return cli_fail(cli, VIR_ERR_OVERFLOW, "numerical overflow: value too large: %s", value);
-    return -1;
+    return size_refuse(cli, value, r);
 }
 
 int arg_exclusive(struct cli *cli, const char *a, const char *b)

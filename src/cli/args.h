@@ -22,6 +22,8 @@ int arg_i64(struct cli *cli, const char *name, int64_t *out);
 /* With a suffix; a number without one is scale bytes each. */
 int arg_size(struct cli *cli, const char *name, uint64_t *out, uint64_t scale, uint64_t max);
 int size_from_text(const char *text, uint64_t *out, uint64_t scale, uint64_t max);
+/* Why it was none, as the library would have said; the verb tells its own part. Returns -1. */
+int size_refuse(struct cli *cli, const char *value, int r);
 
 /* Negative (told) when both were given; when one was given without the other. */
 int arg_exclusive(struct cli *cli, const char *a, const char *b);

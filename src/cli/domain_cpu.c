@@ -5,6 +5,7 @@
 
 #include "cli/args.h"
 #include "cli/cpumap.h"
+#include "cli/line.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 
@@ -291,4 +292,24 @@ int domain_iothread_info(struct cli *cli)
             cpumap_ranges(cli, thread->cpu_map.cpu_map_val, thread->cpu_map.cpu_map_len, cpus));
     }
     return table_print(cli, table);
+}
+
+/* iothreadadd, iothreaddel. */
+int domain_iothread_change(struct cli *cli)
+{
+    bool add = strcmp(cli->command->verb->name, "iothreadadd") == 0;
+    unsigned flags = 0;
+    int id = 0;
+    if (arg_affect(cli, &flags) < 0)
+        return -1;
+    const wire_domain *domain = lookup_domain(cli);
+    if (!domain || arg_int(cli, "id", &id) < 0)
+        return -1;
+    if (id <= 0)
+        return cli_error(cli, "Invalid IOThread id value: '%d'", id);
+    bool done = add ? CALL(cli, DOMAIN_ADD_IOTHREAD, .dom = *domain, .iothread_id = (u_int)id,
+                           .flags = flags) != NULL
+                    : CALL(cli, DOMAIN_DEL_IOTHREAD, .dom = *domain, .iothread_id = (u_int)id,
+                           .flags = flags) != NULL;
+    return done ? 0 : -1;
 }

@@ -38,7 +38,7 @@ verb_fn domain_set_memory, domain_set_max_memory, domain_memtune, domain_blkiotu
 verb_fn domain_iotune;
 /* domain_cpu.c */
 verb_fn domain_set_vcpus, domain_vcpu_count, domain_vcpu_info, domain_vcpu_pin, domain_emulator_pin,
-    domain_iothread_info;
+    domain_iothread_info, domain_iothread_change;
 /* domain_text.c */
 verb_fn domain_description, domain_metadata, domain_edit;
 /* domain_agent.c */

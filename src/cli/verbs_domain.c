@@ -6,7 +6,8 @@
 
 static const struct verb domain[] = {
     {"attach-device", "<domain> <file> [--persistent] [--config] [--live] [--current]",
-     "add the device that a file describes", "attach-device web disk.xml --config", refused},
+     "add the device that a file describes", "attach-device web disk.xml --config",
+     domain_attach_device},
     {"attach-disk",
      "<domain> <source> <target> [--targetbus <string>] [--driver <string>] "
      "[--subdriver <string>] [--iothread <string>] [--cache <string>] [--io <string>] "
@@ -86,9 +87,11 @@ static const struct verb domain[] = {
     {"destroy", "<domain> [--graceful] [--remove-logs]", "switch a machine off at once",
      "destroy web", domain_destroy},
     {"detach-device", "<domain> <file> [--persistent] [--config] [--live] [--current]",
-     "take away the device that a file describes", "detach-device web disk.xml --config", refused},
+     "take away the device that a file describes", "detach-device web disk.xml --config",
+     domain_detach_device},
     {"detach-device-alias", "<domain> <alias> [--config] [--live] [--current]",
-     "take away the device of an alias", "detach-device-alias web virtio-disk1 --config", refused},
+     "take away the device of an alias", "detach-device-alias web virtio-disk1 --config",
+     domain_detach_alias},
     {"detach-disk",
      "<domain> <target> [--persistent] [--config] [--live] [--current] [--print-xml]",
      "take a disk away", "detach-disk web vdb --config", refused},
@@ -158,14 +161,14 @@ static const struct verb domain[] = {
     {"iothreadpin", "<domain> <iothread:number> <cpulist> [--config] [--live] [--current]",
      "say where an I/O thread may run", "iothreadpin web 1 0-3", unserved},
     {"iothreadadd", "<domain> <id:number> [--config] [--live] [--current]",
-     "give a machine one more I/O thread", "iothreadadd web 2 --config", unserved},
+     "give a machine one more I/O thread", "iothreadadd web 2 --config", domain_iothread_change},
     {"iothreadset",
      "<domain> <id:number> [--poll-max-ns <number>] [--poll-grow <number>] "
      "[--poll-shrink <number>] [--thread-pool-min <number>] [--thread-pool-max "
      "<number>] [--config] [--live] [--current]",
      "tune an I/O thread", "iothreadset web 1 --poll-max-ns 32768", unserved},
     {"iothreaddel", "<domain> <id:number> [--config] [--live] [--current]",
-     "take an I/O thread away", "iothreaddel web 2 --config", unserved},
+     "take an I/O thread away", "iothreaddel web 2 --config", domain_iothread_change},
     {"send-key", "<domain> [--codeset=<string>] [--holdtime=<number>] {<keycode>}...", "press keys",
      "send-key web KEY_LEFTCTRL KEY_LEFTALT KEY_DELETE", domain_send_key},
     {"send-process-signal", "<domain> <pid> <signame>", "send a signal to a process of the guest",
@@ -302,7 +305,8 @@ static const struct verb domain[] = {
      "[--checkpoints-metadata] [--nvram] [--keep-nvram] [--tpm] [--keep-tpm]",
      "forget a machine's definition", "undefine web", domain_undefine},
     {"update-device", "<domain> <file> [--persistent] [--config] [--live] [--current] [--force]",
-     "change a device to what a file describes", "update-device web nic.xml --config", refused},
+     "change a device to what a file describes", "update-device web nic.xml --config",
+     domain_update_device},
     {"update-memory-device",
      "<domain> [--config] [--live] [--current] [--print-xml] [--alias <string>] "
      "[--node <number>] [--requested-size <number>]",

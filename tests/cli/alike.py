@@ -98,6 +98,7 @@ def write_files(folder, own):
 
 def without_numbers(result):
     def fixed(text):
+        text = re.sub(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", b"UUID", text)
         return re.sub(rb"[ \t]*[0-9][0-9.]*", b" N", text)
     out, err, status = result
     return fixed(out), fixed(err), status

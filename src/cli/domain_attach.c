@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Devices added, changed and taken away by their descriptions or aliases. */
+#include <libvirt/libvirt.h>
+
+#include "cli/args.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+
+/* --persistent: the definition too, and what runs if it does. */
+static int affect(struct cli *cli, const wire_domain *domain, unsigned *flags)
+{
+    static const char *const alone[] = {"live", "config"};
+    for (size_t i = 0; i < ARRAY_SIZE(alone); i++)
+        if (arg_exclusive(cli, "current", alone[i]) < 0)
+            return -1;
+    if (arg_exclusive(cli, "persistent", "current") < 0 || arg_affect(cli, flags) < 0)
+        return -1;
+    if (!arg_on(cli, "persistent"))
+        return 0;
+    *flags |= VIR_DOMAIN_AFFECT_CONFIG;
+    const REMOTE_RET(DOMAIN_IS_ACTIVE) *active = CALL(cli, DOMAIN_IS_ACTIVE, .dom = *domain);
+    if (active && active->active)
+        *flags |= VIR_DOMAIN_AFFECT_LIVE;
+    return 0;
+}
+
+/* The machine, the file's contents and the flags that the verbs share. */
+static const wire_domain *prepare(struct cli *cli, const char **file, char **xml, unsigned *flags)
+{
+    const wire_domain *domain = lookup_domain(cli);
+    if (!domain || affect(cli, domain, flags) < 0 || arg_text(cli, "file", file) < 0)
+        return NULL;
+    *xml = read_text_file(cli, *file);
+    return *xml ? domain : NULL;
+}
+
+int domain_attach_device(struct cli *cli)
+{
+    const char *file = NULL;
+    char *xml;
+    unsigned flags = 0;
+    const wire_domain *domain = prepare(cli, &file, &xml, &flags);
+    if (!domain)
+        return -1;
+    bool done = flags || arg_on(cli, "current")
+                    ? CALL(cli, DOMAIN_ATTACH_DEVICE_FLAGS, .dom = *domain, .xml = xml,
+                           .flags = flags) != NULL
+                    : CALL(cli, DOMAIN_ATTACH_DEVICE, .dom = *domain, .xml = xml) != NULL;
+    if (!done)
+        return cli_error(cli, "Failed to attach device from %s", file);
+    return out_done(cli, "Device attached successfully");
+}
+
+int domain_detach_device(struct cli *cli)
+{
+    const char *file = NULL;
+    char *xml;
+    unsigned flags = 0;
+    const wire_domain *domain = prepare(cli, &file, &xml, &flags);
+    if (!domain)
+        return -1;
+    bool done = flags || arg_on(cli, "current")
+                    ? CALL(cli, DOMAIN_DETACH_DEVICE_FLAGS, .dom = *domain, .xml = xml,
+                           .flags = flags) != NULL
+                    : CALL(cli, DOMAIN_DETACH_DEVICE, .dom = *domain, .xml = xml) != NULL;
+    if (!done)
+        return cli_error(cli, "Failed to detach device from %s", file);
+    return out_done(cli, "Device detached successfully");
+}
+
+int domain_update_device(struct cli *cli)
+{
+    const char *file = NULL;
+    char *xml;
+    unsigned flags = 0;
+    const wire_domain *domain = prepare(cli, &file, &xml, &flags);
+    if (!domain)
+        return -1;
+    if (arg_on(cli, "force"))
+        flags |= VIR_DOMAIN_DEVICE_MODIFY_FORCE;
+    if (!CALL(cli, DOMAIN_UPDATE_DEVICE_FLAGS, .dom = *domain, .xml = xml, .flags = flags))
+        return cli_error(cli, "Failed to update device from %s", file);
+    return out_done(cli, "Device updated successfully");
+}
+
+int domain_detach_alias(struct cli *cli)
+{
+    const char *alias = NULL;
+    unsigned flags = 0;
+    const wire_domain *domain = lookup_domain(cli);
+    if (!domain || affect(cli, domain, &flags) < 0 || arg_text(cli, "alias", &alias) < 0)
+        return -1;
+    if (!CALL(cli, DOMAIN_DETACH_DEVICE_ALIAS, .dom = *domain, .alias = (char *)(uintptr_t)alias,
+              .flags = flags))
+        return cli_error(cli, "Failed to detach device with alias %s", alias);
+    return out_done(cli, "Device detach request sent successfully");
+}
