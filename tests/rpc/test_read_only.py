@@ -204,7 +204,11 @@ def denied(path, open_arguments):
 def test_what_is_denied_is_what_libvirtd_denies(daemon):
     name = b"\0\0\0\1" + wire.text("test:///default") + struct.pack(">I", libvirt.VIR_CONNECT_RO)
     with Libvirtd() as libvirtd:
-        theirs = denied(libvirtd.path(), name)
+        try:
+            theirs = denied(libvirtd.path(), name)
+        except (OSError, EOFError):
+            libvirtd.process.wait(5)  # still there: it is what is tested that failed
+            pytest.skip("libvirtd ended by itself: its drivers do not start on this host")
     ours = denied(daemon.path("libvirt-sock-ro"), b"\0\0\0\0\0\0\0\1")
     assert theirs - ours == set()
     assert ours - theirs <= NOT_DENIED_BY_LIBVIRTD
