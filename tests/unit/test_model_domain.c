@@ -547,10 +547,10 @@ static void a_live_document_has_id_aliases_and_ttys(void **state)
 static void a_stored_domain_that_is_refused_now_is_kept_but_not_started(void **state)
 {
     struct kv_error err;
-    struct model_domain *d = parse_flags(
-        BEGIN "<os><type arch='x86_64' machine='pc'>hvm</type><nvram>/ovmf</nvram></os>"
-              "<devices><tpm model='tpm-crb'/></devices></domain>",
-        MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE);
+    struct model_domain *d =
+        parse_flags(BEGIN "<os><type arch='x86_64' machine='pc'>hvm</type><nvram>/ovmf</nvram></os>"
+                          "<devices><tpm model='tpm-crb'/></devices></domain>",
+                    MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE);
     expect_format(d, 0, "<tpm model='tpm-crb'/>");
     assert_int_equal(model_domain_set_name(d, "renamed", &err), 0);
     assert_true(model_domain_set_id(d, 1, &err) < 0);
