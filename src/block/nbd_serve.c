@@ -151,8 +151,9 @@ static int write_pid_file(const char *path, struct kv_error *err)
 {
     char text[32];
     int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    int rc = fd < 0 ? -errno : fd_write_all(fd, text, (size_t)len);
+    cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
+    /* It is removed in the end, so it must not be a device: those have no length to set. */
+    int rc = fd < 0 || ftruncate(fd, 0) < 0 ? -errno : fd_write_all(fd, text, (size_t)len);
     return rc < 0 ? kv_error_errno(err, KV_ERR_BLOCK, -rc, "pid file '%s'", path) : 0;
 }
 
