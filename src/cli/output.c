@@ -116,7 +116,8 @@ static void put_key(struct cli *cli, const char *label, const char *text)
     json_object_set_new(cli->output->current, key_of(cli, label), value_of(text));
 }
 
-static char *format(struct cli *cli, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static char *format(struct cli *cli, const char *fmt,
+                                                          va_list args)
 {
     va_list again;
     va_copy(again, args);

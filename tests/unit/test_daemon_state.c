@@ -160,7 +160,7 @@ static void a_damaged_database_is_refused(void **unused)
     memset(garbage, 0x5a, sizeof(garbage));
     overwrite("kvasir.db", 4096, garbage, sizeof(garbage));
     struct kv_error err = {0};
-    assert_int_equal(state_open(&state, dir, &err), -EIO);
+    assert_int_equal(state_open(&state, dir, &err), -EUCLEAN);
     assert_non_null(strstr(err.message, "damaged"));
 }
 
