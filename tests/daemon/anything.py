@@ -239,7 +239,7 @@ def check_files(daemon, uuids):
         assert os.path.basename(path)[:36] in uuids, f"{path} belongs to no machine"
     for folder in GROUPS:
         for one in daemon.uuids_seen - uuids:
-            assert not os.path.exists(os.path.join(folder, one)), f"control group of {one}"
+            assert not glob.glob(os.path.join(folder, f"{one}*")), f"control group of {one}"
 
 
 def check_taps(active, bridge):

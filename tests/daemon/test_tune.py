@@ -126,7 +126,8 @@ def test_limits_of_a_running_domains_disk_are_set_and_lifted(domain):
 
 
 def group_of(domain):
-    return f"/sys/fs/cgroup/kvasir/{domain.UUIDString()}"
+    [path] = glob.glob(f"/sys/fs/cgroup/kvasir/{domain.UUIDString()}.*")
+    return path
 
 
 def limit(domain, name):

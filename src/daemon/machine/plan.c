@@ -3,9 +3,11 @@
 #include "daemon/machine/plan.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -24,7 +26,11 @@ static int make_group(struct plan *plan, struct kv_error *err)
 {
     if (!plan->host->cgroup)
         return 0;
-    if (asprintf(&plan->cgroup, "%s/%s", plan->host->cgroup, plan->uuid) < 0) {
+    /* The directory tells the daemon: another one of this host may have a machine of this UUID. */
+    struct stat st = {0};
+    stat(plan->host->run_dir, &st);
+    if (asprintf(&plan->cgroup, "%s/%s.%jx-%jx", plan->host->cgroup, plan->uuid,
+                 (uintmax_t)st.st_dev, (uintmax_t)st.st_ino) < 0) {
         plan->cgroup = NULL;
         return out_of_memory(err);
     }
