@@ -59,7 +59,7 @@ static int receive_all(int socket, void *data, size_t len, int *fds, size_t room
     char *p = data;
     while (len) {
         size_t got = room - *count;
-        ssize_t n = fd_receive(socket, p, len, fds + *count, &got);
+        ssize_t n = fd_receive(socket, p, len, fds ? fds + *count : NULL, &got);
         if (n == -EAGAIN) {
             int rc = wait_for(socket, POLLIN, deadline_ns);
             if (rc < 0)

@@ -106,8 +106,8 @@ def test_machines_are_edited_with_virt_xml(conn, run):
                  "<rng model='virtio'>", "<link state='down'/>", "cache='none'", "mode='host-model'"):
         assert part in xml, f"no {part} in {xml}"
     assert xml.count("<serial type='pty'>") == 1
-    with pytest.raises(Refused, match="/domain/devices/watchdog: there is no watchdog"):
-        run("virt-xml", "edited", "--add-device", "--watchdog", "default")
+    with pytest.raises(Refused, match="/domain/devices/smartcard"):
+        run("virt-xml", "edited", "--add-device", "--smartcard", "host")
     assert domain.XMLDesc() == xml
     conn.storageVolLookupByPath(disks(domain)[0]).delete()
 

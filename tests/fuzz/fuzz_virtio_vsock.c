@@ -56,6 +56,12 @@ int broker_start(struct broker *broker, const char *prefix, struct kv_error *err
     return 0;
 }
 
+/* A NIC's: no device of this kind is here. */
+int broker_start_path(struct broker *broker, const char *path, struct kv_error *err)
+{
+    return kv_error_set(err, KV_ERR_BASE, ENOTSUP, "no connection to '%s'", path);
+}
+
 void broker_stop(struct broker *broker)
 {
     close(broker->fd);
