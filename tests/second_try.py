@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A second try for tests that depend on an emulated host, for conftest.py files to import.
+"""A second try for tests of whole programs: pytest -p second_try, as tests/run has it.
 
-Emulated processors stall now and then for longer than a test waits. What passes
-only at the second try is named in the summary, with how it failed first.
+Emulated processors stall now and then for longer than a test waits, and so do
+machines that do other work. What passes only at the second try is named in the
+summary and by tests/run, with how it failed first in the suite's log.
 """
 
 import signal
