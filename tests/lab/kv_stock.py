@@ -8,12 +8,12 @@ import itertools
 import os
 import shutil
 import subprocess
-import time
 
 import libvirt
 import pytest
 
-from kv_daemon import Daemon, EventLoop, children_of, wait_for
+import prepared
+from kv_daemon import Daemon, EventLoop, wait_for
 from lablib.talk import Talk, Terminal
 
 HOST, GUEST, PREFIX = "192.168.122.1", "192.168.122.2", 24
@@ -78,7 +78,9 @@ class VirshConsole(Terminal):
 
     def leave(self):
         """By the escape; the machine runs on. virsh's exit status."""
-        time.sleep(0.5)  # virsh knows the escape only as the first of what it reads
+        # virsh knows the escape only as the first of what it reads: all typed before has to be through.
+        self.send("echo $((20 + 3))\n")
+        self.expect("^23\r?$")
         self.send(b"\x1d")
         status = self.wait()
         self.end()
@@ -112,7 +114,7 @@ def taps_of(bridge):
 
 
 @pytest.fixture(scope="session")
-def stock(kernel, make_initrd, tmp_path_factory):
+def stock(kernel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stock")
     root = folder / "root.raw"
     subprocess.run([os.path.join(os.path.dirname(__file__), "../../lab/guest/mkdisk"), "--out", root, "--size", "32M"],
@@ -121,7 +123,7 @@ def stock(kernel, make_initrd, tmp_path_factory):
     subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
     subprocess.run(["ip", "addr", "add", f"{HOST}/{PREFIX}", "dev", bridge], check=True)
     subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
-    yield Stock(str(folder), kernel, make_initrd(module=["button", "evdev", "pvpanic-pci"]), root, bridge)
+    yield Stock(str(folder), kernel, prepared.stock_initrd(), root, bridge)
     subprocess.run(["ip", "link", "del", bridge], check=True)
     shutil.rmtree(folder)
 
@@ -132,10 +134,11 @@ def daemon(stock):
     EventLoop.start()
     own = Daemon().start()
     yield own
+    pids = own.monitors()
     for domain in own.connect().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
         domain.destroy()
-    monitors = own.monitors()
+    left = own.monitors()
     own.end()
-    assert not monitors
-    wait_for(lambda: not children_of(own.folder), "the end of all monitors")
+    assert not left
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the end of all monitors")
     assert not taps_of(stock.bridge)

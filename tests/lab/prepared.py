@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Images that take too long to make in an emulated host: tests/lab/run makes them before it starts one."""
+"""Files that take too long to make in an emulated host: tests/lab/run makes them before it starts one."""
 
 import os
 import subprocess
@@ -21,3 +21,10 @@ def compressed_root(build, folder):
                            stdout=subprocess.DEVNULL, check=True)
             os.rename(image, path)
     return path
+
+
+def stock_initrd():
+    """The RAM disk of the machines of kv_stock.py, kept in the lab's cache; its path."""
+    done = subprocess.run([os.path.join(PROJECT, "lab/guest/mkinitrd"), "--module", "button", "--module", "evdev"],
+                          stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()

@@ -199,7 +199,7 @@ def test_a_killed_daemon_finds_its_machine_again_which_did_not_notice(runs):
     domain = runs.up()
     number, uuid = domain.ID(), domain.UUIDString()
     monitor = runs.daemon.monitor_of(uuid)
-    runs.console.shell(f"ifconfig eth0 {GUEST}; ping -c 1 -w 20 {HOST}; dmesg >/tmp/before; sleep 1000 & echo $! >/tmp/pid")
+    runs.console.shell(f"ifconfig eth0 {GUEST}; ping -c 1 -w 20 {HOST}; dmesg >/tmp/before; ( sleep 1000 & echo $! >/tmp/pid )")
     ping = subprocess.Popen(["ping", "-i", "0.2", "-w", "8", GUEST], stdout=subprocess.PIPE, text=True)
     time.sleep(1)
     runs.detach()

@@ -160,9 +160,9 @@ def test_a_console_is_left_and_entered_again_and_belongs_to_one(daemon, vm1):
     second.expect("Active console session exists for this domain")
     assert second.wait() == 1
     second.end()
-    console.send("(sleep 1; echo said while $((3 * 3)) nobody listens) &\n")
+    console.send("( (sleep 3; echo said while $((3 * 3)) nobody listens) & )\n")
     assert console.leave() == 0
-    time.sleep(2)
+    time.sleep(3)
     vm1.console = console = VirshConsole(daemon, "console", "vm1")
     console.expect("said while 9 nobody listens")
     console.new_shell()
