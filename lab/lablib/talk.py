@@ -137,6 +137,10 @@ class Terminal(Talk):
         self.reader.join(5)
         return status
 
+    def reads_keys(self):
+        """Whether the program has the terminal in its own hands: keys reach it one by one, nobody echoes them."""
+        return not termios.tcgetattr(self._file)[3] & termios.ICANON
+
     def end(self):
         """End the program, whatever it does."""
         if self.process.poll() is None:

@@ -278,7 +278,7 @@ static int count_in(struct rpc_client *client)
 static ssize_t feed(struct rpc_client *client, const uint8_t *bytes, size_t len)
 {
     size_t used = 0;
-    while (!client->closed && !hold(client)) {
+    while (!client->closed && !hold(client) && used < len) {
         struct packet packet;
         int fds[PACKET_FDS_MAX];
         int r = packet_parse(bytes + used, len - used, packet_bound(client), &packet);

@@ -117,6 +117,32 @@ def test_a_renamed_domain_keeps_its_uuid_and_frees_its_name(conn):
     conn.defineXML(domain_xml("one"))
 
 
+def test_a_name_that_is_being_left_is_free_or_taken_and_nothing_between(daemon):
+    domain = daemon.connect().defineXML(domain_xml("left"))
+    ended, said = threading.Event(), set()
+
+    def define():
+        conn = daemon.connect()
+        while not ended.is_set():
+            try:
+                conn.defineXML(domain_xml("left")).undefine()
+            except libvirt.libvirtError as error:
+                said.add(re.sub("[0-9a-f-]{36}", "UUID", str(error)))
+    threads = [threading.Thread(target=define) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(600):
+        try:
+            domain.rename("left" if domain.name() == "right" else "right")
+        except libvirt.libvirtError as error:
+            said.add(str(error))
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert said <= {"operation failed: domain 'left' already exists with uuid UUID",
+                    "Requested operation is not valid: domain with name 'left' already exists"}, said
+
+
 def test_autostart_is_kept_and_listed(conn):
     domain = conn.defineXML(domain_xml("one"))
     assert domain.autostart() == 0

@@ -76,6 +76,11 @@ class VirshConsole(Terminal):
         super().__init__(["virsh", "-c", daemon.uri(), *words], f"virsh {' '.join(words)}",
                          env=dict(os.environ, LC_ALL="C", TERM="dumb"))
 
+    def connected(self):
+        """It throws away what was typed before it had the terminal."""
+        wait_for(self.reads_keys, "virsh at its terminal")
+        return self
+
     def leave(self):
         """By the escape; the machine runs on. virsh's exit status."""
         # virsh knows the escape only as the first of what it reads: all typed before has to be through.

@@ -14,12 +14,14 @@ from lablib.talk import PATIENCE, Terminal
 def installed(daemon, stock):
     """virt-install on a terminal, told of a kernel, a bridge and the system's name, which it insists on."""
     program = Terminal(["virt-install", "--connect", daemon.uri(), "--import", "--name", "vi1", "--memory", "384",
-                        "--osinfo", "debian11", "--disk", f"path={stock.disk()}", "--network", f"bridge={stock.bridge}",
+                        "--noautoconsole", "--osinfo", "debian11", "--disk", f"path={stock.disk()}", "--network", f"bridge={stock.bridge}",
                         "--boot", f"kernel={stock.kernel},initrd={stock.initrd},kernel_args={CMDLINE}"],
                        "virt-install", env={name: value for name, value in os.environ.items() if name != "DISPLAY"})
-    status = program.wait(3 * PATIENCE)  # it loads much
-    said = program.output.decode()
-    program.end()
+    try:
+        status = program.wait(2 * PATIENCE)  # it loads much
+        said = program.output.decode()
+    finally:
+        program.end()
     assert status == 0, said
     assert "Domain creation completed" in said
     connection = daemon.connect()
@@ -33,7 +35,7 @@ def installed(daemon, stock):
 
 def test_a_machine_that_virt_install_made_boots_from_its_disk_and_reaches_its_host(daemon, installed):
     assert (installed.isActive(), installed.isPersistent(), installed.maxVcpus()) == (1, 1, 2)
-    console = VirshConsole(daemon, "console", "vi1")
+    console = VirshConsole(daemon, "console", "vi1").connected()
     try:
         console.send("\n")
         assert console.shell("grep ' / ext' /proc/mounts").startswith("/dev/vda / ext4 rw")

@@ -47,7 +47,7 @@ class Machine:
     def up(self):
         """Running, with a shell on its console."""
         self.defined()
-        if self.console is None or not self.state().startswith("running"):
+        if self.console is None or self.console.process.poll() is not None or not self.state().startswith("running"):
             self.off()
             self.console = VirshConsole(self.daemon, "start", "vm1", "--console")
             self.console.shell("true")
@@ -166,7 +166,7 @@ def test_a_console_is_left_and_entered_again_and_belongs_to_one(daemon, vm1):
     vm1.console = console = VirshConsole(daemon, "console", "vm1")
     console.expect("said while 9 nobody listens")
     console.new_shell()
-    forced = VirshConsole(daemon, "console", "vm1", "--force")
+    forced = VirshConsole(daemon, "console", "vm1", "--force").connected()
     forced.send("echo $((6 * 7))\n")
     forced.expect("^42\r?$")
     console.wait()

@@ -122,9 +122,12 @@ static int rename_domain(struct rpc_call *call, struct domain *domain, const cha
     if (!ret && wire_domain_fill(&before, domain))
         ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
     if (!ret) {
-        ret = domains_rename(domains, domain, name, err);
-        if (!ret && (ret = domain_config_store(domains, domain, model, err)))
-            domains_rename(domains, domain, before.name, NULL);
+        struct domain_renaming renaming;
+        ret = domains_rename_begin(domains, &renaming, domain, name, err);
+        if (!ret) {
+            ret = domain_config_store(domains, domain, model, err);
+            domains_rename_end(domains, &renaming, !ret);
+        }
         if (!ret)
             domain_event_renamed(domains, domain, &before);
         free(before.name);

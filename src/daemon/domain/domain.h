@@ -84,6 +84,7 @@ struct domains {
     size_t count, room;
     struct domain_index by_uuid, by_name, by_id;
     int last_id;
+    struct domain_renaming *renamings; /* under way */
 
     struct domain_texts texts;
 
@@ -129,9 +130,19 @@ struct domain *domains_reserve_job(struct domains *domains, const uint8_t uuid[1
  * that many machines of it are being reaped; else nothing. */
 void domains_remove_unneeded(struct domains *domains, struct domain *domain, unsigned reaping);
 
-/* VIR_ERR_OPERATION_INVALID when the name is taken. */
-int domains_rename(struct domains *domains, struct domain *domain, const char *name,
-                   struct kv_error *err);
+/* A domain that gets another name: nobody gets its old one until the new one is stored. */
+struct domain_renaming {
+    struct domain *domain;
+    char *old;
+    struct domain_renaming *next;
+};
+
+/* With the domain's job. VIR_ERR_OPERATION_INVALID when the name is taken; else *renaming is the
+ * list's until domains_rename_end(), which gives the old name back when the new one is not stored.
+ */
+int domains_rename_begin(struct domains *domains, struct domain_renaming *renaming,
+                         struct domain *domain, const char *name, struct kv_error *err);
+void domains_rename_end(struct domains *domains, struct domain_renaming *renaming, bool stored);
 
 /* Gives it the next number, or id when that is above 0 (reattached); -1 takes it away. */
 int domains_set_id(struct domains *domains, struct domain *domain, int id);

@@ -159,6 +159,16 @@ static struct domain *find_name(struct domains *domains, const char *name)
     return d;
 }
 
+/* Whose that name is, or still is while it gets another. */
+static struct domain *find_taken(struct domains *domains, const char *name)
+{
+    struct domain *d = find_name(domains, name);
+    for (struct domain_renaming *r = domains->renamings; !d && r; r = r->next)
+        if (strcmp(r->old, name) == 0)
+            d = r->domain;
+    return d;
+}
+
 static bool is_visible(struct domain *domain)
 {
     pthread_mutex_lock(&domain->lock);
@@ -254,10 +264,9 @@ struct domain *domains_reserve(struct domains *domains, const uint8_t uuid[16], 
         d = NULL;
     } else if (d) {
         domain_ref(d);
-    } else if ((d = find_name(domains, name))) {
+    } else if ((d = find_taken(domains, name))) {
         api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_OPERATION_FAILED,
-                       "domain '%s' already exists with uuid %s", d->name,
-                       uuid_text(d->uuid, text));
+                       "domain '%s' already exists with uuid %s", name, uuid_text(d->uuid, text));
         d = NULL;
     } else if ((d = domain_new(uuid, name)) && list_domain(domains, d) == 0) {
         domain_ref(d);
@@ -335,28 +344,51 @@ void domain_job_finish(struct domains *domains, struct domain *domain)
     domain_job_end(domain);
 }
 
-int domains_rename(struct domains *domains, struct domain *domain, const char *name,
-                   struct kv_error *err)
+/* With the list's lock. */
+static void set_name(struct domains *domains, struct domain *domain, char *name)
+{
+    index_remove(domains, &name_index, domain);
+    pthread_mutex_lock(&domain->lock);
+    domain->name = name;
+    pthread_mutex_unlock(&domain->lock);
+    index_add(domains, &name_index, domain);
+}
+
+int domains_rename_begin(struct domains *domains, struct domain_renaming *renaming,
+                         struct domain *domain, const char *name, struct kv_error *err)
 {
     char *copy = strdup(name);
     if (!copy)
         return kv_error_errno(err, KV_ERR_BASE, ENOMEM, "rename");
     pthread_mutex_lock(&domains->lock);
-    if (find_name(domains, name)) {
-        pthread_mutex_unlock(&domains->lock);
-        free(copy);
-        return api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_OPERATION_INVALID,
-                              "domain with name '%s' already exists", name);
+    bool taken = find_taken(domains, name);
+    if (!taken) {
+        *renaming = (struct domain_renaming){domain, domain->name, domains->renamings};
+        domains->renamings = renaming;
+        set_name(domains, domain, copy);
     }
-    index_remove(domains, &name_index, domain);
-    pthread_mutex_lock(&domain->lock);
-    char *old = domain->name;
-    domain->name = copy;
-    pthread_mutex_unlock(&domain->lock);
-    index_add(domains, &name_index, domain);
     pthread_mutex_unlock(&domains->lock);
-    free(old);
-    return 0;
+    if (!taken)
+        return 0;
+    free(copy);
+    return api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_OPERATION_INVALID,
+                          "domain with name '%s' already exists", name);
+}
+
+void domains_rename_end(struct domains *domains, struct domain_renaming *renaming, bool stored)
+{
+    char *unused = renaming->old;
+    pthread_mutex_lock(&domains->lock);
+    struct domain_renaming **at = &domains->renamings;
+    while (*at != renaming)
+        at = &(*at)->next;
+    *at = renaming->next;
+    if (!stored) {
+        unused = renaming->domain->name;
+        set_name(domains, renaming->domain, renaming->old);
+    }
+    pthread_mutex_unlock(&domains->lock);
+    free(unused);
 }
 
 int domains_set_id(struct domains *domains, struct domain *domain, int id)
