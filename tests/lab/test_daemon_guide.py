@@ -101,7 +101,8 @@ def test_a_machine_is_created_from_python_and_boots(system, stock, make_disk):
     machine = system.lookupByName("my_vm")
     assert (machine.isActive(), machine.isPersistent(), machine.maxMemory()) == (1, 0, 976563)
     address = re.search(r"<mac address='(52:54:00(?::[0-9a-f]{2}){3})'/>", machine.XMLDesc())[1]
-    subprocess.run(["ping", "-c", "1", "-w", "100", ADDRESS], stdout=subprocess.DEVNULL, check=True)
+    ping = ["ping", "-c", "1", "-w", "5", ADDRESS]  # it gives up as soon as nobody is known at that address
+    wait_for(lambda: subprocess.run(ping, stdout=subprocess.DEVNULL, check=False).returncode == 0, "an answer", 100)
     neighbour = subprocess.run(["ip", "neigh", "show", ADDRESS], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert address in neighbour
     machine.destroy()
