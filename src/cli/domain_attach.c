@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Devices added, changed and taken away by their descriptions or aliases. */
+#include "cli/attach.h"
+
 #include <libvirt/libvirt.h>
 
 #include "cli/args.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 
-/* --persistent: the definition too, and what runs if it does. */
-static int affect(struct cli *cli, const wire_domain *domain, unsigned *flags)
+int attach_check_options(struct cli *cli)
 {
-    static const char *const alone[] = {"live", "config"};
-    for (size_t i = 0; i < ARRAY_SIZE(alone); i++)
-        if (arg_exclusive(cli, "current", alone[i]) < 0)
-            return -1;
-    if (arg_exclusive(cli, "persistent", "current") < 0 || arg_affect(cli, flags) < 0)
+    return arg_exclusive(cli, "persistent", "current") < 0 ||
+                   arg_exclusive(cli, "current", "live") < 0 ||
+                   arg_exclusive(cli, "current", "config") < 0
+               ? -1
+               : 0;
+}
+
+int attach_affect(struct cli *cli, const wire_domain *domain, unsigned *flags)
+{
+    if (attach_check_options(cli) < 0 || arg_affect(cli, flags) < 0)
         return -1;
     if (!arg_on(cli, "persistent"))
         return 0;
@@ -24,11 +30,27 @@ static int affect(struct cli *cli, const wire_domain *domain, unsigned *flags)
     return 0;
 }
 
+bool attach_device(struct cli *cli, const wire_domain *domain, const char *xml, unsigned flags)
+{
+    wire_text text = (char *)(uintptr_t)xml;
+    if (flags || arg_on(cli, "current"))
+        return CALL(cli, DOMAIN_ATTACH_DEVICE_FLAGS, .dom = *domain, .xml = text, .flags = flags);
+    return CALL(cli, DOMAIN_ATTACH_DEVICE, .dom = *domain, .xml = text);
+}
+
+bool detach_device(struct cli *cli, const wire_domain *domain, const char *xml, unsigned flags)
+{
+    wire_text text = (char *)(uintptr_t)xml;
+    if (flags || arg_on(cli, "current"))
+        return CALL(cli, DOMAIN_DETACH_DEVICE_FLAGS, .dom = *domain, .xml = text, .flags = flags);
+    return CALL(cli, DOMAIN_DETACH_DEVICE, .dom = *domain, .xml = text);
+}
+
 /* The machine, the file's contents and the flags that the verbs share. */
 static const wire_domain *prepare(struct cli *cli, const char **file, char **xml, unsigned *flags)
 {
     const wire_domain *domain = lookup_domain(cli);
-    if (!domain || affect(cli, domain, flags) < 0 || arg_text(cli, "file", file) < 0)
+    if (!domain || attach_affect(cli, domain, flags) < 0 || arg_text(cli, "file", file) < 0)
         return NULL;
     *xml = read_text_file(cli, *file);
     return *xml ? domain : NULL;
@@ -42,11 +64,7 @@ int domain_attach_device(struct cli *cli)
     const wire_domain *domain = prepare(cli, &file, &xml, &flags);
     if (!domain)
         return -1;
-    bool done = flags || arg_on(cli, "current")
-                    ? CALL(cli, DOMAIN_ATTACH_DEVICE_FLAGS, .dom = *domain, .xml = xml,
-                           .flags = flags) != NULL
-                    : CALL(cli, DOMAIN_ATTACH_DEVICE, .dom = *domain, .xml = xml) != NULL;
-    if (!done)
+    if (!attach_device(cli, domain, xml, flags))
         return cli_error(cli, "Failed to attach device from %s", file);
     return out_done(cli, "Device attached successfully");
 }
@@ -59,11 +77,7 @@ int domain_detach_device(struct cli *cli)
     const wire_domain *domain = prepare(cli, &file, &xml, &flags);
     if (!domain)
         return -1;
-    bool done = flags || arg_on(cli, "current")
-                    ? CALL(cli, DOMAIN_DETACH_DEVICE_FLAGS, .dom = *domain, .xml = xml,
-                           .flags = flags) != NULL
-                    : CALL(cli, DOMAIN_DETACH_DEVICE, .dom = *domain, .xml = xml) != NULL;
-    if (!done)
+    if (!detach_device(cli, domain, xml, flags))
         return cli_error(cli, "Failed to detach device from %s", file);
     return out_done(cli, "Device detached successfully");
 }
@@ -88,7 +102,7 @@ int domain_detach_alias(struct cli *cli)
     const char *alias = NULL;
     unsigned flags = 0;
     const wire_domain *domain = lookup_domain(cli);
-    if (!domain || affect(cli, domain, &flags) < 0 || arg_text(cli, "alias", &alias) < 0)
+    if (!domain || attach_affect(cli, domain, &flags) < 0 || arg_text(cli, "alias", &alias) < 0)
         return -1;
     if (!CALL(cli, DOMAIN_DETACH_DEVICE_ALIAS, .dom = *domain, .alias = (char *)(uintptr_t)alias,
               .flags = flags))

@@ -3,6 +3,7 @@
 #include <libvirt/libvirt.h>
 
 #include "cli/args.h"
+#include "cli/edit.h"
 #include "cli/line.h"
 #include "cli/objects.h"
 #include "cli/output.h"
@@ -321,4 +322,56 @@ int pool_define_as(struct cli *cli)
     if (arg_on(cli, "print-xml"))
         return out_document(cli, "xml", xml);
     return define(cli, xml, name, "");
+}
+
+static char *get_definition(struct cli *cli, void *opaque)
+{
+    const wire_pool *pool = opaque;
+    const REMOTE_RET(STORAGE_POOL_GET_XML_DESC) *xml =
+        CALL(cli, STORAGE_POOL_GET_XML_DESC, .pool = *pool, .flags = VIR_STORAGE_XML_INACTIVE);
+    return xml ? xml->xml : NULL;
+}
+
+static const char *put_definition(struct cli *cli, void *opaque, char *xml)
+{
+    const REMOTE_RET(STORAGE_POOL_DEFINE_XML) *got = CALL(cli, STORAGE_POOL_DEFINE_XML, .xml = xml);
+    return got ? got->pool.name : NULL;
+}
+
+int pool_edit(struct cli *cli)
+{
+    const wire_pool *pool = lookup_pool(cli, "pool");
+    if (!pool)
+        return -1;
+    return edit_definition(cli, &(struct edit){.kind = "Pool",
+                                               .name = pool->name,
+                                               .get = get_definition,
+                                               .put = put_definition,
+                                               .opaque = (void *)(uintptr_t)pool});
+}
+
+/* find-storage-pool-sources reads the description of where to look, ...-as makes it. */
+int pool_find_sources(struct cli *cli)
+{
+    const char *type = NULL, *file = NULL, *host = NULL, *port = NULL, *initiator = NULL;
+    char *where = NULL;
+    if (arg_text(cli, "type", &type) < 0 || arg_text(cli, "srcSpec", &file) < 0 ||
+        arg_text(cli, "host", &host) < 0 || arg_text(cli, "port", &port) < 0 ||
+        arg_text(cli, "initiator", &initiator) < 0)
+        return -1;
+    if (file && !(where = read_text_file(cli, file)))
+        return -1;
+    if (host)
+        where = cli_text(
+            cli, "<source>\n  <host name='%s'%s/>\n%s</source>\n", xml_escape(cli, host),
+            port ? cli_text(cli, " port='%s'", xml_escape(cli, port)) : "",
+            initiator ? cli_text(cli, "  <initiator>\n    <iqn name='%s'/>\n  </initiator>\n",
+                                 xml_escape(cli, initiator))
+                      : "");
+    const REMOTE_RET(CONNECT_FIND_STORAGE_POOL_SOURCES) *found =
+        CALL(cli, CONNECT_FIND_STORAGE_POOL_SOURCES, .type = (char *)(uintptr_t)type,
+             .src_spec = where ? &where : NULL);
+    if (!found)
+        return cli_error(cli, "Failed to find any %s pool sources", type);
+    return out_document(cli, "xml", found->xml);
 }

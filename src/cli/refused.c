@@ -6,21 +6,8 @@
 static const struct {
     const char *verb, *why;
 } rows[] = {
-    {"attach-disk", "describe it in a file and use 'attach-device'"},
-    {"attach-interface", "describe it in a file and use 'attach-device'"},
-    {"detach-disk", "describe it in a file and use 'detach-device'"},
-    {"detach-interface", "describe it in a file and use 'detach-device'"},
-    {"pool-edit", "use 'pool-dumpxml' and 'pool-define'"},
-    {"find-storage-pool-sources", "sources of pools are not looked for yet"},
-    {"find-storage-pool-sources-as", "sources of pools are not looked for yet"},
-    {"vol-clone", "use 'kvasir-img convert'"},
-    {"vol-create-from", "use 'kvasir-img convert'"},
-    {"vol-upload", "contents are not copied through the daemon yet"},
-    {"vol-download", "contents are not copied through the daemon yet"},
-    {"change-media", "there are no drives for removable media yet"},
     {"cpu-baseline", "processors are not compared yet"},
     {"cpu-compare", "processors are not compared yet"},
-    {"domif-setlink", "change the interface's description with 'update-device'"},
     {"get-user-sshkeys", "the guest's agent is not asked for keys yet"},
     {"hypervisor-cpu-baseline", "processors are not compared yet"},
     {"hypervisor-cpu-compare", "processors are not compared yet"},

@@ -29,8 +29,10 @@ verb_fn domain_block_list, domain_block_info, domain_block_error, domain_block_r
     domain_interface_list, domain_interface_addresses, domain_interface_link, domain_display,
     domain_vnc_display, domain_tty_console;
 /* domain_attach.c */
-verb_fn domain_attach_device, domain_detach_device, domain_update_device, domain_detach_alias,
-    domain_attach_disk, domain_attach_interface, domain_detach_disk, domain_detach_interface;
+verb_fn domain_attach_device, domain_detach_device, domain_update_device, domain_detach_alias;
+/* attach_as.c, domain_change.c */
+verb_fn domain_attach_disk, domain_attach_interface, domain_detach_disk, domain_detach_interface,
+    domain_change_media, domain_set_link;
 /* domain_memory.c */
 verb_fn domain_set_memory, domain_set_max_memory, domain_memtune, domain_blkiotune,
     domain_schedinfo, domain_numatune, domain_interface_tune, domain_perf;
@@ -61,7 +63,7 @@ verb_fn iface_list, iface_xml, iface_mac, iface_name;
 verb_fn nodedev_list, nodedev_xml, nodedev_info;
 /* secret.c */
 verb_fn secret_list, secret_define, secret_xml, secret_set_value, secret_get_value, secret_undefine;
-/* pool.c, pool_define.c, volume.c, volume_data.c */
+/* pool.c, volume.c, volume_data.c */
 verb_fn pool_list, pool_action, pool_autostart, pool_xml, pool_info, pool_name, pool_uuid,
     pool_capabilities, pool_find_sources, pool_define, pool_define_as, pool_edit;
 verb_fn volume_list, volume_info, volume_xml, volume_key, volume_name, volume_path, volume_pool,

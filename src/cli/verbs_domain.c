@@ -16,13 +16,13 @@ static const struct verb domain[] = {
      "[--multifunction] [--print-xml] [--source-protocol <string>] [--source-host-name "
      "<string>] [--source-host-transport <string>] [--source-host-socket=<string>] "
      "[--persistent] [--config] [--live] [--current]",
-     "add a disk", "attach-disk web /srv/data.qcow2 vdb --subdriver qcow2 --config", refused},
+     "add a disk", "attach-disk web /srv/data.qcow2 vdb --subdriver qcow2 --config", domain_attach_disk},
     {"attach-interface",
      "<domain> <type> <source> [--target <string>] [--mac <string>] [--script "
      "<string>] [--model <string>] [--alias <string>] [--inbound <string>] [--outbound "
      "<string>] [--persistent] [--config] [--live] [--current] [--print-xml] "
      "[--managed] [--source-mode <string>]",
-     "add a network interface", "attach-interface web bridge br0 --model virtio --config", refused},
+     "add a network interface", "attach-interface web bridge br0 --model virtio --config", domain_attach_interface},
     {"autostart", "<domain> [--disable]", "start a machine together with the daemon, or no longer",
      "autostart web", domain_autostart},
     {"blkdeviotune",
@@ -70,7 +70,7 @@ static const struct verb domain[] = {
      "<domain> <path> [--source <string>] [--eject] [--insert] [--update] [--current] "
      "[--live] [--config] [--force] [--print-xml] [--block]",
      "change what lies in a CD or floppy drive", "change-media web sda /srv/install.iso --insert",
-     refused},
+     domain_change_media},
     {"console", "<domain> [--devname <string>] [--force] [--safe]",
      "talk to a machine's serial console", "console web", domain_console},
     {"cpu-stats", "<domain> [--total] [--start <number>] [--count <number>]",
@@ -94,12 +94,12 @@ static const struct verb domain[] = {
      domain_detach_alias},
     {"detach-disk",
      "<domain> <target> [--persistent] [--config] [--live] [--current] [--print-xml]",
-     "take a disk away", "detach-disk web vdb --config", refused},
+     "take a disk away", "detach-disk web vdb --config", domain_detach_disk},
     {"detach-interface",
      "<domain> <type> [--mac <string>] [--persistent] [--config] [--live] [--current] "
      "[--print-xml]",
      "take a network interface away",
-     "detach-interface web bridge --mac 52:54:00:11:22:33 --config", refused},
+     "detach-interface web bridge --mac 52:54:00:11:22:33 --config", domain_detach_interface},
     {"domdisplay", "<domain> [--include-password] [--type <string>] [--all]",
      "where a machine's screen can be seen", "domdisplay web", domain_display},
     {"domfsfreeze", "<domain> [<mountpoint>]...", "hold writes to the guest's file systems",
@@ -115,7 +115,7 @@ static const struct verb domain[] = {
     {"domid", "<domain>", "the number of a machine that runs", "domid web", domain_id},
     {"domif-setlink", "<domain> <interface> <state> [--config] [--print-xml]",
      "plug an interface's cable in or out", "domif-setlink web 52:54:00:11:22:33 down --config",
-     refused},
+     domain_set_link},
     {"domiftune",
      "<domain> <interface> [--inbound <string>] [--outbound <string>] [--config] "
      "[--live] [--current]",

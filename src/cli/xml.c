@@ -25,6 +25,14 @@ static struct {
     __typeof__(xmlXPathEval) *xpath_eval;
     __typeof__(xmlXPathFreeObject) *object_free;
     __typeof__(xmlXPathCastToString) *to_string;
+    __typeof__(xmlSetProp) *set_prop;
+    __typeof__(xmlNodeSetContent) *set_content;
+    __typeof__(xmlNewChild) *new_child;
+    __typeof__(xmlNewDocNode) *new_node;
+    __typeof__(xmlNewDocText) *new_text;
+    __typeof__(xmlAddPrevSibling) *add_before;
+    __typeof__(xmlUnlinkNode) *unlink;
+    __typeof__(xmlFreeNode) *free_node;
     xmlFreeFunc *free;
 } lib;
 
@@ -42,6 +50,14 @@ static const struct library_symbol symbols[] = {
     {"xmlXPathEval", &lib.xpath_eval},
     {"xmlXPathFreeObject", &lib.object_free},
     {"xmlXPathCastToString", &lib.to_string},
+    {"xmlSetProp", &lib.set_prop},
+    {"xmlNodeSetContent", &lib.set_content},
+    {"xmlNewChild", &lib.new_child},
+    {"xmlNewDocNode", &lib.new_node},
+    {"xmlNewDocText", &lib.new_text},
+    {"xmlAddPrevSibling", &lib.add_before},
+    {"xmlUnlinkNode", &lib.unlink},
+    {"xmlFreeNode", &lib.free_node},
     {"xmlFree", &lib.free},
     {NULL, NULL},
 };
@@ -61,7 +77,7 @@ static bool_t free_xml(XDR *xdrs, struct xml *xml)
     return TRUE;
 }
 
-struct xml *xml_read(struct cli *cli, const char *text)
+static struct xml *parse(struct cli *cli, const char *text, int options)
 {
     struct kv_error err = {0};
     const struct kvasir_procedure piece = {.ret_code = (xdrproc_t)free_xml,
@@ -72,13 +88,22 @@ struct xml *xml_read(struct cli *cli, const char *text)
     }
     struct xml *xml = memory_for_results(cli, &piece);
     xml->doc = lib.read_memory(text, (int)strlen(text), "document.xml", NULL,
-                               XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
-                                   XML_PARSE_NOBLANKS);
+                               XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | options);
     if (!xml->doc || !lib.root(xml->doc)) {
         cli_fail(cli, VIR_ERR_XML_ERROR, "XML error: the document is not well formed");
         return NULL;
     }
     return xml;
+}
+
+struct xml *xml_read(struct cli *cli, const char *text)
+{
+    return parse(cli, text, XML_PARSE_NOBLANKS);
+}
+
+struct xml *xml_read_as_written(struct cli *cli, const char *text)
+{
+    return parse(cli, text, 0);
 }
 
 struct xml_node *xml_root(const struct xml *xml)
@@ -155,6 +180,45 @@ const char *xml_format(struct cli *cli, struct xml_node *node, int level)
     const char *text = cli_text(cli, "%s", (const char *)buffer->content);
     lib.buffer_free(buffer);
     return text;
+}
+
+void xml_set_attribute(struct xml_node *node, const char *name, const char *value)
+{
+    if (!lib.set_prop(element(node), (const xmlChar *)name, (const xmlChar *)value))
+        abort();
+}
+
+void xml_set_text(struct cli *cli, struct xml_node *node, const char *text)
+{
+    lib.set_content(element(node), (const xmlChar *)xml_escape(cli, text));
+}
+
+struct xml_node *xml_add(struct xml_node *node, const char *name)
+{
+    xmlNode *child = lib.new_child(element(node), NULL, (const xmlChar *)name, NULL);
+    if (!child)
+        abort();
+    return (struct xml_node *)child;
+}
+
+struct xml_node *xml_add_before(struct xml_node *node, const char *name)
+{
+    xmlNode *behind = element(node), *space = behind->prev;
+    xmlNode *added = lib.new_node(behind->doc, NULL, (const xmlChar *)name, NULL);
+    if (!added || !lib.add_before(behind, added))
+        abort();
+    if (space && space->type == XML_TEXT_NODE) {
+        xmlNode *text = lib.new_text(behind->doc, space->content);
+        if (!text || !lib.add_before(behind, text))
+            abort();
+    }
+    return (struct xml_node *)added;
+}
+
+void xml_remove(struct xml_node *node)
+{
+    lib.unlink(element(node));
+    lib.free_node(element(node));
 }
 
 const char *xml_escape(struct cli *cli, const char *text)

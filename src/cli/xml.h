@@ -12,6 +12,8 @@ struct xml; /* a document; freed when the verb ends */
 struct xml_node;
 
 struct xml *xml_read(struct cli *cli, const char *text); /* NULL: told */
+/* The same with the spaces between elements, for a document that goes back. */
+struct xml *xml_read_as_written(struct cli *cli, const char *text);
 struct xml_node *xml_root(const struct xml *xml);
 /* The nodes below at that a path of names leads to ("devices/disk"), one after the other: after
  * is the one before, NULL at first. */
@@ -26,6 +28,13 @@ const char *xml_attribute(struct cli *cli, struct xml_node *node, const char *na
 const char *xml_text(struct cli *cli, struct xml_node *node);
 /* The node with what is in it, as XML; level: how far its lines are indented. */
 const char *xml_format(struct cli *cli, struct xml_node *node, int level);
+/* Changes: they end the program when memory is short. xml_add(): the new last child. */
+void xml_set_attribute(struct xml_node *node, const char *name, const char *value);
+void xml_set_text(struct cli *cli, struct xml_node *node, const char *text);
+struct xml_node *xml_add(struct xml_node *node, const char *name);
+/* In front of node, which goes to a line of its own if it was on one. */
+struct xml_node *xml_add_before(struct xml_node *node, const char *name);
+void xml_remove(struct xml_node *node);
 /* A description's text in attribute or content quotes. */
 const char *xml_escape(struct cli *cli, const char *text);
 

@@ -16,6 +16,7 @@ UUID = "11111111-2222-3333-4444-{:012}"
 OTHER = "11111112-2222-3333-4444-"  # two machines of one UUID would share a control group
 SECRET = """<secret ephemeral='no' private='no'><uuid>11111111-2222-3333-4444-555555555555</uuid>
 <usage type='volume'><volume>/x</volume></usage></secret>"""
+VOLUME = "<volume><name>from</name><capacity>33554432</capacity><target><format type='qcow2'/></target></volume>"
 
 DISK = """<disk type='file' device='disk'><driver name='qemu' type='raw'/>
 <source file='{path}'/><target dev='{target}' bus='virtio'/></disk>"""
@@ -72,7 +73,7 @@ class Side:
 
     def _names(self):
         return {"folder": self.folder, **{n: os.path.join(self.folder, n) for n in
-                                          ("xml", "nofile", "badxml", "notadomain", "secret")}}
+                                          ("xml", "nofile", "badxml", "notadomain", "secret", "volume")}}
 
     def run(self, text):
         """What it wrote to both channels, and its status."""
@@ -90,7 +91,7 @@ class Side:
 
 def write_files(folder, own):
     contents = {"xml": domain_xml("fourth", uuid=UUID.format(4)), "badxml": "<domain><name>x</name>",
-                "notadomain": "<network/>", "secret": SECRET}
+                "notadomain": "<network/>", "secret": SECRET, "volume": VOLUME}
     for name, text in contents.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
             f.write(own(text))
