@@ -13,7 +13,7 @@
 #define MAP 0x9000
 #define RESET_PORT 0xcf9
 #define PM1_CONTROL 0x604
-#define SWITCH_OFF 0x3400     /* S5 */
+#define SWITCH_OFF 0x2000     /* S5 */
 
     .code16
     .text

@@ -19,6 +19,7 @@ void fake_machine_init(struct fake_machine *fake)
     int rc = loop_init(&machine->loop, NULL);
     machine->memory.low_size = FAKE_MEMORY_SIZE;
     machine->config.firmware_fd = -1;
+    machine->kvm.fd = machine->kvm.vm_fd = -1;
     struct guest_mem_region region = {
         .size = FAKE_MEMORY_SIZE, .hva = calloc(1, FAKE_MEMORY_SIZE), .fd = -1};
     rc |= guest_mem_add(&machine->mem, &region);

@@ -15,7 +15,7 @@ static inline struct machine *test_machine(uint64_t low, uint64_t high, unsigned
 {
     struct machine *m = calloc(1, sizeof(*m));
     list_init(&m->devices);
-    m->config.firmware_fd = m->config.kernel_fd = m->config.initrd_fd = -1;
+    m->config.firmware_fd = m->config.nvram_fd = m->config.kernel_fd = m->config.initrd_fd = -1;
     m->config.cpus =
         (struct cpus_config){.count = vcpus, .sockets = 1, .dies = 1, .cores = vcpus, .threads = 1};
     m->vcpu_count = vcpus;

@@ -113,7 +113,7 @@ const struct rule jail_rules[] = {
     {ALL, SYS_lseek},
     {ALL, SYS_eventfd2},
     {C | I | W, SYS_pread64},
-    {C | I | W, SYS_pwrite64},
+    {ALL, SYS_pwrite64}, /* a guest's write to flash ends when the file has it */
     {C | I | W, SYS_preadv},
     {C | I | W, SYS_pwritev},
     {C | I | W, SYS_preadv2},
@@ -198,6 +198,7 @@ const struct rule jail_rules[] = {
     IOCTL(C | V | I, KVM_IRQFD),
     IOCTL(C | V | I, KVM_SET_GSI_ROUTING),
     IOCTL(C | V | I, KVM_IOEVENTFD),
+    IOCTL(C | V, KVM_SET_USER_MEMORY_REGION), /* flash shows its array, or what commands answer */
     IOCTL(C | V, KVM_GET_REGS),
     IOCTL(C | V, KVM_GET_SREGS),
     IOCTL(C | V, KVM_TRANSLATE),

@@ -161,19 +161,27 @@ int kvm_enable_cap(const struct kvm *kvm, uint32_t capability, uint64_t arg0)
     return ioctl(kvm->vm_fd, KVM_ENABLE_CAP, &cap) < 0 ? -errno : 0;
 }
 
-int kvm_add_memory(struct kvm *kvm, uint64_t gpa, uint64_t size, void *hva, uint32_t flags)
+unsigned kvm_new_slot(struct kvm *kvm)
+{
+    return kvm->next_slot++;
+}
+
+int kvm_set_memory(struct kvm *kvm, unsigned slot, uint64_t gpa, uint64_t size, void *hva,
+                   uint32_t flags)
 {
     struct kvm_userspace_memory_region region = {
-        .slot = kvm->next_slot,
+        .slot = slot,
         .flags = flags,
         .guest_phys_addr = gpa,
         .memory_size = size,
         .userspace_addr = (uintptr_t)hva,
     };
-    if (ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-        return -errno;
-    kvm->next_slot++;
-    return 0;
+    return ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
+}
+
+int kvm_add_memory(struct kvm *kvm, uint64_t gpa, uint64_t size, void *hva, uint32_t flags)
+{
+    return kvm_set_memory(kvm, kvm_new_slot(kvm), gpa, size, hva, flags);
 }
 
 int kvm_set_line(struct kvm *kvm, unsigned gsi, bool high)

@@ -38,6 +38,11 @@ int kvm_enable_cap(const struct kvm *kvm, uint32_t capability, uint64_t arg0);
 
 /* A new slot of guest memory. flags: KVM_MEM_*. */
 int kvm_add_memory(struct kvm *kvm, uint64_t gpa, uint64_t size, void *hva, uint32_t flags);
+/* A slot that is changed later: kvm_set_memory() gives it memory, or none with size 0. A number is
+ * taken while one thread builds the machine; the other: any thread. */
+unsigned kvm_new_slot(struct kvm *kvm);
+int kvm_set_memory(struct kvm *kvm, unsigned slot, uint64_t gpa, uint64_t size, void *hva,
+                   uint32_t flags);
 
 /* Interrupts. Any thread. */
 int kvm_set_line(struct kvm *kvm, unsigned gsi, bool high);

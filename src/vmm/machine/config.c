@@ -80,6 +80,7 @@ void machine_config_init(struct machine_config *config)
         .memory.size = MEMORY_DEFAULT,
         .memory.shared = true,
         .firmware_fd = -1,
+        .nvram_fd = -1,
         .kernel_fd = -1,
         .initrd_fd = -1,
         .kvm_fd = -1,
@@ -90,9 +91,9 @@ void machine_config_init(struct machine_config *config)
 
 void machine_config_free(struct machine_config *config)
 {
-    char *strings[] = {config->name,   config->uuid,   config->memory.host_nodes,
-                       config->kernel, config->initrd, config->cmdline,
-                       config->vmgenid};
+    char *strings[] = {config->name,    config->uuid,     config->memory.host_nodes,
+                       config->kernel,  config->initrd,   config->cmdline,
+                       config->vmgenid, config->firmware, config->nvram};
     for (unsigned i = 0; i < ARRAY_SIZE(strings); i++)
         free(strings[i]);
     for (unsigned i = 0; i < config->numa_count; i++)
@@ -260,11 +261,15 @@ static int check_boot(struct machine_config *config, struct kv_error *err)
 {
     int rc = take_image_fd("firmware", &config->firmware, &config->firmware_fd, err);
     if (rc == 0)
+        rc = take_image_fd("nvram", &config->nvram, &config->nvram_fd, err);
+    if (rc == 0)
         rc = take_image_fd("kernel", &config->kernel, &config->kernel_fd, err);
     if (rc == 0)
         rc = take_image_fd("initrd", &config->initrd, &config->initrd_fd, err);
     if (rc < 0)
         return rc;
+    if ((config->nvram || config->nvram_fd >= 0) && !machine_boots_firmware(config))
+        return refuse(err, "--nvram needs --firmware");
     if (config->kernel || config->kernel_fd >= 0) {
         if (machine_boots_firmware(config))
             return refuse(err, "--firmware and --kernel: a machine boots by one of them");
@@ -277,7 +282,7 @@ static int check_boot(struct machine_config *config, struct kv_error *err)
     if (machine_boots_firmware(config))
         return 0;
     return refuse(err, "there is nothing to boot; --kernel names a bzImage or an ELF kernel, "
-                       "--firmware a BIOS image");
+                       "--firmware a BIOS or UEFI image");
 }
 
 static int check_identity(struct machine_config *config, struct kv_error *err)
@@ -350,6 +355,8 @@ static int check_claims(const struct machine_config *config, struct kv_error *er
 {
     struct claims claims = {.count = 0};
     int rc = claim_fd(&claims, config->firmware_fd, "firmware", err);
+    if (rc == 0)
+        rc = claim_fd(&claims, config->nvram_fd, "nvram", err);
     if (rc == 0)
         rc = claim_fd(&claims, config->kernel_fd, "kernel", err);
     if (rc == 0)

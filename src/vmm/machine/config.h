@@ -65,8 +65,9 @@ struct machine_config {
     unsigned numa_count;
     struct numa_config numa[NUMA_NODES_MAX];
 
-    char *firmware, *kernel, *initrd, *cmdline; /* paths; cmdline text */
-    int firmware_fd, kernel_fd, initrd_fd;      /* inherited instead of a path; -1: none */
+    char *firmware, *nvram, *kernel, *initrd, *cmdline; /* paths; cmdline text */
+    /* Inherited instead of a path; -1: none. */
+    int firmware_fd, nvram_fd, kernel_fd, initrd_fd;
 
     int kvm_fd; /* inherited /dev/kvm; -1: opened here */
 

@@ -147,6 +147,10 @@ struct pci_bus {
 struct machine;
 int pci_host_create(struct machine *machine, struct kv_error *err);
 
+/* The LPC bridge at 00:1f.0, by which firmware finds the power management's ports. Machines that
+ * boot a kernel directly have none. */
+int pci_lpc_create(struct machine *machine, struct kv_error *err);
+
 /* ECAM and the windows are as layout.h has them; change them before anything is mapped. */
 void pci_bus_init(struct pci_bus *bus, struct bus *mmio, struct bus *pio,
                   const struct pci_platform_ops *platform, void *opaque);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "vmm/machine/machine.h"
 #include "vmm/pci/pci.h"
 #include "vmm/x86/layout.h"
@@ -18,6 +19,9 @@
 /* What virtual machines' own chipset functions carry. */
 #define SUBSYSTEM_VENDOR_ID 0x1af4
 #define SUBSYSTEM_ID 0x1100
+#define MCH_TSEG_SIZE \
+    0x50 /* of virtual machines' bridges: more memory for SMM than a real one has */
+#define MCH_TSEG_SIZE_QUERY 0xffff
 #define MCH_PCIEXBAR 0x60
 #define MCH_PAM0 0x90 /* 7 registers */
 #define MCH_PAMS 7
@@ -72,6 +76,23 @@ static const struct device_ops bridge_ops = {
     .free = bridge_free,
 };
 
+/* Firmware that lives in system management mode asks how much memory there is for it, and hangs
+ * without an answer. */
+static void bridge_config_written(struct pci_device *dev, unsigned offset, unsigned len)
+{
+    struct machine *machine = dev->device.machine;
+    if (!ranges_overlap(offset, len, MCH_TSEG_SIZE, 2))
+        return;
+    if (load_le(dev->config + MCH_TSEG_SIZE, 2) == MCH_TSEG_SIZE_QUERY) {
+        log_error("the firmware needs system management mode, which this machine does not have; "
+                  "accepted: a build without it, such as OVMF_CODE_4M.fd");
+        machine_request(machine, REQUEST_INTERNAL_ERROR);
+    }
+    store_le(dev->config + MCH_TSEG_SIZE, 0, 2);
+}
+
+static const struct pci_device_ops bridge_pci_ops = {.config_written = bridge_config_written};
+
 static const struct pci_identity bridge_identity = {
     .vendor = INTEL_VENDOR_ID,
     .device = MCH_DEVICE_ID,
@@ -89,10 +110,12 @@ int pci_host_create(struct machine *machine, struct kv_error *err)
     struct pci_device *bridge = calloc(1, sizeof(*bridge));
     if (!bridge)
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "no memory for the PCI host bridge");
-    pci_device_init(bridge, &bridge_identity, NULL);
+    pci_device_init(bridge, &bridge_identity, &bridge_pci_ops);
     store_le(bridge->config + MCH_PCIEXBAR, bus->ecam_base | PCIEXBAR_ENABLE, 8);
     memset(bridge->write_mask + MCH_PAM0, 0x33, MCH_PAMS);
     bridge->write_mask[MCH_SMRAM] = SMRAM_MASK;
+    if (machine_boots_firmware(&machine->config))
+        store_le(bridge->write_mask + MCH_TSEG_SIZE, UINT16_MAX, 2);
     rc = pci_plug(bus, bridge, 0, err);
     if (rc == 0)
         rc = device_register(machine, &bridge->device, &bridge_ops, NULL, err);

@@ -19,15 +19,16 @@
 
 #define PAGE UINT64_C(4096)
 
-/* Opens path into *fd unless a descriptor was inherited; both must be readable regular files. */
-static int image_open(const char *what, const char *path, int *fd, struct kv_error *err)
+/* Opens path into *fd unless a descriptor was inherited; both must be regular files, open as access
+ * says (O_RDONLY, O_RDWR). */
+static int image_open(const char *what, const char *path, int access, int *fd, struct kv_error *err)
 {
     struct stat st;
 
     if (*fd < 0) {
         if (!path)
             return 0;
-        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        *fd = open(path, access | O_CLOEXEC | O_NONBLOCK);
         if (*fd < 0)
             return kv_error_errno(err, KV_ERR_BOOT, errno, "%s '%s'", what, path);
     } else if (path) {
@@ -42,21 +43,24 @@ static int image_open(const char *what, const char *path, int *fd, struct kv_err
     if (!S_ISREG(st.st_mode))
         return kv_error_set(err, KV_ERR_BOOT, EINVAL, "%s '%s': not a regular file", what, name);
     int flags = fcntl(*fd, F_GETFL);
-    if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY)
-        return kv_error_set(err, KV_ERR_BOOT, EBADF, "%s '%s': not open for reading", what, name);
+    if (flags < 0 || ((flags & O_ACCMODE) != access && (flags & O_ACCMODE) != O_RDWR))
+        return kv_error_set(err, KV_ERR_BOOT, EBADF, "%s '%s': not open for %s", what, name,
+                            access == O_RDWR ? "reading and writing" : "reading");
     return 0;
 }
 
 int x86_open_images(struct machine *machine, struct kv_error *err)
 {
     struct machine_config *c = &machine->config;
-    int rc = image_open("firmware", c->firmware, &c->firmware_fd, err);
+    int rc = image_open("firmware", c->firmware, O_RDONLY, &c->firmware_fd, err);
+    if (rc == 0)
+        rc = image_open("nvram", c->nvram, O_RDWR, &c->nvram_fd, err);
     if (rc == 0 && c->firmware_fd >= 0)
         return firmware_create(machine, err);
     if (rc == 0)
-        rc = image_open("kernel", c->kernel, &c->kernel_fd, err);
+        rc = image_open("kernel", c->kernel, O_RDONLY, &c->kernel_fd, err);
     if (rc == 0)
-        rc = image_open("initrd", c->initrd, &c->initrd_fd, err);
+        rc = image_open("initrd", c->initrd, O_RDONLY, &c->initrd_fd, err);
     if (rc < 0)
         return rc;
     if (c->kernel_fd < 0)
@@ -67,8 +71,8 @@ int x86_open_images(struct machine *machine, struct kv_error *err)
 
 void x86_close_images(struct machine *machine)
 {
-    int *fds[] = {&machine->config.firmware_fd, &machine->config.kernel_fd,
-                  &machine->config.initrd_fd};
+    int *fds[] = {&machine->config.firmware_fd, &machine->config.nvram_fd,
+                  &machine->config.kernel_fd, &machine->config.initrd_fd};
     for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
         if (*fds[i] >= 0)
             close(*fds[i]);

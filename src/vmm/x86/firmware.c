@@ -8,21 +8,25 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/kvm.h>
 #include <linux/pci_regs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/parse.h"
+#include "block/driver.h"
+#include "vmm/devices/flash.h"
 #include "vmm/devices/fw_cfg.h"
 #include "vmm/machine/machine.h"
 #include "vmm/x86/layout.h"
 
-#define IMAGE_UNIT KIB(64) /* an image has a multiple of that */
+#define IMAGE_UNIT KIB(4) /* an image has a multiple of that */
 
 #define E820_RAM 1
 
@@ -53,7 +57,7 @@ static int read_image(struct machine *machine, struct firmware *firmware, struct
     uint64_t size = (uint64_t)st.st_size;
     if (size == 0 || size % IMAGE_UNIT || size > LAYOUT_ROM_MAX)
         return kv_error_set(err, KV_ERR_BOOT, EINVAL,
-                            "firmware '%s' has %llu bytes; accepted: a multiple of 64 KiB up to "
+                            "firmware '%s' has %llu bytes; accepted: a multiple of 4 KiB up to "
                             "16 MiB",
                             name, (unsigned long long)size);
     void *rom = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -68,13 +72,66 @@ static int read_image(struct machine *machine, struct firmware *firmware, struct
     return 0;
 }
 
+/* Builds that keep their variables behind system management mode; what the distribution calls them
+ * (links of other names lead to them). Those that hide it are noticed when they ask for its memory
+ * (pci_host.c). */
+static int refuse_smm(struct machine *machine, struct kv_error *err)
+{
+    char link[40], target[PATH_MAX];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", machine->config.firmware_fd);
+    ssize_t len = readlink(link, target, sizeof(target) - 1);
+    if (len <= 0)
+        return 0;
+    target[len] = '\0';
+    const char *file = strrchr(target, '/');
+    if (!file || !strstr(file, ".secboot."))
+        return 0;
+    return kv_error_set(err, KV_ERR_BOOT, ENOTSUP,
+                        "firmware '%s' is '%s', which needs system management mode; accepted: a "
+                        "build without it, such as OVMF_CODE_4M.fd",
+                        image_name(machine), target);
+}
+
+/* The variables lie just below the image, where OVMF's own image of both has them. */
+static int create_flash(struct machine *machine, const struct firmware *firmware,
+                        struct kv_error *err)
+{
+    const struct machine_config *c = &machine->config;
+    const char *name = c->nvram ? c->nvram : "inherited descriptor";
+    struct stat st;
+    if (c->nvram_fd < 0)
+        return 0;
+    if (fstat(c->nvram_fd, &st) < 0)
+        return kv_error_errno(err, KV_ERR_BOOT, errno, "nvram '%s'", name);
+    uint64_t size = (uint64_t)st.st_size, max = LAYOUT_ROM_MAX - firmware->size;
+    if (size == 0 || size % FLASH_BLOCK || size > max)
+        return kv_error_set(err, KV_ERR_BOOT, EINVAL,
+                            "nvram '%s' has %llu bytes; accepted: a multiple of 4 KiB up to %llu "
+                            "beside this firmware (a copy of its template, such as "
+                            "OVMF_VARS_4M.fd)",
+                            name, (unsigned long long)size, (unsigned long long)max);
+    int rc = image_lock(c->nvram_fd, name, false, false, err);
+    if (rc < 0) {
+        kv_error_prefix(err, "nvram");
+        return rc;
+    }
+    return flash_create(machine,
+                        &(struct flash_config){.name = name,
+                                               .fd = c->nvram_fd,
+                                               .base = LAYOUT_ROM_END - firmware->size - size,
+                                               .size = (uint32_t)size},
+                        err);
+}
+
 int firmware_create(struct machine *machine, struct kv_error *err)
 {
     struct firmware *firmware = calloc(1, sizeof(*firmware));
     if (!firmware)
         return kv_error_set(err, KV_ERR_BOOT, ENOMEM, "firmware: out of memory");
     machine->x86.firmware = firmware;
-    int rc = read_image(machine, firmware, err);
+    int rc = refuse_smm(machine, err);
+    if (rc == 0)
+        rc = read_image(machine, firmware, err);
     if (rc < 0)
         return rc;
     rc = machine_settle(machine, err); /* memory slots are given one after the other */
@@ -85,7 +142,10 @@ int firmware_create(struct machine *machine, struct kv_error *err)
     if (rc < 0)
         return kv_error_errno(err, KV_ERR_BOOT, -rc, "firmware '%s': KVM takes no read-only memory",
                               image_name(machine));
-    return fw_cfg_create(machine, &firmware->fw_cfg, err);
+    rc = create_flash(machine, firmware, err);
+    if (rc == 0)
+        rc = pci_lpc_create(machine, err);
+    return rc < 0 ? rc : fw_cfg_create(machine, &firmware->fw_cfg, err);
 }
 
 /* fw_cfg is in the machine's list of devices, and freed with them. */

@@ -72,10 +72,11 @@
 #define PORT_PM_BASE 0x600 /* PM1 event 0x600, control 0x604, timer 0x608 */
 #define PORT_PM1_EVENT 0x600
 #define PORT_PM1_CONTROL 0x604
-#define PM1_SLP_TYP_S5 5 /* SLP_TYP in PM1 control that means off */
+#define PM1_SLP_TYP_S5 0 /* SLP_TYP in PM1 control that means off; OVMF has it built in */
 #define PORT_PM_TIMER 0x608
 #define PORT_GPE0 0x620 /* 16 bytes: 64 status bits, 64 enable bits */
 #define GPE0_BYTES 16
+#define PORT_SMI 0x630 /* SMI enable, then status, 4 bytes each */
 #define PORT_PCI_CONFIG_ADDRESS 0xcf8
 #define PORT_RESET 0xcf9
 #define PORT_PCI_CONFIG_DATA 0xcfc

@@ -7,7 +7,7 @@
 #define COM1 0x3f8
 #define PM1_CONTROL 0x604
 #define SLEEP_ENABLE (1 << 13)
-#define SLEEP_TYPE_S5 5
+#define SLEEP_TYPE_S5 0
 
 void *memset(void *p, int c, size_t n)
 {
