@@ -160,6 +160,8 @@ static ssize_t write_some(struct chardev *chardev, const void *bytes, size_t len
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN)
         return 0;
+    if (n > 0)
+        chardev->written_ns = clock_monotonic_ns();
     return n < 0 ? -errno : n;
 }
 
@@ -503,6 +505,8 @@ static void free_now(void *opaque)
 {
     struct chardev *chardev = opaque;
     chardev->ops = NULL;
+    if (chardev->backend && chardev->backend->ending)
+        chardev->backend->ending(chardev);
     drain(chardev);
     flush_log(chardev);
     close_ends(chardev);

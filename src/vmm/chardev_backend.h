@@ -25,6 +25,8 @@ struct chardev_backend {
     void (*lost)(struct chardev *chardev);
     /* Looks at input before the device does; may shorten it. Returns the new length. */
     size_t (*filter)(struct chardev *chardev, uint8_t *bytes, size_t len);
+    /* Before what is pending is written for the last time. */
+    void (*ending)(struct chardev *chardev);
     void (*close)(struct chardev *chardev);
 };
 
@@ -50,6 +52,7 @@ struct chardev {
     struct chardev_end in, out;
     bool eof;           /* nothing more comes in */
     bool hung_up;       /* the other end is gone, what it sent may still wait */
+    int64_t written_ns; /* when something was last written to the other end; under lock */
     atomic_bool paused; /* the device takes no input; others read it */
     struct loop_work flush_work, input_work;
 

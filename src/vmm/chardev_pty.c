@@ -16,32 +16,53 @@
 #include "vmm/chardev_backend.h"
 
 #define LOOK_NS 200000000
+#define READING_NS \
+    50000000 /* so much time has a reader, before the terminal is closed, for the last bytes */
 
 struct pty {
     int master;
     struct loop_timer timer;
 };
 
+static bool is_opened(const struct pty *pty)
+{
+    struct pollfd fd = {.fd = pty->master, .events = POLLIN};
+    return poll(&fd, 1, 0) >= 0 && !(fd.revents & POLLHUP);
+}
+
+static bool connect_if_opened(struct chardev *chardev)
+{
+    struct pty *pty = chardev->state;
+    int copy = is_opened(pty) ? fcntl(pty->master, F_DUPFD_CLOEXEC, 3) : -1;
+    if (copy >= 0)
+        chardev_connect(chardev, copy, copy);
+    return copy >= 0;
+}
+
 static void look(void *opaque)
 {
     struct chardev *chardev = opaque;
     struct pty *pty = chardev->state;
-    struct pollfd fd = {.fd = pty->master, .events = POLLIN};
-    if (poll(&fd, 1, 0) >= 0 && !(fd.revents & POLLHUP)) {
-        int copy = fcntl(pty->master, F_DUPFD_CLOEXEC, 3);
-        if (copy >= 0) {
-            chardev_connect(chardev, copy, copy);
-            return;
-        }
-    }
-    loop_timer_arm(chardev->loop, &pty->timer, LOOK_NS, look, chardev);
+    if (!connect_if_opened(chardev))
+        loop_timer_arm(chardev->loop, &pty->timer, LOOK_NS, look, chardev);
 }
 
+/* Somebody may have opened it since the last look. */
+static void pty_ending(struct chardev *chardev)
+{
+    if (chardev->state && chardev->out.fd < 0)
+        connect_if_opened(chardev);
+}
+
+/* With its master a terminal loses what was written and not yet read. */
 static void pty_close(struct chardev *chardev)
 {
     struct pty *pty = chardev->state;
     if (!pty)
         return;
+    int64_t left = chardev->written_ns + READING_NS - clock_monotonic_ns();
+    if (chardev->written_ns && left > 0 && is_opened(pty))
+        usleep((useconds_t)(left / 1000));
     loop_timer_cancel(&pty->timer);
     close(pty->master);
     free(pty);
@@ -94,5 +115,6 @@ const struct chardev_backend chardev_pty = {
     .name = "pty",
     .open = pty_open,
     .lost = pty_lost,
+    .ending = pty_ending,
     .close = pty_close,
 };

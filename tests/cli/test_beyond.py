@@ -41,6 +41,7 @@ def kvasir(daemon):
 def test_run_goes_to_the_console_and_ends_with_the_machine(kvasir):
     out = kvasir("run", payload("hello"), "--console", "--memory", "64M").stdout
     assert "Machine 'payload_hello' runs" in out and "Connected to domain 'payload_hello'" in out
+    assert "done" in out, out
     wait_for(lambda: kvasir("list", "--all", "--name").stdout.strip() == "", "the machine to be gone")
 
 
