@@ -117,15 +117,15 @@ def test_a_renamed_domain_keeps_its_uuid_and_frees_its_name(conn):
     conn.defineXML(domain_xml("one"))
 
 
-def test_a_name_that_is_being_left_is_free_or_taken_and_nothing_between(daemon):
-    domain = daemon.connect().defineXML(domain_xml("left"))
+def test_a_name_that_is_being_left_is_free_or_taken_and_nothing_between(daemon, conn):
+    domain = conn.defineXML(domain_xml("left"))
     ended, said = threading.Event(), set()
 
     def define():
-        conn = daemon.connect()
+        own = daemon.connect()
         while not ended.is_set():
             try:
-                conn.defineXML(domain_xml("left")).undefine()
+                own.defineXML(domain_xml("left")).undefine()
             except libvirt.libvirtError as error:
                 said.add(re.sub("[0-9a-f-]{36}", "UUID", str(error)))
     threads = [threading.Thread(target=define) for _ in range(4)]
