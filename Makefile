@@ -15,7 +15,7 @@ setup: ## install the Debian packages that everything needs
 setup-bench: ## install also what measurements compare with
 	@tools/setup --bench
 
-setup-desktop: ## install also virt-manager, for its tests
+setup-desktop: ## install also virt-manager, for its tests (tests/run desktop)
 	@tools/setup --desktop
 
 $(BUILD)/build.ninja:
