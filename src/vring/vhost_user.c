@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -75,6 +76,13 @@ static int receive_all(int socket, void *data, size_t len, int *fds, size_t room
     return 0;
 }
 
+/* Whether the rest of the message that the header announces can be taken. */
+static bool header_is_good(const struct vhost_user_message *message)
+{
+    return (message->header.flags & VERSION_MASK) == VHOST_USER_VERSION &&
+           message->header.size <= sizeof(message->payload);
+}
+
 int vhost_user_receive(int socket, struct vhost_user_message *message, int *fds, size_t *count,
                        int64_t deadline_ns)
 {
@@ -83,8 +91,7 @@ int vhost_user_receive(int socket, struct vhost_user_message *message, int *fds,
     int rc = receive_all(socket, message, sizeof(message->header), fds, room, count, deadline_ns);
     if (rc == 0) {
         size = message->header.size;
-        if ((message->header.flags & VERSION_MASK) != VHOST_USER_VERSION ||
-            size > sizeof(message->payload))
+        if (!header_is_good(message))
             rc = -EPROTO;
     }
     if (rc == 0)
@@ -93,4 +100,35 @@ int vhost_user_receive(int socket, struct vhost_user_message *message, int *fds,
     while (rc < 0 && *count)
         close(fds[--*count]);
     return rc;
+}
+
+int vhost_user_receive_some(int socket, struct vhost_user_inbox *inbox)
+{
+    for (;;) {
+        size_t whole = sizeof(inbox->message.header);
+        if (inbox->got >= whole) {
+            if (!header_is_good(&inbox->message))
+                return -EPROTO;
+            whole += inbox->message.header.size;
+            if (inbox->got == whole)
+                return 1;
+        }
+        size_t count = VHOST_USER_REGIONS_MAX - inbox->fd_count;
+        ssize_t n = fd_receive(socket, (char *)&inbox->message + inbox->got, whole - inbox->got,
+                               inbox->fds + inbox->fd_count, &count);
+        if (n <= 0)
+            return n == -EAGAIN ? 0 : n < 0 ? (int)n : -EPIPE;
+        inbox->fd_count += count;
+        inbox->got += (size_t)n;
+    }
+}
+
+void vhost_user_inbox_clear(struct vhost_user_inbox *inbox)
+{
+    while (inbox->fd_count) {
+        int fd = inbox->fds[--inbox->fd_count];
+        if (fd >= 0)
+            close(fd);
+    }
+    inbox->got = 0;
 }

@@ -93,6 +93,14 @@ struct vhost_user_message {
 /* Bytes of the table with so many regions. */
 #define VHOST_USER_MEMORY_SIZE(count) (8 + (count) * sizeof(struct vhost_user_region))
 
+/* A message that is still arriving, with its descriptors. All zero: none yet. */
+struct vhost_user_inbox {
+    struct vhost_user_message message;
+    size_t got; /* bytes of it */
+    int fds[VHOST_USER_REGIONS_MAX];
+    size_t fd_count;
+};
+
 /*
  * Sends the message with the descriptors, of a non-blocking stream socket,
  * waiting for room until the deadline (CLOCK_MONOTONIC). 0, -ETIMEDOUT or
@@ -109,5 +117,15 @@ int vhost_user_send(int socket, const struct vhost_user_message *message, const 
  */
 int vhost_user_receive(int socket, struct vhost_user_message *message, int *fds, size_t *count,
                        int64_t deadline_ns);
+
+/*
+ * The same for who may not wait: takes what a non-blocking socket has of the
+ * next message. 1: it is complete; 0: not yet; or as vhost_user_receive().
+ * After a complete one and after an error comes vhost_user_inbox_clear().
+ */
+int vhost_user_receive_some(int socket, struct vhost_user_inbox *inbox);
+
+/* Makes room for the next message; closes the descriptors that nobody took (set to -1). */
+void vhost_user_inbox_clear(struct vhost_user_inbox *inbox);
 
 #endif

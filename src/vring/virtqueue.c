@@ -109,6 +109,13 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
     return rc;
 }
 
+void virtqueue_prefetch(const struct virtqueue *vq, unsigned count)
+{
+    /* The descriptors of a packed ring lie in their order, which processors foresee. */
+    if (vq->started && !vq->broken && !vq->packed)
+        virtqueue_split_prefetch(vq, count);
+}
+
 void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain)
 {
     vq->inflight--;

@@ -87,6 +87,10 @@ void virtqueue_reset(struct virtqueue *vq);
  */
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
+/* Has the processor fetch the descriptors of the next chains, up to count, that the next pops will
+ * want. Changes nothing. */
+void virtqueue_prefetch(const struct virtqueue *vq, unsigned count);
+
 /* Undoes the last pop that was not undone yet; the chain comes again. Chains popped before it may
  * have been pushed meanwhile. */
 void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain);

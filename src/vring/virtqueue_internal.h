@@ -127,6 +127,7 @@ static inline void mark_dirty(struct virtqueue *vq, uint64_t gpa, uint64_t len)
         guest_mem_mark_dirty(vq->mem, gpa, len);
 }
 
+void virtqueue_split_prefetch(const struct virtqueue *vq, unsigned count);
 int virtqueue_split_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 void virtqueue_split_push(struct virtqueue *vq, const struct virtqueue_chain *chains,
                           const uint32_t *written, unsigned count);

@@ -49,6 +49,18 @@ static int waiting(struct virtqueue *vq)
     return (uint16_t)(vq->seen_avail - vq->last_avail);
 }
 
+void virtqueue_split_prefetch(const struct virtqueue *vq, unsigned count)
+{
+    const struct avail_ring *avail = vq->driver;
+    const uint8_t *table = vq->desc;
+    uint16_t there = (uint16_t)(load16_acquire(&avail->idx) - vq->last_avail);
+    unsigned mask = vq->size - 1u;
+    for (unsigned i = 0; i < MIN(count, there); i++) {
+        unsigned index = load16(&avail->ring[(vq->last_avail + i) & mask]) & mask;
+        __builtin_prefetch(table + (size_t)index * DESC_SIZE);
+    }
+}
+
 static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain,
                         const struct split_desc *head)
 {

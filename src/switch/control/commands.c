@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands of the control socket; see commands.h and docs/switch.md. */
+#include "switch/control/commands.h"
+
+#include "base/version.h"
+
+static struct vswitch *switch_of(struct qmp_call *call)
+{
+    return (struct vswitch *)call->machine;
+}
+
+static json_t *done(int rc)
+{
+    return rc < 0 ? NULL : qmp_done();
+}
+
+static json_t *qmp_capabilities(struct qmp_call *call)
+{
+    if (!qmp_negotiate(call->client))
+        return qmp_fail(call, QMP_COMMAND_NOT_FOUND,
+                        "Capabilities negotiation is already complete");
+    return qmp_done();
+}
+
+static json_t *query_version(struct qmp_call *call)
+{
+    return json_pack("{s:s}", "version", KVASIR_VERSION);
+}
+
+static json_t *query_commands(struct qmp_call *call)
+{
+    json_t *list = json_array();
+    for (const struct qmp_command *const *table = call->server->commands; *table; table++) {
+        for (const struct qmp_command *command = *table; command->name; command++)
+            json_array_append_new(list, json_pack("{s:s}", "name", command->name));
+    }
+    return list;
+}
+
+static json_t *quit(struct qmp_call *call)
+{
+    loop_stop(&switch_of(call)->loop);
+    return qmp_done();
+}
+
+static json_t *add_bridge(struct qmp_call *call)
+{
+    return done(vswitch_add_bridge(switch_of(call), call->arguments, &call->error));
+}
+
+static json_t *remove_bridge(struct qmp_call *call)
+{
+    return done(vswitch_remove_bridge(switch_of(call), qmp_string(call, "name"), &call->error));
+}
+
+static json_t *add_port(struct qmp_call *call)
+{
+    return done(vswitch_add_port(switch_of(call), call->arguments, &call->error));
+}
+
+static json_t *set_port(struct qmp_call *call)
+{
+    return done(vswitch_set_port(switch_of(call), call->arguments, &call->error));
+}
+
+static json_t *remove_port(struct qmp_call *call)
+{
+    return done(vswitch_remove_port(switch_of(call), qmp_string(call, "name"), &call->error));
+}
+
+static json_t *query_bridges(struct qmp_call *call)
+{
+    return vswitch_describe(switch_of(call));
+}
+
+static json_t *query_statistics(struct qmp_call *call)
+{
+    return vswitch_statistics(switch_of(call));
+}
+
+static json_t *query_macs(struct qmp_call *call)
+{
+    return vswitch_macs(switch_of(call), qmp_string(call, "bridge"), &call->error);
+}
+
+static json_t *forget_macs(struct qmp_call *call)
+{
+    return done(vswitch_forget_macs(switch_of(call), qmp_string(call, "bridge"), &call->error));
+}
+
+static const struct qmp_argument capabilities_arguments[] = {
+    {"enable", QMP_ARRAY, .optional = true},
+    {NULL},
+};
+static const struct qmp_argument name_arguments[] = {
+    {"name", QMP_STRING},
+    {NULL},
+};
+static const struct qmp_argument bridge_arguments[] = {
+    {"bridge", QMP_STRING},
+    {NULL},
+};
+
+static const struct qmp_command commands[] = {
+    {"qmp_capabilities", "ends the negotiation; needed before anything else", qmp_capabilities,
+     capabilities_arguments},
+    {"query-version", "the version of this program", query_version},
+    {"query-commands", "names of all commands", query_commands},
+    {"quit", "ends the switch", quit},
+    {"add-bridge", "makes a bridge", add_bridge, name_arguments, .open = true},
+    {"remove-bridge", "removes a bridge that has no ports", remove_bridge, name_arguments},
+    {"add-port", "adds a port to a bridge", add_port, name_arguments, .open = true},
+    {"set-port", "gives a port other VLANs and another limit of addresses", set_port,
+     name_arguments, .open = true},
+    {"remove-port", "removes a port", remove_port, name_arguments},
+    {"query-bridges", "bridges and their ports", query_bridges},
+    {"query-statistics", "counters of all ports", query_statistics},
+    {"query-macs", "addresses that a bridge has learned", query_macs, bridge_arguments},
+    {"forget-macs", "forgets what a bridge has learned", forget_macs, bridge_arguments},
+    {NULL},
+};
+
+const struct qmp_command *const switch_command_tables[] = {commands, NULL};
+const struct qmp_event switch_events[] = {{NULL}};

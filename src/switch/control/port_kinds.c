@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Kinds of ports and their options; see port_kinds.h. */
+#include "switch/control/port_kinds.h"
+
+#include <errno.h>
+
+#include "base/parse.h"
+#include "base/util.h"
+#include "switch/forward/forward.h"
+#include "switch/ports/tap.h"
+#include "switch/ports/vhost.h"
+
+#define VLAN_LAST 4094 /* 4095 is reserved */
+
+const struct option_spec port_option_specs[] = {
+    OPTION(STRING, struct port_options, bridge, .required = true, .help = "the bridge"),
+    OPTION(STRING, struct port_options, name, .required = true, .help = "the port's name"),
+    OPTION(ENUM, struct port_options, type, .required = true, .values = port_kind_names,
+           .help = "what is at its other end"),
+    OPTION(STRING, struct port_options, path, .help = "socket of a vhost-user port"),
+    OPTION(STRING, struct port_options, interface, .help = "of a tap port; its name else"),
+    OPTION(UINT, struct port_options, tag, .min = 1, .max = VLAN_LAST,
+           .help = "an access port of that VLAN"),
+    OPTION(STRING, struct port_options, trunks, .help = "a trunk of those VLANs: \"10,20-29\""),
+    OPTION(UINT, struct port_options, native, .min = 1, .max = VLAN_LAST,
+           .help = "the VLAN of a trunk's untagged frames"),
+    OPTION_NAMED("mac-limit", UINT, struct port_options, mac_limit, .min = 1, .max = 65536,
+                 .help = "addresses that are learned at the port at most"),
+    OPTION_END,
+};
+
+static struct vhost_port *vhost_of(struct port *port)
+{
+    return container_of(port, struct vhost_port, port);
+}
+
+static struct port *vhost_create(const struct port_options *options, struct loop *loop, bool server,
+                                 struct kv_error *err)
+{
+    struct vhost_port *vp = vhost_port_new(loop, options->path, server, err);
+    return vp ? &vp->port : NULL;
+}
+
+static struct port *create_server(const struct port_options *options, struct loop *loop,
+                                  struct kv_error *err)
+{
+    return vhost_create(options, loop, true, err);
+}
+
+static struct port *create_client(const struct port_options *options, struct loop *loop,
+                                  struct kv_error *err)
+{
+    return vhost_create(options, loop, false, err);
+}
+
+static int start_vhost(struct port *port, struct kv_error *err)
+{
+    vhost_port_start(vhost_of(port));
+    return 0;
+}
+
+static void stop_vhost(struct port *port)
+{
+    vhost_port_stop(vhost_of(port));
+}
+
+static void free_vhost(struct port *port)
+{
+    vhost_port_free(vhost_of(port));
+}
+
+static struct port *create_tap(const struct port_options *options, struct loop *loop,
+                               struct kv_error *err)
+{
+    struct tap_port *tap =
+        tap_port_new(options->interface ? options->interface : options->name, err);
+    return tap ? tap_port_of(tap) : NULL;
+}
+
+struct tap_task {
+    struct port *port;
+    int rc;
+};
+
+static void start_tap_here(void *opaque)
+{
+    struct tap_task *task = opaque;
+    task->rc = tap_port_start(tap_port_from(task->port));
+}
+
+static int start_tap(struct port *port, struct kv_error *err)
+{
+    struct tap_task task = {.port = port};
+    forward_run(port->forward, start_tap_here, &task);
+    return task.rc < 0 ? kv_error_errno(err, KV_ERR_NET, -task.rc, "its events") : 0;
+}
+
+static void stop_tap_here(void *opaque)
+{
+    tap_port_stop(tap_port_from(opaque));
+}
+
+static void stop_tap(struct port *port)
+{
+    forward_run(port->forward, stop_tap_here, port);
+}
+
+static void free_tap(struct port *port)
+{
+    tap_port_free(tap_port_from(port));
+}
+
+/* In the order of the names. */
+const char *const port_kind_names[] = {"vhost-user-server", "vhost-user-client", "tap", NULL};
+const struct port_kind port_kinds[] = {
+    {true, create_server, start_vhost, stop_vhost, free_vhost},
+    {true, create_client, start_vhost, stop_vhost, free_vhost},
+    {false, create_tap, start_tap, stop_tap, free_tap},
+};
+
+const struct port_kind *port_kind_of(const struct port *port)
+{
+    return &port_kinds[port->kind];
+}
+
+int port_options_vlans(const struct port_options *options, struct port_vlans *vlans,
+                       struct kv_error *err)
+{
+    *vlans = (struct port_vlans){.access = options->tag != 0};
+    if (options->tag) {
+        if (options->trunks || options->native)
+            return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                                "'tag' makes an access port, 'trunks' and 'native' a trunk; only "
+                                "one of the two is possible");
+        vlans->native = (uint16_t)options->tag;
+        vlans->carried[options->tag / 64] = BIT(options->tag % 64);
+        return 0;
+    }
+    if (!options->trunks) {
+        memset(vlans->carried, 0xff, sizeof(vlans->carried));
+    } else if (parse_bitmap(options->trunks, vlans->carried, ARRAY_SIZE(vlans->carried)) < 0) {
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "trunks '%s': a list of VLANs such as 10,20-29 is accepted, below 4095",
+                            options->trunks);
+    }
+    if (options->native) {
+        /* Untagged frames are the native VLAN's, so there are none without a VLAN. */
+        vlans->native = (uint16_t)options->native;
+        vlans->carried[options->native / 64] |= BIT(options->native % 64);
+        vlans->carried[0] &= ~UINT64_C(1);
+    }
+    vlans->carried[VLAN_ID_MASK / 64] &= ~BIT(VLAN_ID_MASK % 64);
+    return 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the control thread knows of each kind of port: how to make it, start it, end it. */
+#ifndef KV_SWITCH_CONTROL_PORT_KINDS_H
+#define KV_SWITCH_CONTROL_PORT_KINDS_H
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "base/options.h"
+#include "switch/ports/port.h"
+
+struct port_options {
+    char *bridge, *name;
+    int type; /* row of port_kinds */
+    char *path, *interface;
+    uint64_t tag, native;
+    char *trunks;
+    uint64_t mac_limit;
+};
+
+extern const struct option_spec port_option_specs[];
+
+struct port_kind {
+    bool needs_path;
+    struct port *(*create)(const struct port_options *options, struct loop *loop,
+                           struct kv_error *err);
+    /* With the port on its bridge; stop undoes it. */
+    int (*start)(struct port *port, struct kv_error *err);
+    void (*stop)(struct port *port);
+    void (*free)(struct port *port);
+};
+
+extern const char *const port_kind_names[];
+extern const struct port_kind port_kinds[];
+
+/* The kind that the port was made by. */
+const struct port_kind *port_kind_of(const struct port *port);
+
+/* Fills in the VLANs. -EINVAL with err when they contradict each other. */
+int port_options_vlans(const struct port_options *options, struct port_vlans *vlans,
+                       struct kv_error *err);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Bridges and ports come, change and go; see vswitch.h. */
+#include "switch/control/vswitch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "switch/control/port_kinds.h"
+#include "switch/forward/bridge.h"
+
+#define MAC_ENTRIES 8192
+#define MAC_LIMIT 1024
+
+struct bridge_options {
+    char *name;
+    uint64_t ageing, mac_entries;
+};
+
+static const struct option_spec bridge_option_specs[] = {
+    OPTION(STRING, struct bridge_options, name, .required = true, .help = "the bridge's name"),
+    OPTION(UINT, struct bridge_options, ageing, .min = 1, .max = 1000000,
+           .help = "seconds that a silent station is remembered"),
+    OPTION_NAMED("mac-entries", UINT, struct bridge_options, mac_entries, .min = 64, .max = 1 << 20,
+                 .help = "addresses that the bridge learns at most, about"),
+    OPTION_END,
+};
+
+int vswitch_init(struct vswitch *sw, struct kv_error *err)
+{
+    memset(sw, 0, sizeof(*sw));
+    list_init(&sw->bridges);
+    int rc = loop_init(&sw->loop, err);
+    return rc < 0 ? rc : forward_init(&sw->forward, err);
+}
+
+static void remove_port(struct vswitch *sw, struct port *port);
+
+static void remove_bridge(struct bridge *bridge)
+{
+    list_del(&bridge->node);
+    bridge_free(bridge);
+}
+
+void vswitch_destroy(struct vswitch *sw)
+{
+    list_for_each_safe (node, &sw->bridges) {
+        struct bridge *bridge = list_entry(node, struct bridge, node);
+        list_for_each_safe (inner, &bridge->ports)
+            remove_port(sw, list_entry(inner, struct port, node));
+        remove_bridge(bridge);
+    }
+    forward_destroy(&sw->forward);
+    loop_destroy(&sw->loop);
+}
+
+/* --- Names ----------------------------------------------------------------- */
+
+struct bridge *vswitch_find_bridge(struct vswitch *sw, const char *name)
+{
+    list_for_each (node, &sw->bridges) {
+        struct bridge *bridge = list_entry(node, struct bridge, node);
+        if (strcmp(bridge->name, name) == 0)
+            return bridge;
+    }
+    return NULL;
+}
+
+static struct port *find_port(struct vswitch *sw, const char *name)
+{
+    list_for_each (node, &sw->bridges) {
+        struct bridge *bridge = list_entry(node, struct bridge, node);
+        list_for_each (inner, &bridge->ports) {
+            struct port *port = list_entry(inner, struct port, node);
+            if (strcmp(port->name, name) == 0)
+                return port;
+        }
+    }
+    return NULL;
+}
+
+static int check_name(const char *what, const char *name, bool taken, struct kv_error *err)
+{
+    if (!*name || strlen(name) >= PORT_NAME_MAX)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "%s '%.100s': a name has 1 to %d characters", what, name,
+                            PORT_NAME_MAX - 1);
+    return taken ? kv_error_set(err, KV_ERR_CONFIG, EEXIST, "%s '%s' exists already", what, name)
+                 : 0;
+}
+
+static int not_there(const char *what, const char *name, struct kv_error *err)
+{
+    return kv_error_set(err, KV_ERR_CONFIG, ENOENT, "there is no %s '%.100s'", what, name);
+}
+
+/* --- Bridges --------------------------------------------------------------- */
+
+int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error *err)
+{
+    struct bridge_options options = {.ageing = 300, .mac_entries = MAC_ENTRIES};
+    struct bridge *bridge = NULL;
+    int rc = options_parse_json(bridge_option_specs, "bridge", object, &options, err);
+    if (rc == 0)
+        rc = check_name("bridge", options.name, vswitch_find_bridge(sw, options.name), err);
+    if (rc == 0) {
+        bridge = bridge_new(&sw->forward, options.name, (unsigned)options.mac_entries,
+                            (uint32_t)options.ageing, err);
+        rc = bridge ? 0 : -err->code;
+    }
+    if (rc == 0)
+        list_add_tail(&sw->bridges, &bridge->node);
+    options_free(bridge_option_specs, &options);
+    return rc;
+}
+
+int vswitch_remove_bridge(struct vswitch *sw, const char *name, struct kv_error *err)
+{
+    struct bridge *bridge = vswitch_find_bridge(sw, name);
+    if (!bridge)
+        return not_there("bridge", name, err);
+    if (!list_empty(&bridge->ports))
+        return kv_error_set(err, KV_ERR_CONFIG, EBUSY, "bridge '%s' has ports", name);
+    remove_bridge(bridge);
+    return 0;
+}
+
+/* --- Ports ----------------------------------------------------------------- */
+
+struct port_task {
+    struct bridge *bridge;
+    struct port *port;
+    struct port_vlans vlans;
+    unsigned mac_limit;
+    int rc;
+};
+
+static void attach_here(void *opaque)
+{
+    struct port_task *task = opaque;
+    task->rc = bridge_attach(task->bridge, task->port);
+    if (task->rc == 0)
+        forward_add_port(task->bridge->forward, task->port);
+}
+
+static void detach_here(void *opaque)
+{
+    struct port *port = opaque;
+    forward_remove_port(port->forward, port);
+    bridge_detach(port->bridge, port);
+}
+
+static int attach(struct vswitch *sw, struct bridge *bridge, struct port *port,
+                  struct kv_error *err)
+{
+    struct port_task task = {.bridge = bridge, .port = port};
+    if (sw->port_count >= VSWITCH_PORTS_MAX)
+        return kv_error_set(err, KV_ERR_CONFIG, ENOSPC, "%d ports are possible", VSWITCH_PORTS_MAX);
+    forward_run(&sw->forward, attach_here, &task);
+    if (task.rc < 0)
+        return kv_error_set(err, KV_ERR_CONFIG, -task.rc, "bridge '%s': %d ports are possible",
+                            bridge->name, BRIDGE_PORTS_MAX);
+    list_add_tail(&bridge->ports, &port->node);
+    sw->port_count++;
+    return 0;
+}
+
+static void detach(struct vswitch *sw, struct port *port)
+{
+    forward_run(&sw->forward, detach_here, port);
+    list_del(&port->node);
+    sw->port_count--;
+}
+
+static void remove_port(struct vswitch *sw, struct port *port)
+{
+    const struct port_kind *kind = port_kind_of(port);
+    kind->stop(port);
+    detach(sw, port);
+    kind->free(port);
+}
+
+static int check_port(struct vswitch *sw, const struct port_options *options,
+                      struct port_vlans *vlans, struct kv_error *err)
+{
+    const struct port_kind *kind = &port_kinds[options->type];
+    const char *type = port_kind_names[options->type];
+    if (!vswitch_find_bridge(sw, options->bridge))
+        return not_there("bridge", options->bridge, err);
+    int rc = check_name("port", options->name, find_port(sw, options->name), err);
+    if (rc < 0)
+        return rc;
+    if (kind->needs_path && !options->path)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs 'path'", options->name,
+                            type);
+    if (kind->needs_path ? options->interface : options->path)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s has no '%s'", options->name,
+                            type, kind->needs_path ? "interface" : "path");
+    return port_options_vlans(options, vlans, err);
+}
+
+static int add_port(struct vswitch *sw, const struct port_options *options, struct kv_error *err)
+{
+    const struct port_kind *kind = &port_kinds[options->type];
+    struct port_vlans vlans;
+    int rc = check_port(sw, options, &vlans, err);
+    if (rc < 0)
+        return rc;
+    struct port *port = kind->create(options, &sw->loop, err);
+    if (!port)
+        return kv_error_prefix(err, "port '%s'", options->name);
+    snprintf(port->name, sizeof(port->name), "%s", options->name);
+    port->kind = (unsigned)options->type;
+    port->vlans = vlans;
+    port->mac_limit = (unsigned)options->mac_limit;
+    rc = attach(sw, vswitch_find_bridge(sw, options->bridge), port, err);
+    if (rc < 0) {
+        kind->free(port);
+        return rc;
+    }
+    rc = kind->start(port, err);
+    if (rc < 0) {
+        detach(sw, port);
+        kind->free(port);
+        return kv_error_prefix(err, "port '%s'", options->name);
+    }
+    return 0;
+}
+
+int vswitch_add_port(struct vswitch *sw, const json_t *object, struct kv_error *err)
+{
+    struct port_options options = {.mac_limit = MAC_LIMIT};
+    int rc = options_parse_json(port_option_specs, "port", object, &options, err);
+    if (rc == 0)
+        rc = add_port(sw, &options, err);
+    options_free(port_option_specs, &options);
+    return rc;
+}
+
+static void set_here(void *opaque)
+{
+    const struct port_task *task = opaque;
+    struct port *port = task->port;
+    port->vlans = task->vlans;
+    port->mac_limit = task->mac_limit;
+    mac_table_forget_port(&port->bridge->macs, port->index);
+}
+
+int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *err)
+{
+    struct port_options options = {.mac_limit = MAC_LIMIT};
+    static const char *const fixed[] = {"bridge", "type", "path", "interface"};
+    struct port_task task = {0};
+    const char *name = json_string_value(json_object_get(object, "name"));
+    struct port *port = name ? find_port(sw, name) : NULL;
+    if (!port)
+        return not_there("port", name ? name : "", err);
+    for (unsigned i = 0; i < ARRAY_SIZE(fixed); i++) {
+        if (json_object_get(object, fixed[i]))
+            return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                                "port '%s': '%s' stays as it is; tag, trunks, native and mac-limit "
+                                "can be set",
+                                name, fixed[i]);
+    }
+    json_t *whole = json_copy((json_t *)object);
+    json_object_set_new(whole, "bridge", json_string(port->bridge->name));
+    json_object_set_new(whole, "type", json_string(port_kind_names[port->kind]));
+    int rc = options_parse_json(port_option_specs, "port", whole, &options, err);
+    if (rc == 0)
+        rc = port_options_vlans(&options, &task.vlans, err);
+    if (rc == 0) {
+        task.port = port;
+        task.mac_limit = (unsigned)options.mac_limit;
+        forward_run(&sw->forward, set_here, &task);
+    }
+    options_free(port_option_specs, &options);
+    json_decref(whole);
+    return rc;
+}
+
+int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err)
+{
+    struct port *port = find_port(sw, name);
+    if (!port)
+        return not_there("port", name, err);
+    remove_port(sw, port);
+    return 0;
+}
+
+/* --- The configuration file ------------------------------------------------ */
+
+static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error *err)
+{
+    json_t *ports = json_incref(json_object_get(bridge, "ports"));
+    const char *name = json_string_value(json_object_get(bridge, "name"));
+    json_object_del(bridge, "ports");
+    int rc = vswitch_add_bridge(sw, bridge, err);
+    if (rc == 0 && ports && !json_is_array(ports))
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'ports' is not a list");
+    for (size_t i = 0; rc == 0 && i < json_array_size(ports); i++) {
+        json_t *port = json_array_get(ports, i);
+        if (json_is_object(port))
+            json_object_set_new(port, "bridge", json_string(name));
+        rc = vswitch_add_port(sw, port, err);
+    }
+    json_decref(ports);
+    return rc;
+}
+
+int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err)
+{
+    json_error_t where;
+    json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &where);
+    json_t *bridges = json_object_get(root, "bridges");
+    int rc = 0;
+    if (!root)
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s', line %d: %s", file, where.line,
+                          where.text);
+    else if (!json_is_array(bridges) || json_object_size(root) != 1)
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                          "'%s': an object with the list 'bridges', and nothing else, is accepted",
+                          file);
+    for (size_t i = 0; rc == 0 && i < json_array_size(bridges); i++) {
+        rc = configure_bridge(sw, json_array_get(bridges, i), err);
+        if (rc < 0)
+            kv_error_prefix(err, "'%s'", file);
+    }
+    json_decref(root);
+    return rc;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The switch as a whole: its bridges and ports by name, made and changed as the control socket and
+ * the configuration file say. Everything here is for the control thread.
+ */
+#ifndef KV_SWITCH_CONTROL_VSWITCH_H
+#define KV_SWITCH_CONTROL_VSWITCH_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "switch/forward/forward.h"
+
+#define VSWITCH_PORTS_MAX 4096
+
+struct vswitch {
+    struct loop loop;
+    struct forward forward;
+    struct list bridges;
+    unsigned port_count;
+};
+
+int vswitch_init(struct vswitch *sw, struct kv_error *err);
+/* Removes ports and bridges and ends the forwarding thread. */
+void vswitch_destroy(struct vswitch *sw);
+
+/* Objects as docs/switch.md describes them. 0 or -errno with err; then nothing has changed. */
+int vswitch_add_bridge(struct vswitch *sw, const json_t *bridge, struct kv_error *err);
+int vswitch_remove_bridge(struct vswitch *sw, const char *name, struct kv_error *err);
+int vswitch_add_port(struct vswitch *sw, const json_t *port, struct kv_error *err);
+int vswitch_set_port(struct vswitch *sw, const json_t *port, struct kv_error *err);
+int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err);
+int vswitch_forget_macs(struct vswitch *sw, const char *bridge, struct kv_error *err);
+
+/* What there is, as JSON; a new reference. */
+json_t *vswitch_describe(struct vswitch *sw);
+json_t *vswitch_statistics(struct vswitch *sw);
+/* NULL with err when there is no such bridge. */
+json_t *vswitch_macs(struct vswitch *sw, const char *bridge, struct kv_error *err);
+
+/* {"bridges": [{..., "ports": [{...}]}]} */
+int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err);
+
+/* Shared by vswitch*.c. NULL: there is none. */
+struct bridge *vswitch_find_bridge(struct vswitch *sw, const char *name);
+
+#endif

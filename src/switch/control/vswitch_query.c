@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the switch tells of itself; see vswitch.h. The forwarding thread makes a copy of what is
+ * its own, between two bursts. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "switch/control/port_kinds.h"
+#include "switch/control/vswitch.h"
+#include "switch/forward/bridge.h"
+
+struct port_view {
+    const struct port *port;
+    bool up;
+    struct port_vlans vlans;
+    unsigned macs, mac_limit;
+    struct port_counters counters;
+};
+
+static void look_here(void *opaque)
+{
+    struct port_view *view = opaque;
+    const struct port *port = view->port;
+    mac_table_expire(&port->bridge->macs, port->forward->now_s);
+    view->up = port->up;
+    view->vlans = port->vlans;
+    view->macs = port->bridge->macs.used_by[port->index];
+    view->mac_limit = port->mac_limit;
+    view->counters = port->counters;
+}
+
+static struct port_view look(struct vswitch *sw, const struct port *port)
+{
+    struct port_view view = {.port = port};
+    forward_run(&sw->forward, look_here, &view);
+    return view;
+}
+
+/* "10,20-29" */
+static json_t *list_vlans(const struct port_vlans *vlans)
+{
+    char text[5 * VLAN_COUNT];
+    size_t len = 0;
+    text[0] = '\0';
+    for (unsigned first = 0; first < VLAN_COUNT; first++) {
+        if (!port_carries(vlans, first))
+            continue;
+        unsigned last = first;
+        while (last + 1 < VLAN_COUNT && port_carries(vlans, last + 1))
+            last++;
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u", len ? "," : "", first);
+        if (last > first)
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "-%u", last);
+        first = last;
+    }
+    return json_string(text);
+}
+
+static json_t *describe_port(struct vswitch *sw, const struct port *port)
+{
+    struct port_view view = look(sw, port);
+    json_t *row = json_pack("{s:s, s:s, s:b, s:I, s:I}", "name", port->name, "type",
+                            port_kind_names[port->kind], "up", view.up, "macs",
+                            (json_int_t)view.macs, "mac-limit", (json_int_t)view.mac_limit);
+    if (view.vlans.access) {
+        json_object_set_new(row, "tag", json_integer(view.vlans.native));
+        return row;
+    }
+    json_object_set_new(row, "trunks", list_vlans(&view.vlans));
+    if (view.vlans.native)
+        json_object_set_new(row, "native", json_integer(view.vlans.native));
+    return row;
+}
+
+json_t *vswitch_describe(struct vswitch *sw)
+{
+    json_t *list = json_array();
+    list_for_each (node, &sw->bridges) {
+        struct bridge *bridge = list_entry(node, struct bridge, node);
+        json_t *ports = json_array();
+        list_for_each (inner, &bridge->ports)
+            json_array_append_new(ports, describe_port(sw, list_entry(inner, struct port, node)));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:o}", "name", bridge->name, "ageing",
+                                              (json_int_t)bridge->macs.ageing_s, "ports", ports));
+    }
+    return list;
+}
+
+static json_t *port_statistics(struct vswitch *sw, const struct port *port)
+{
+    struct port_view view = look(sw, port);
+    const struct port_counters *c = &view.counters;
+    json_t *drops = json_object();
+    for (unsigned i = 0; i < DROP_COUNT; i++) {
+        if (c->drops[i])
+            json_object_set_new(drops, port_drop_names[i], json_integer((json_int_t)c->drops[i]));
+    }
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "bridge", port->bridge->name, "name",
+                     port->name, "in-frames", (json_int_t)c->in_frames, "in-bytes",
+                     (json_int_t)c->in_bytes, "out-frames", (json_int_t)c->out_frames, "out-bytes",
+                     (json_int_t)c->out_bytes, "drops", drops);
+}
+
+json_t *vswitch_statistics(struct vswitch *sw)
+{
+    json_t *list = json_array();
+    list_for_each (node, &sw->bridges) {
+        struct bridge *bridge = list_entry(node, struct bridge, node);
+        list_for_each (inner, &bridge->ports)
+            json_array_append_new(list, port_statistics(sw, list_entry(inner, struct port, node)));
+    }
+    return list;
+}
+
+/* --- Learned addresses ----------------------------------------------------- */
+
+struct mac_view {
+    struct bridge *bridge;
+    struct mac_entry *entries; /* room for all */
+    unsigned count;
+    uint32_t now_s;
+};
+
+static void copy_macs_here(void *opaque)
+{
+    struct mac_view *view = opaque;
+    struct mac_table *table = &view->bridge->macs;
+    view->now_s = view->bridge->forward->now_s;
+    mac_table_expire(table, view->now_s);
+    for (uint64_t b = 0; b <= table->mask; b++) {
+        for (unsigned i = 0; i < MAC_BUCKET_SLOTS; i++) {
+            if (table->buckets[b].slots[i].key)
+                view->entries[view->count++] = table->buckets[b].slots[i];
+        }
+    }
+}
+
+static json_t *describe_mac(const struct bridge *bridge, const struct mac_entry *entry,
+                            uint32_t now_s)
+{
+    const uint8_t *mac = (const uint8_t *)&entry->key;
+    char text[18];
+    snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+             mac[4], mac[5]);
+    return json_pack("{s:s, s:i, s:s, s:I}", "mac", text, "vlan",
+                     (int)(entry->key >> 48 & VLAN_ID_MASK), "port",
+                     bridge->slots[entry->port]->name, "age", (json_int_t)(now_s - entry->seen_s));
+}
+
+static struct bridge *get_bridge(struct vswitch *sw, const char *name, struct kv_error *err)
+{
+    struct bridge *bridge = vswitch_find_bridge(sw, name);
+    if (!bridge)
+        kv_error_set(err, KV_ERR_CONFIG, ENOENT, "there is no bridge '%.100s'", name);
+    return bridge;
+}
+
+json_t *vswitch_macs(struct vswitch *sw, const char *name, struct kv_error *err)
+{
+    struct mac_view view = {.bridge = get_bridge(sw, name, err)};
+    if (!view.bridge)
+        return NULL;
+    view.entries =
+        calloc((view.bridge->macs.mask + 1) * MAC_BUCKET_SLOTS, sizeof(struct mac_entry));
+    if (!view.entries) {
+        kv_error_errno(err, KV_ERR_NET, ENOMEM, "list of addresses");
+        return NULL;
+    }
+    forward_run(&sw->forward, copy_macs_here, &view);
+    json_t *list = json_array();
+    for (unsigned i = 0; i < view.count; i++)
+        json_array_append_new(list, describe_mac(view.bridge, &view.entries[i], view.now_s));
+    free(view.entries);
+    return list;
+}
+
+static void forget_here(void *opaque)
+{
+    struct bridge *bridge = opaque;
+    mac_table_forget_all(&bridge->macs);
+}
+
+int vswitch_forget_macs(struct vswitch *sw, const char *name, struct kv_error *err)
+{
+    struct bridge *bridge = get_bridge(sw, name, err);
+    if (!bridge)
+        return -err->code;
+    forward_run(&sw->forward, forget_here, bridge);
+    return 0;
+}

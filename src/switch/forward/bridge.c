@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Forwarding; see bridge.h. */
+#include "switch/forward/bridge.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "switch/forward/forward.h"
+
+#define UNKNOWN (-1)
+
+struct bridge *bridge_new(struct forward *forward, const char *name, unsigned mac_entries,
+                          uint32_t ageing_s, struct kv_error *err)
+{
+    struct bridge *bridge = calloc(1, sizeof(*bridge));
+    if (!bridge) {
+        kv_error_errno(err, KV_ERR_NET, ENOMEM, "bridge '%s'", name);
+        return NULL;
+    }
+    if (mac_table_init(&bridge->macs, mac_entries, ageing_s, err) < 0) {
+        free(bridge);
+        return NULL;
+    }
+    snprintf(bridge->name, sizeof(bridge->name), "%s", name);
+    bridge->forward = forward;
+    list_init(&bridge->ports);
+    return bridge;
+}
+
+void bridge_free(struct bridge *bridge)
+{
+    mac_table_free(&bridge->macs);
+    free(bridge);
+}
+
+int bridge_attach(struct bridge *bridge, struct port *port)
+{
+    unsigned index = 0;
+    while (index < BRIDGE_PORTS_MAX && bridge->slots[index])
+        index++;
+    if (index == BRIDGE_PORTS_MAX)
+        return -ENOSPC;
+    bridge->slots[index] = port;
+    if (index == bridge->slots_used)
+        bridge->slots_used++;
+    port->index = (uint16_t)index;
+    port->bridge = bridge;
+    return 0;
+}
+
+void bridge_detach(struct bridge *bridge, struct port *port)
+{
+    mac_table_forget_port(&bridge->macs, port->index);
+    bridge->slots[port->index] = NULL;
+    while (bridge->slots_used && !bridge->slots[bridge->slots_used - 1])
+        bridge->slots_used--;
+    port->bridge = NULL;
+}
+
+/* Finds the VLAN of a frame that came in, and whether the port takes it (802.1Q 6.9). */
+static bool admit(const struct port_vlans *vlans, struct frame *frame)
+{
+    unsigned type = (unsigned)frame->head[12] << 8 | frame->head[13];
+    if (__builtin_expect(type != FRAME_TPID, 1)) {
+        frame->tagged = false;
+        frame->vlan = vlans->native;
+        return type != FRAME_TPID_SERVICE && port_carries(vlans, frame->vlan);
+    }
+    unsigned vlan = ((unsigned)frame->head[14] << 8 | frame->head[15]) & VLAN_ID_MASK;
+    frame->tagged = true;
+    if (vlan == 0) {
+        /* A priority only: the frame is in the VLAN of untagged ones, and told to be. */
+        vlan = vlans->native;
+        frame->head[14] = (uint8_t)((frame->head[14] & 0xf0) | vlan >> 8);
+        frame->head[15] = (uint8_t)vlan;
+    } else if (vlans->access) {
+        return false;
+    }
+    frame->vlan = (uint16_t)vlan;
+    return vlan != VLAN_ID_MASK && port_carries(vlans, vlan);
+}
+
+static bool is_group(const uint8_t *mac)
+{
+    return mac[0] & 1;
+}
+
+/* 01:80:c2:00:00:00 to 0f: what neighbours say to each other ends at a bridge (8.6.3). */
+static bool is_reserved(const uint8_t *mac)
+{
+    static const uint8_t first[5] = {0x01, 0x80, 0xc2, 0x00, 0x00};
+    return memcmp(mac, first, sizeof(first)) == 0 && mac[5] < 0x10;
+}
+
+static void send_to(struct bridge *bridge, struct port *to, unsigned frame)
+{
+    if (to->pending_count == 0)
+        bridge->touched[bridge->touched_count++] = to->index;
+    to->pending[to->pending_count++] = (uint8_t)frame;
+}
+
+static void flood(struct bridge *bridge, const struct port *from, const struct frame *frame,
+                  unsigned index)
+{
+    for (unsigned i = 0; i < bridge->slots_used; i++) {
+        struct port *to = bridge->slots[i];
+        if (to && to != from && to->up && port_carries(&to->vlans, frame->vlan))
+            send_to(bridge, to, index);
+    }
+}
+
+static void forward_frame(struct bridge *bridge, struct port *from, struct frame *frame,
+                          unsigned index, uint32_t now_s)
+{
+    const uint8_t *to_mac = frame->head, *from_mac = frame->head + 6;
+    from->counters.in_bytes += FRAME_HEAD + frame->rest_bytes;
+    if (!admit(&from->vlans, frame)) {
+        port_drop(from, DROP_VLAN);
+        return;
+    }
+    if (__builtin_expect(is_group(from_mac), 0)) {
+        port_drop(from, DROP_MALFORMED);
+        return;
+    }
+    if (mac_table_learn(&bridge->macs, mac_key(from_mac, frame->vlan), from->index, now_s,
+                        from->mac_limit) >= MAC_OVER_LIMIT)
+        port_drop(from, DROP_NOT_LEARNED);
+    int known = UNKNOWN;
+    if (!is_group(to_mac)) {
+        known = mac_table_find(&bridge->macs, mac_key(to_mac, frame->vlan), now_s);
+    } else if (is_reserved(to_mac)) {
+        port_drop(from, DROP_RESERVED);
+        return;
+    }
+    if (known == UNKNOWN) {
+        flood(bridge, from, frame, index);
+        return;
+    }
+    struct port *to = bridge->slots[known];
+    if (to == from)
+        port_drop(from, DROP_HAIRPIN);
+    else if (!to->up)
+        port_drop(to, DROP_DOWN);
+    else if (!port_carries(&to->vlans, frame->vlan))
+        port_drop(to, DROP_NOT_MEMBER);
+    else
+        send_to(bridge, to, index);
+}
+
+void bridge_receive(struct port *from, struct frame *frames, unsigned count)
+{
+    struct bridge *bridge = from->bridge;
+    uint32_t now_s = bridge->forward->now_s;
+    from->counters.in_frames += count;
+    for (unsigned i = 0; i < count; i++)
+        forward_frame(bridge, from, &frames[i], i, now_s);
+    for (unsigned i = 0; i < bridge->touched_count; i++) {
+        struct port *to = bridge->slots[bridge->touched[i]];
+        to->ops->send(to, frames);
+        to->pending_count = 0;
+    }
+    bridge->touched_count = 0;
+}

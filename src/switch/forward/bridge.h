@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A bridge: ports that frames go between. Learns where stations are, sends to the one port that
+ * is known or floods, and keeps VLANs apart (IEEE 802.1Q clause 8). Belongs to the forwarding
+ * thread; the name and the list of ports are the control thread's.
+ */
+#ifndef KV_SWITCH_FORWARD_BRIDGE_H
+#define KV_SWITCH_FORWARD_BRIDGE_H
+
+#include "base/error.h"
+#include "base/list.h"
+#include "switch/forward/mac_table.h"
+#include "switch/ports/port.h"
+
+#define BRIDGE_PORTS_MAX MAC_TABLE_PORTS
+
+struct bridge {
+    struct forward *forward;
+    struct mac_table macs;
+    unsigned slots_used;                  /* slots above it are empty */
+    struct port *slots[BRIDGE_PORTS_MAX]; /* by index */
+    uint16_t touched[BRIDGE_PORTS_MAX];   /* of the burst: who gets something */
+    unsigned touched_count;
+    /* The control thread's. */
+    char name[PORT_NAME_MAX];
+    struct list ports;
+    struct list node;
+};
+
+/* ageing_s: how long a silent station is remembered. */
+struct bridge *bridge_new(struct forward *forward, const char *name, unsigned mac_entries,
+                          uint32_t ageing_s, struct kv_error *err);
+/* Without ports. */
+void bridge_free(struct bridge *bridge);
+
+/* On the forwarding thread. -ENOSPC: BRIDGE_PORTS_MAX are there. */
+int bridge_attach(struct bridge *bridge, struct port *port);
+void bridge_detach(struct bridge *bridge, struct port *port);
+
+/*
+ * Forwards a burst that came in at the port. The frames' heads and rests are filled in; vlan and
+ * tagged are found here. Each frame has at least FRAME_BYTES_MIN bytes. When it returns, the bytes
+ * were copied to wherever they go.
+ */
+void bridge_receive(struct port *from, struct frame *frames, unsigned count);
+
+#endif

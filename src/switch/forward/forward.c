@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The forwarding thread; see forward.h. */
+#include "switch/forward/forward.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+
+#define SPIN_NS INT64_C(100000)        /* a port without work is polled for so long */
+#define EVENTS_EVERY_NS INT64_C(20000) /* while some ports are busy and others are not */
+#define EVENT_BATCH 64
+
+int forward_init(struct forward *forward, struct kv_error *err)
+{
+    *forward = (struct forward){.epoll_fd = -1, .wake_fd = -1};
+    list_init(&forward->active);
+    pthread_mutex_init(&forward->lock, NULL);
+    pthread_cond_init(&forward->done, NULL);
+    forward->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    forward->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    /* Its event has no port. */
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    if (forward->epoll_fd < 0 || forward->wake_fd < 0 ||
+        epoll_ctl(forward->epoll_fd, EPOLL_CTL_ADD, forward->wake_fd, &event) < 0)
+        return kv_error_errno(err, KV_ERR_NET, errno, "descriptors of the forwarding thread");
+    return 0;
+}
+
+/* --- Ports that are polled, ports that sleep ----------------------------- */
+
+void forward_add_port(struct forward *forward, struct port *port)
+{
+    port->forward = forward;
+    port->polled = false;
+    forward->asleep++;
+    forward_wake_port(port);
+}
+
+void forward_remove_port(struct forward *forward, struct port *port)
+{
+    if (port->polled)
+        list_del(&port->active);
+    else
+        forward->asleep--;
+    port->polled = false;
+}
+
+void forward_wake_port(struct port *port)
+{
+    struct forward *forward = port->forward;
+    port->busy_ns = forward->now_ns;
+    if (port->polled)
+        return;
+    forward->asleep--;
+    port->polled = true;
+    list_add_tail(&forward->active, &port->active);
+    port->ops->wake(port);
+}
+
+int forward_watch(struct forward *forward, struct port *port, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = port};
+    return epoll_ctl(forward->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+void forward_unwatch(struct forward *forward, int fd)
+{
+    epoll_ctl(forward->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* timeout_ms: 0 or -1. */
+static void take_events(struct forward *forward, int timeout_ms)
+{
+    struct epoll_event events[EVENT_BATCH];
+    int n = epoll_wait(forward->epoll_fd, events, EVENT_BATCH, timeout_ms);
+    forward->events_ns = forward->now_ns = clock_monotonic_ns();
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.ptr)
+            forward_wake_port(events[i].data.ptr);
+    }
+}
+
+/* --- Rounds --------------------------------------------------------------- */
+
+bool forward_round(struct forward *forward)
+{
+    bool worked = false;
+    forward->now_ns = clock_monotonic_ns();
+    forward->now_s = (uint32_t)(forward->now_ns / 1000000000);
+    list_for_each_safe (node, &forward->active) {
+        struct port *port = list_entry(node, struct port, active);
+        if (port->ops->poll(port)) {
+            port->busy_ns = forward->now_ns;
+            worked = true;
+        } else if (forward->now_ns - port->busy_ns > SPIN_NS && !port->ops->sleep(port)) {
+            list_del(&port->active);
+            port->polled = false;
+            forward->asleep++;
+        }
+    }
+    return worked;
+}
+
+static void run_task(struct forward *forward)
+{
+    struct forward_task *task = atomic_exchange(&forward->task, NULL);
+    if (!task)
+        return;
+    task->fn(task->opaque);
+    pthread_mutex_lock(&forward->lock);
+    forward->finished = true;
+    pthread_cond_signal(&forward->done);
+    pthread_mutex_unlock(&forward->lock);
+}
+
+static void sleep_until_event(struct forward *forward)
+{
+    atomic_store(&forward->sleeping, true);
+    /* Whoever hands a task over either sees that we sleep, or we see the task. */
+    if (!atomic_load(&forward->task))
+        take_events(forward, -1);
+    atomic_store(&forward->sleeping, false);
+}
+
+static void *thread_main(void *opaque)
+{
+    struct forward *forward = opaque;
+    pthread_setname_np(pthread_self(), "forward");
+    while (!forward->stop) {
+        if (atomic_load_explicit(&forward->task, memory_order_acquire))
+            run_task(forward);
+        if (list_empty(&forward->active)) {
+            sleep_until_event(forward);
+            continue;
+        }
+        forward_round(forward);
+        if (forward->asleep && forward->now_ns - forward->events_ns > EVENTS_EVERY_NS)
+            take_events(forward, 0);
+    }
+    return NULL;
+}
+
+/* --- The control thread's side -------------------------------------------- */
+
+int forward_start(struct forward *forward, int core, struct kv_error *err)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    int rc = 0;
+    if (core != FORWARD_CORE_ANY) {
+        cpu_set_t cores;
+        CPU_ZERO(&cores);
+        CPU_SET((unsigned)core, &cores);
+        rc = pthread_attr_setaffinity_np(&attributes, sizeof(cores), &cores);
+    }
+    if (rc == 0) {
+        sigset_t all, old;
+        sigfillset(&all);
+        sigdelset(&all, SIGBUS);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        rc = pthread_create(&forward->thread, &attributes, thread_main, forward);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    pthread_attr_destroy(&attributes);
+    if (rc != 0) {
+        return core == FORWARD_CORE_ANY
+                   ? kv_error_errno(err, KV_ERR_NET, rc, "forwarding thread")
+                   : kv_error_errno(err, KV_ERR_NET, rc, "forwarding thread on core %d", core);
+    }
+    forward->started = true;
+    return 0;
+}
+
+void forward_run(struct forward *forward, void (*fn)(void *opaque), void *opaque)
+{
+    struct forward_task task = {fn, opaque};
+    if (!forward->started) {
+        fn(opaque);
+        return;
+    }
+    forward->finished = false;
+    atomic_store(&forward->task, &task);
+    if (atomic_load(&forward->sleeping))
+        eventfd_write(forward->wake_fd, 1);
+    pthread_mutex_lock(&forward->lock);
+    while (!forward->finished)
+        pthread_cond_wait(&forward->done, &forward->lock);
+    pthread_mutex_unlock(&forward->lock);
+}
+
+static void end(void *opaque)
+{
+    struct forward *forward = opaque;
+    forward->stop = true;
+}
+
+void forward_destroy(struct forward *forward)
+{
+    if (forward->started) {
+        forward_run(forward, end, forward);
+        pthread_join(forward->thread, NULL);
+    }
+    if (forward->epoll_fd >= 0)
+        close(forward->epoll_fd);
+    if (forward->wake_fd >= 0)
+        close(forward->wake_fd);
+    pthread_cond_destroy(&forward->done);
+    pthread_mutex_destroy(&forward->lock);
+}

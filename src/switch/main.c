@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvasir-switchd: reads the options, starts the forwarding thread, configures bridges and ports,
+ * serves the control socket until it is told to end.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/util.h"
+#include "base/version.h"
+#include "switch/control/commands.h"
+#include "switch/ports/guard.h"
+
+enum {
+    EXIT_OK = 0,
+    EXIT_NOT_STARTED = 1,
+    EXIT_USAGE = 2,
+};
+
+#define CORE_MAX 1023
+
+struct settings {
+    const char *control, *config, *log, *core;
+    bool help, version;
+};
+
+static const struct row {
+    const char *name, *argument; /* NULL: a flag */
+    size_t offset;
+    const char *help;
+} rows[] = {
+    {"control", "SOCKET", offsetof(struct settings, control), "take JSON commands at SOCKET"},
+    {"config", "FILE", offsetof(struct settings, config), "begin with FILE's bridges and ports"},
+    {"core", "N", offsetof(struct settings, core), "forward frames on processor N of the host"},
+    {"log", "LEVEL", offsetof(struct settings, log),
+     "error, warning (unless said otherwise), info, debug or trace"},
+    {"help", NULL, offsetof(struct settings, help), "print this and end"},
+    {"version", NULL, offsetof(struct settings, version), "print the version and end"},
+};
+
+static void print_help(void)
+{
+    puts("usage: kvasir-switchd --control SOCKET [OPTION...]\n"
+         "The virtual switch: moves frames between guests (vhost-user) and the host (tap).\n");
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        char option[32];
+        snprintf(option, sizeof(option), "--%s %s", rows[i].name,
+                 rows[i].argument ? rows[i].argument : "");
+        printf("  %-18s %s\n", option, rows[i].help);
+    }
+}
+
+/* 0, or -EINVAL after getopt said what is wrong. */
+static int read_settings(struct settings *settings, int argc, char **argv, struct kv_error *err)
+{
+    struct option options[ARRAY_SIZE(rows) + 1] = {0};
+    int row;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        options[i] = (struct option){rows[i].name, rows[i].argument ? required_argument : 0, NULL,
+                                     (int)i + 1};
+    while ((row = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (row == '?')
+            return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "--help lists what is possible");
+        void *field = (char *)settings + rows[row - 1].offset;
+        if (rows[row - 1].argument)
+            *(const char **)field = optarg;
+        else
+            *(bool *)field = true;
+    }
+    if (optind < argc)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s': only options are possible",
+                            argv[optind]);
+    if (!settings->help && !settings->version && !settings->control && !settings->config)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "--control or --config is needed");
+    if (settings->log && log_level_parse(settings->log, &log_level) < 0)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "--log '%s': error, warning, info, debug and trace are possible",
+                            settings->log);
+    return 0;
+}
+
+static int read_core(const char *text, int *core, struct kv_error *err)
+{
+    uint64_t number;
+    if (!text)
+        return 0;
+    if (parse_u64(text, &number) < 0 || number > CORE_MAX)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "--core '%s': 0 to %d is possible", text,
+                            CORE_MAX);
+    *core = (int)number;
+    return 0;
+}
+
+static void on_signal(void *opaque, uint32_t events)
+{
+    struct vswitch *sw = opaque;
+    loop_stop(&sw->loop);
+}
+
+/* SIGTERM and SIGINT end the loop. */
+static int watch_signals(struct vswitch *sw, struct loop_source *source, struct kv_error *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    int rc = fd < 0 ? -errno : loop_add(&sw->loop, source, fd, EPOLLIN, on_signal, sw);
+    return rc < 0 ? kv_error_errno(err, KV_ERR_CONTROL, -rc, "signals") : 0;
+}
+
+static int serve(struct vswitch *sw, const struct settings *settings, struct kv_error *err)
+{
+    struct loop_source signals = LOOP_SOURCE_INIT;
+    struct qmp_server server;
+    int core = FORWARD_CORE_ANY, rc = read_core(settings->core, &core, err), fd = -1;
+    if (rc == 0)
+        rc = watch_signals(sw, &signals, err);
+    if (rc == 0)
+        rc = forward_start(&sw->forward, core, err);
+    if (rc == 0 && settings->config)
+        rc = vswitch_configure(sw, settings->config, err);
+    if (rc < 0)
+        return rc;
+    if (settings->control) {
+        fd = fd_listen_unix(settings->control, err);
+        if (fd < 0)
+            return kv_error_prefix(err, "--control");
+    }
+    rc = qmp_server_init(&server, &sw->loop, (struct machine *)sw, switch_command_tables,
+                         switch_events, fd, err);
+    if (rc == 0) {
+        log_info("kvasir-switchd " KVASIR_VERSION " is ready");
+        loop_run(&sw->loop);
+        qmp_server_destroy(&server);
+    }
+    if (settings->control)
+        unlink(settings->control);
+    loop_remove(&signals);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {0};
+    struct kv_error err = {0};
+    struct vswitch sw;
+    signal(SIGPIPE, SIG_IGN);
+    log_level = LOG_WARNING;
+    int status = EXIT_OK;
+    if (read_settings(&settings, argc, argv, &err) < 0) {
+        status = EXIT_USAGE;
+    } else if (settings.help) {
+        print_help();
+    } else if (settings.version) {
+        puts("kvasir-switchd " KVASIR_VERSION);
+    } else {
+        guard_install();
+        int rc = vswitch_init(&sw, &err);
+        if (rc == 0)
+            rc = serve(&sw, &settings, &err);
+        vswitch_destroy(&sw);
+        status = rc < 0 ? EXIT_NOT_STARTED : EXIT_OK;
+    }
+    if (status != EXIT_OK)
+        fprintf(stderr, "kvasir-switchd: %s\n", err.message);
+    return status;
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What all ports share; see port.h. */
+#include "switch/ports/port.h"
+
+const char *const port_drop_names[DROP_COUNT] = {
+    [DROP_MALFORMED] = "malformed", [DROP_VLAN] = "vlan",       [DROP_NOT_MEMBER] = "not-member",
+    [DROP_RESERVED] = "reserved",   [DROP_HAIRPIN] = "hairpin", [DROP_NO_BUFFER] = "no-buffer",
+    [DROP_TOO_LONG] = "too-long",   [DROP_DOWN] = "down",       [DROP_NOT_LEARNED] = "not-learned",
+};

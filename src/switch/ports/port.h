@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A port: where frames come into a bridge and leave it. A kind of port is a file (or few) here
+ * with a struct port_ops. What is in struct port belongs to the forwarding thread, except its name
+ * and description, which the control thread writes before the port is added and nobody afterwards.
+ */
+#ifndef KV_SWITCH_PORTS_PORT_H
+#define KV_SWITCH_PORTS_PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "switch/forward/frame.h"
+
+#define PORT_NAME_MAX 64
+
+struct bridge;
+struct forward;
+struct port;
+
+/* Why frames were dropped. The names are in port.c, in this order. */
+enum port_drop {
+    DROP_MALFORMED,   /* shorter than a frame can be, or longer */
+    DROP_VLAN,        /* a tag that the port does not take */
+    DROP_NOT_MEMBER,  /* the receiver's port does not carry the VLAN */
+    DROP_RESERVED,    /* to an address that bridges do not forward (802.1Q 8.6.3) */
+    DROP_HAIRPIN,     /* the receiver is on the sender's side */
+    DROP_NO_BUFFER,   /* the receiver had no room */
+    DROP_TOO_LONG,    /* longer than the receiver's buffers */
+    DROP_DOWN,        /* nobody is at the port's other end */
+    DROP_NOT_LEARNED, /* not dropped: its sender could not be learned */
+    DROP_COUNT,
+};
+
+extern const char *const port_drop_names[DROP_COUNT];
+
+/* In: from the port into the bridge. Drops of a frame count at the port named in the table:
+ * NO_BUFFER, TOO_LONG, DOWN and NOT_MEMBER at the receiver's, the others at the sender's. */
+struct port_counters {
+    uint64_t in_frames, in_bytes, out_frames, out_bytes;
+    uint64_t drops[DROP_COUNT];
+};
+
+/* Which VLANs a port carries. An access port belongs to one and speaks untagged; a trunk carries
+ * a set of them tagged, and its native one untagged. */
+struct port_vlans {
+    bool access;
+    uint16_t native; /* of untagged frames; with access: the VLAN. 0: frames of no VLAN */
+    uint64_t carried[VLAN_COUNT / 64];
+};
+
+static inline bool port_carries(const struct port_vlans *vlans, unsigned vlan)
+{
+    return vlans->carried[vlan / 64] >> (vlan % 64) & 1;
+}
+
+struct port_ops {
+    /* Takes a burst of frames in and hands them to the bridge; false: there was nothing. */
+    bool (*poll)(struct port *port);
+    /* Sends those of the frames that port->pending names. */
+    void (*send)(struct port *port, const struct frame *frames);
+    /* From now on an event of forward_watch() is waited for. True: there is work already. */
+    bool (*sleep)(struct port *port);
+    /* The port is polled again. */
+    void (*wake)(struct port *port);
+};
+
+struct port {
+    const struct port_ops *ops;
+    struct forward *forward;
+    struct bridge *bridge;
+    uint16_t index; /* in the bridge */
+    bool up;        /* somebody is at the other end */
+    bool polled;    /* on the forwarding thread's list; else an event wakes it */
+    unsigned mac_limit;
+    struct list active; /* while polled */
+    int64_t busy_ns;    /* when it had work last */
+    struct port_vlans vlans;
+    uint8_t pending_count;
+    uint8_t pending[FRAME_BURST]; /* indexes of the burst's frames that go out here */
+    struct port_counters counters;
+    /* The control thread's. */
+    char name[PORT_NAME_MAX];
+    unsigned kind;    /* row of port_kinds (control/port_kinds.h) */
+    struct list node; /* among the bridge's */
+};
+
+static inline void port_drop(struct port *port, enum port_drop why)
+{
+    port->counters.drops[why]++;
+}
+
+/* Whether the frame leaves the port with its tag. */
+static inline bool port_sends_tagged(const struct port *port, const struct frame *frame)
+{
+    return frame->vlan != port->vlans.native;
+}
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A vhost-user port: the back end of a virtio network device (virtio 1.2, 5.1) whose rings lie in
+ * a guest's memory. vhost_port.c has its socket, vhost_session.c the front end's messages,
+ * vhost_memory.c the guest's memory, vhost_ring.c starts and stops rings, vhost_data.c moves
+ * frames. The front end is hostile: a message that breaks the protocol ends the connection, a ring
+ * that breaks the rules ends that ring.
+ */
+#ifndef KV_SWITCH_PORTS_VHOST_H
+#define KV_SWITCH_PORTS_VHOST_H
+
+#include <stdatomic.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "switch/ports/port.h"
+#include "vring/guest_mem.h"
+#include "vring/vhost_user.h"
+#include "vring/virtqueue.h"
+
+#define VHOST_PAIRS_MAX 8
+#define VHOST_RINGS_MAX (2 * VHOST_PAIRS_MAX) /* even: to the guest, odd: from it (5.1.2) */
+
+/* The guest's memory, as one table told it. Made and freed by the control thread. */
+struct vhost_memory {
+    struct guest_mem mem;
+    uint64_t user[VHOST_USER_REGIONS_MAX]; /* the front end's address of mem.regions[i] */
+    void *map[VHOST_USER_REGIONS_MAX];     /* whole mappings, in no order */
+    size_t map_size[VHOST_USER_REGIONS_MAX];
+    unsigned map_count;
+    atomic_bool lost; /* the file was cut short (guard.h) */
+};
+
+struct vhost_ring {
+    struct virtqueue vq; /* the forwarding thread's while it is started */
+    /* What the front end said; the control thread's. */
+    uint64_t desc, avail, used; /* its own addresses */
+    bool has_addresses, has_kick, enabled;
+    bool running;                 /* started, though it may have been broken since */
+    int kick_fd, call_fd, err_fd; /* -1: none; changed while the ring is stopped */
+};
+
+struct vhost_port {
+    struct port port;
+    /* The forwarding thread's. */
+    unsigned header_len; /* of struct virtio_net_hdr */
+    bool mergeable;
+    bool ended; /* memory was lost */
+    /* The control thread's. */
+    struct loop *loop;
+    bool server;
+    char *path;
+    int fd; /* connection, or -1 */
+    struct loop_source listener, connection;
+    int listen_fd;
+    struct loop_timer retry;
+    struct loop_work trouble; /* the forwarding thread asks for the end of the connection */
+    struct vhost_user_inbox inbox;
+    uint64_t features, protocol;
+    struct vhost_memory *memory; /* or NULL */
+    struct vhost_ring rings[VHOST_RINGS_MAX];
+};
+
+/* vhost_port.c, on the control thread: makes the port, NULL with err; start: a server's socket
+ * listens, a client goes on connecting; stop: the connection ends, and the port may be taken off
+ * its bridge. */
+struct vhost_port *vhost_port_new(struct loop *loop, const char *path, bool server,
+                                  struct kv_error *err);
+void vhost_port_start(struct vhost_port *vp);
+void vhost_port_stop(struct vhost_port *vp);
+void vhost_port_free(struct vhost_port *vp);
+
+/* vhost_session.c: carries a message out; answers on socket where it wants one. Descriptors that
+ * it takes are set to -1. 0, or -errno: the connection ends, err says why. */
+int vhost_session_message(struct vhost_port *vp, struct vhost_user_message *message, int *fds,
+                          size_t fd_count, int socket, struct kv_error *err);
+void vhost_session_begin(struct vhost_port *vp);
+/* Stops the rings and forgets what the front end said. */
+void vhost_session_end(struct vhost_port *vp);
+
+/* vhost_memory.c: maps what a table describes; takes no descriptor over. */
+struct vhost_memory *vhost_memory_new(const struct vhost_user_memory *table, const int *fds,
+                                      size_t fd_count, struct kv_error *err);
+void vhost_memory_free(struct vhost_memory *memory);
+/* The guest's address of the front end's; false: it is in no region. */
+bool vhost_memory_translate(const struct vhost_memory *memory, uint64_t user, uint64_t *gpa);
+
+/* vhost_ring.c, on the control thread: starts the rings that are complete, stops those that are
+ * not any more. */
+void vhost_rings_update(struct vhost_port *vp);
+void vhost_ring_stop(struct vhost_port *vp, unsigned index);
+void vhost_rings_stop(struct vhost_port *vp);
+/* On the forwarding thread: a ring was broken; says so once. */
+void vhost_ring_broken(struct vhost_port *vp, unsigned index);
+
+/* vhost_data.c */
+extern const struct port_ops vhost_port_ops;
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Fuzz target: a vhost-user front end that says anything and whose driver writes anything into its
+ * memory, on a bridge with an honest guest. The honest one's port must stay up and get frames.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "input.h"
+#include "switch/ports/guard.h"
+#include "switch_guest.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+enum act {
+    ACT_MESSAGE,
+    ACT_RING_WORD, /* somewhere in the rings */
+    ACT_AVAILABLE, /* more of what is there */
+    ACT_FRAME,
+    ACT_STEP,
+    ACT_SLEEP,
+    ACT_CUT, /* the memory's file */
+    ACT_COUNT,
+};
+
+static void require(bool condition)
+{
+    if (!condition)
+        abort();
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    guard_install();
+    log_level = LOG_ERROR;
+    return 0;
+}
+
+static void say(struct switch_guest *bad, struct input *in)
+{
+    static const unsigned sizes[] = {0, 4, 8, 16, 40, 264};
+    uint32_t request = (uint32_t)take(in, 1) % 24;
+    unsigned size = sizes[take(in, 1) % ARRAY_SIZE(sizes)];
+    uint8_t payload[264];
+    /* Numbers are small, and addresses near the memory, more often than not. */
+    for (unsigned i = 0; i < size; i += 4) {
+        uint64_t kind = take(in, 1);
+        uint32_t number = (uint32_t)(kind < 128 ? kind : take(in, 4));
+        store_le(payload + i, kind == 127 ? GUEST_USER_ADDRESS >> 32 : number, 4);
+    }
+    const int fds[] = {-1, bad->memory_fd, bad->kick_fd, bad->sockets[1]};
+    switch_guest_say(bad, request, payload, size, fds[take(in, 1) % ARRAY_SIZE(fds)]);
+    uint8_t answers[512];
+    while (read(bad->sockets[1], answers, sizeof(answers)) > 0)
+        continue;
+}
+
+/* False: the memory is gone, for the test as well. */
+static bool act(struct switch_bench *bench, struct switch_guest *bad, struct input *in)
+{
+    const struct vring_driver *ring = take(in, 1) & 1 ? &bad->tx : &bad->rx;
+    uint64_t where;
+    switch ((enum act)(take(in, 1) % ACT_COUNT)) {
+    case ACT_MESSAGE:
+        say(bad, in);
+        break;
+    case ACT_RING_WORD:
+        where = ring->desc_gpa + take(in, 2) % 4096;
+        store_le(bad->memory + where, take(in, 2), 2);
+        break;
+    case ACT_AVAILABLE:
+        vring_split_avail(ring)[1] += (uint16_t)(take(in, 1) % 70);
+        break;
+    case ACT_FRAME:
+        where = 0x80000 + take(in, 1) * 8;
+        for (unsigned i = 0; i < 40; i++)
+            bad->memory[where + i] = (uint8_t)take(in, 1);
+        break;
+    case ACT_STEP:
+        switch_step(bench);
+        break;
+    case ACT_SLEEP:
+        if (!bad->vp->port.ops->sleep(&bad->vp->port))
+            bad->vp->port.ops->wake(&bad->vp->port);
+        break;
+    case ACT_CUT:
+        /* Seldom, as nothing is left to find afterwards. */
+        if (take(in, 1) != 77)
+            break;
+        require(ftruncate(bad->memory_fd, 0) == 0);
+        return false;
+    case ACT_COUNT:
+        break;
+    }
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint8_t hello[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8};
+    struct input in = {data, size};
+    struct switch_bench bench;
+    struct switch_guest bad, good, other;
+    static uint8_t got[FRAME_BYTES_MAX];
+    bool there = true;
+    switch_bench_init(&bench);
+    switch_guest_init(&bad, &bench, false, GUEST_BUFFER);
+    switch_guest_init(&good, &bench, false, GUEST_BUFFER);
+    switch_guest_init(&other, &bench, false, GUEST_BUFFER);
+    switch_guest_start(&good);
+    switch_guest_start(&other);
+    if (take(&in, 1) & 1)
+        switch_guest_start(&bad);
+    while (in.left && there) {
+        there = act(&bench, &bad, &in);
+        while (switch_guest_receive(&good, got, sizeof(got)) ||
+               switch_guest_receive(&other, got, sizeof(got)))
+            continue;
+    }
+    switch_step(&bench);
+    while (switch_guest_receive(&good, got, sizeof(got)))
+        continue;
+    switch_guest_send(&other, hello, sizeof(hello));
+    switch_step(&bench);
+    require(good.vp->port.up && other.vp->port.up);
+    unsigned len = 0, last;
+    while ((last = switch_guest_receive(&good, got, sizeof(got))) > 0)
+        len = last;
+    require(len == sizeof(hello));
+    switch_guest_destroy(&bad, &bench);
+    switch_guest_destroy(&good, &bench);
+    switch_guest_destroy(&other, &bench);
+    switch_bench_destroy(&bench);
+    return 0;
+}

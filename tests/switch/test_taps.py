@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tap ports, with ping in network namespaces."""
+
+import time
+
+from conftest import inside, pings
+
+
+def test_stations_on_one_bridge_reach_each_other(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24")
+    b = spaces.add(1, "192.0.2.2/24")
+    assert pings(a, "192.0.2.2")
+    macs = switch.execute("query-macs", bridge="br0")
+    assert {row["port"] for row in macs} >= {a, b}
+    assert switch.statistics(a)["in-frames"] >= 2 and switch.statistics(b)["out-frames"] >= 2
+    switch.execute("forget-macs", bridge="br0")
+    assert switch.execute("query-macs", bridge="br0") == []
+    assert pings(a, "192.0.2.2")
+
+
+def test_stations_in_different_vlans_do_not(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24", tag=10)
+    spaces.add(1, "192.0.2.2/24", tag=20)
+    spaces.add(2, "192.0.2.3/24", tag=10)
+    assert not pings(a, "192.0.2.2")
+    assert pings(a, "192.0.2.3")
+    switch.execute("set-port", name=spaces.names[1], tag=10)
+    assert pings(a, "192.0.2.2")
+    assert not [row for row in switch.execute("query-macs", bridge="br0") if row["vlan"] != 10]
+
+
+def test_a_trunk_brings_tagged_frames_to_vlan_interfaces(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24", tag=10)
+    trunk = spaces.add(1, "198.51.100.2/24", trunks="10,20", native=30)
+    for vlan in (10, 20):
+        inside(trunk, "ip", "link", "add", "link", trunk, "name", f"v{vlan}", "type", "vlan", "id", str(vlan))
+        inside(trunk, "ip", "link", "set", f"v{vlan}", "up")
+    inside(trunk, "ip", "address", "add", "192.0.2.2/24", "dev", "v10")
+    inside(trunk, "ip", "address", "add", "203.0.113.2/24", "dev", "v20")
+    other = spaces.add(2, "203.0.113.3/24", tag=20)
+    native = spaces.add(3, "198.51.100.3/24", tag=30)
+    assert pings(a, "192.0.2.2") and pings(other, "203.0.113.2") and pings(native, "198.51.100.2")
+    inside(a, "ip", "address", "add", "203.0.113.1/24", "dev", a)
+    assert not pings(a, "203.0.113.2")
+
+
+def test_an_idle_switch_takes_no_processor_time(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24")
+    spaces.add(1, "192.0.2.2/24")
+    assert pings(a, "192.0.2.2")
+    time.sleep(0.5)
+    before = switch.cpu_seconds()
+    time.sleep(2)
+    assert switch.cpu_seconds() - before <= 0.02
+    assert pings(a, "192.0.2.2")

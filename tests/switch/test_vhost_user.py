@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""vhost-user ports with DPDK's testpmd as two guests, and front ends that break off or lie."""
+
+import os
+import socket
+import struct
+import subprocess
+
+import pytest
+from conftest import BUILD
+from kv_switch import Refused, Switch, Testpmd
+
+NO_HUGE = ["--no-huge", "-m", "128"]
+WORDS = ["--total-num-mbufs=4096", "--no-flush-rx"]
+
+
+@pytest.mark.parametrize("vdev", ["", ",packed_vq=1", ",mrg_rxbuf=0,in_order=0"], ids=["split", "packed", "plain"])
+def test_frames_circulate_between_two_guests(switch, folder, vdev):
+    paths = [f"{folder}/g0", f"{folder}/g1"]
+    for n, path in enumerate(paths):
+        switch.execute("add-port", bridge="br0", name=f"g{n}", type="vhost-user-client", path=path)
+    with Testpmd(folder, paths, NO_HUGE, vdev, WORDS) as guests:
+        guests.wait_for("Done")
+        switch.wait_up("g0", "g1")
+        guests.say("start tx_first 4")
+        rates = guests.rates(1)
+        assert len(rates) == 2 and min(rates) > 1000
+        assert {row["port"] for row in switch.execute("query-macs", bridge="br0")} == {"g0", "g1"}
+        assert switch.private_kib() < 20 << 10
+    for n in range(2):
+        counters = switch.statistics(f"g{n}")
+        assert counters["in-frames"] > 1000 and counters["out-frames"] > 1000
+        assert not {"malformed", "vlan", "too-long"} & set(counters["drops"])
+
+
+def message(request, payload=b"", size=None):
+    return struct.pack("<III", request, 1, len(payload) if size is None else size) + payload
+
+
+@pytest.mark.parametrize("lie", [message(1)[:7], message(2, b"\xff" * 8), message(5, b"", 1 << 30), message(99),
+                                 message(10, b"\xff" * 8), os.urandom(200)])
+def test_a_front_end_that_lies_is_disconnected_and_may_come_again(switch, folder, lie):
+    switch.execute("add-port", bridge="br0", name="g", type="vhost-user-server", path=f"{folder}/g")
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as liar:
+            liar.settimeout(10)
+            liar.connect(f"{folder}/g")
+            liar.sendall(message(1))
+            assert struct.unpack("<IIIQ", liar.recv(20))[3] >> 32 & 1
+            liar.sendall(lie)
+            liar.shutdown(socket.SHUT_WR)
+            assert liar.recv(100) == b""
+    assert not switch.execute("query-bridges")[0]["ports"][0]["up"]
+    switch.execute("remove-port", name="g")
+    assert not os.path.exists(f"{folder}/g")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ({"bridge": "br9"}, "there is no bridge 'br9'"),
+    ({"name": "g"}, "port 'g' exists already"),
+    ({"type": "vxlan"}, "tap"),
+    ({"path": None}, "vhost-user-client needs 'path'"),
+    ({"tag": 10, "trunks": "1-5"}, "only one of the two"),
+    ({"trunks": "5000"}, "trunks '5000'"),
+    ({"tag": 4095}, "4094"),
+    ({"interface": "eth0"}, "vhost-user-client has no 'interface'"),
+    ({"bandwidth": 1}, "bandwidth"),
+])
+def test_what_cannot_be_is_refused_and_changes_nothing(switch, folder, arguments, words):
+    good = {"bridge": "br0", "name": "h", "type": "vhost-user-client", "path": f"{folder}/h"}
+    switch.execute("add-port", **dict(good, name="g"))
+    before = switch.execute("query-bridges")
+    with pytest.raises(Refused) as refused:
+        switch.execute("add-port", **{k: v for k, v in dict(good, **arguments).items() if v is not None})
+    assert words in str(refused.value)
+    assert switch.execute("query-bridges") == before
+
+
+def test_a_file_describes_bridges_and_ports(folder):
+    with open(f"{folder}/config", "w", encoding="ascii") as config:
+        config.write('{"bridges": [{"name": "br1", "ageing": 60, "ports": [{"name": "p", "type": "vhost-user-server",'
+                     f'"path": "{folder}/p", "tag": 7}}]}}]}}')
+    with Switch(BUILD, folder, "--config", f"{folder}/config") as switch:
+        bridge = switch.execute("query-bridges")[0]
+        assert bridge["ageing"] == 60 and bridge["ports"][0]["tag"] == 7
+        with pytest.raises(Refused, match="has ports"):
+            switch.execute("remove-bridge", name="br1")
+        switch.execute("remove-port", name="p")
+        switch.execute("remove-bridge", name="br1")
+        switch.execute("quit")
+        assert switch.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("options, words", [
+    ([], "--control or --config is needed"),
+    (["--control", "/nowhere/s"], "--control"),
+    (["--config", "/nowhere/c"], "/nowhere/c"),
+    (["--control", "/tmp/s", "--core", "many"], "--core 'many'"),
+    (["--bridge"], "--help"),
+])
+def test_what_the_command_line_cannot_mean_is_said(options, words):
+    done = subprocess.run([f"{BUILD}/kvasir-switchd", *options], stderr=subprocess.PIPE, text=True, timeout=10, check=False)
+    assert done.returncode in (1, 2) and words in done.stderr
