@@ -156,8 +156,9 @@ void switch_guest_start(struct switch_guest *g)
 
 void switch_guest_send(struct switch_guest *g, const uint8_t *frame, unsigned len)
 {
+    uint32_t written;
     uint64_t token, gpa = TX_BUFFERS_GPA + (uint64_t)(g->sent++ % GUEST_RING_SIZE) * GUEST_BUFFER;
-    while (vring_driver_get(&g->tx, &token, NULL))
+    while (vring_driver_get(&g->tx, &token, &written))
         continue;
     memset(g->memory + gpa, 0, GUEST_HEADER);
     memcpy(g->memory + gpa + GUEST_HEADER, frame, len);

@@ -32,7 +32,6 @@ static struct {
     struct virtqueue_chain chains[RX_CHAINS];
     uint32_t written[RX_CHAINS];
     struct segments segments[RX_CHAINS];
-    unsigned count;
 } out;
 
 static void call_guest(struct vhost_ring *ring)
@@ -41,11 +40,23 @@ static void call_guest(struct vhost_ring *ring)
         eventfd_write(ring->call_fd, 1);
 }
 
-/* Takes chains, and has the processor fetch what comes first in each: a virtio header and a short
- * frame. writing: they are to be written. */
+/* A virtio header and a short frame. */
+static inline void prefetch(const uint8_t *data, bool writing)
+{
+    if (writing) {
+        __builtin_prefetch(data, 1);
+        __builtin_prefetch(data + CACHE_LINE, 1);
+    } else {
+        __builtin_prefetch(data);
+        __builtin_prefetch(data + CACHE_LINE);
+    }
+}
+
+/* Takes chains, and has the processor fetch what comes first in each. writing: they are to be
+ * written. */
 static inline unsigned pop_many(struct vhost_port *vp, unsigned index,
                                 struct virtqueue_chain *chains, struct segments *segments,
-                                unsigned max, const bool writing)
+                                unsigned max, bool writing)
 {
     struct virtqueue *vq = &vp->rings[index].vq;
     unsigned n = 0;
@@ -60,9 +71,7 @@ static inline unsigned pop_many(struct vhost_port *vp, unsigned index,
             virtqueue_break(vq, "a buffer for received frames cannot be written");
             break;
         }
-        const uint8_t *data = chains[n].iov[0].iov_base;
-        __builtin_prefetch(data, writing);
-        __builtin_prefetch(data + CACHE_LINE, writing);
+        prefetch(chains[n].iov[0].iov_base, writing);
         n++;
     }
     return n;
