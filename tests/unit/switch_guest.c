@@ -42,6 +42,9 @@ void switch_bench_destroy(struct switch_bench *bench)
 
 void switch_step(struct switch_bench *bench)
 {
+    /* Whoever fell asleep has been kicked. */
+    for (unsigned i = 0; i < bench->bridge->slots_used; i++)
+        forward_wake_port(bench->bridge->slots[i]);
     forward_round(&bench->forward);
 }
 

@@ -323,6 +323,7 @@ static void receive_buffers_that_cannot_be_written_end_the_ring(void **state)
 
 static void memory_that_is_cut_short_costs_the_port_and_nothing_else(void **state)
 {
+    guard_install(); /* cmocka has put a handler of its own there */
     assert_int_equal(ftruncate(guests[0].memory_fd, 0), 0);
     switch_step(&bench);
     assert_true(guests[0].vp->ended);
@@ -449,6 +450,5 @@ int main(void)
         cmocka_unit_test(silent_stations_are_forgotten),
         cmocka_unit_test(a_full_table_keeps_what_it_has),
     };
-    guard_install();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #define KV_SWITCH_FORWARD_MAC_TABLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"

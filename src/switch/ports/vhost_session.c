@@ -114,8 +114,8 @@ static int set_mem_table(struct call *call)
     if (call->message->payload.memory.count > VHOST_USER_REGIONS_MAX ||
         call->message->header.size < VHOST_USER_MEMORY_SIZE(call->message->payload.memory.count))
         return refuse(call, "a memory table that is longer than its message");
-    struct vhost_memory *memory =
-        vhost_memory_new(&call->message->payload.memory, call->fds, call->fd_count, call->err);
+    const struct vhost_user_memory table = call->message->payload.memory;
+    struct vhost_memory *memory = vhost_memory_new(&table, call->fds, call->fd_count, call->err);
     if (!memory)
         return -call->err->code;
     vhost_rings_stop(vp);
@@ -127,34 +127,34 @@ static int set_mem_table(struct call *call)
 
 static int set_vring_num(struct call *call)
 {
-    const struct vhost_user_vring_state *state = &call->message->payload.state;
-    struct vhost_ring *ring = ring_of(call, state->index);
+    const struct vhost_user_vring_state state = call->message->payload.state;
+    struct vhost_ring *ring = ring_of(call, state.index);
     if (!ring)
         return -EPROTO;
-    if (state->num > VIRTQUEUE_SIZE_MAX ||
-        virtqueue_size_wrong((uint16_t)state->num, ring->vq.packed))
+    if (state.num > VIRTQUEUE_SIZE_MAX ||
+        virtqueue_size_wrong((uint16_t)state.num, ring->vq.packed))
         return refuse(call, "a size that a ring cannot have");
     if (ring->running)
-        return ring->vq.size == state->num ? 0 : refuse(call, "a size while the ring is running");
-    ring->vq.size = (uint16_t)state->num;
+        return ring->vq.size == state.num ? 0 : refuse(call, "a size while the ring is running");
+    ring->vq.size = (uint16_t)state.num;
     return 0;
 }
 
 static int set_vring_addr(struct call *call)
 {
-    const struct vhost_user_vring_addr *addr = &call->message->payload.addr;
-    struct vhost_ring *ring = ring_of(call, addr->index);
+    const struct vhost_user_vring_addr addr = call->message->payload.addr;
+    struct vhost_ring *ring = ring_of(call, addr.index);
     if (!ring)
         return -EPROTO;
-    if (addr->flags)
+    if (addr.flags)
         return refuse(call, "a log of the used ring, which is not offered");
-    if (ring->running && ring->desc == addr->desc && ring->avail == addr->avail &&
-        ring->used == addr->used)
+    if (ring->running && ring->desc == addr.desc && ring->avail == addr.avail &&
+        ring->used == addr.used)
         return 0;
-    vhost_ring_stop(call->vp, addr->index);
-    ring->desc = addr->desc;
-    ring->avail = addr->avail;
-    ring->used = addr->used;
+    vhost_ring_stop(call->vp, addr.index);
+    ring->desc = addr.desc;
+    ring->avail = addr.avail;
+    ring->used = addr.used;
     ring->has_addresses = true;
     vhost_rings_update(call->vp);
     return 0;
@@ -162,8 +162,8 @@ static int set_vring_addr(struct call *call)
 
 static int set_vring_base(struct call *call)
 {
-    const struct vhost_user_vring_state *state = &call->message->payload.state;
-    struct vhost_ring *ring = ring_of(call, state->index);
+    const struct vhost_user_vring_state state = call->message->payload.state;
+    struct vhost_ring *ring = ring_of(call, state.index);
     if (!ring)
         return -EPROTO;
     if (ring->running)
@@ -171,7 +171,7 @@ static int set_vring_base(struct call *call)
     bool packed = ring->vq.packed;
     virtqueue_reset(&ring->vq);
     ring->vq.packed = packed;
-    uint32_t position = state->num;
+    uint32_t position = state.num;
     /* Front ends may tell only where it is taken from: all that was taken was given back. */
     if (packed && position >> 16 == 0)
         position |= position << 16;
@@ -182,14 +182,15 @@ static int set_vring_base(struct call *call)
 /* The ring ends with this message; it starts with the next kick descriptor. */
 static int get_vring_base(struct call *call)
 {
-    struct vhost_user_vring_state *state = &call->message->payload.state;
-    struct vhost_ring *ring = ring_of(call, state->index);
+    struct vhost_user_vring_state state = call->message->payload.state;
+    struct vhost_ring *ring = ring_of(call, state.index);
     if (!ring)
         return -EPROTO;
-    vhost_ring_stop(call->vp, state->index);
+    vhost_ring_stop(call->vp, state.index);
     ring->has_kick = false;
-    state->num = virtqueue_get_state(&ring->vq);
-    call->reply = sizeof(*state);
+    state.num = virtqueue_get_state(&ring->vq);
+    call->message->payload.state = state;
+    call->reply = sizeof(state);
     return 0;
 }
 
@@ -273,11 +274,11 @@ static int set_vring_err(struct call *call)
 
 static int set_vring_enable(struct call *call)
 {
-    const struct vhost_user_vring_state *state = &call->message->payload.state;
-    struct vhost_ring *ring = ring_of(call, state->index);
+    const struct vhost_user_vring_state state = call->message->payload.state;
+    struct vhost_ring *ring = ring_of(call, state.index);
     if (!ring)
         return -EPROTO;
-    ring->enabled = state->num != 0;
+    ring->enabled = state.num != 0;
     vhost_rings_update(call->vp);
     return 0;
 }
