@@ -257,7 +257,10 @@ static bool kernel_waits(const struct uring *ring)
 /*
  * Sends and completes all there is. What completes meanwhile needs no event:
  * they are switched off here, and after switching them on again one more look
- * finds what came in between.
+ * finds what came in between. The kernel's word that it waits may be stale: it
+ * says so after the work was added, which may have been done by then, and does
+ * not take it back before there is other work. So it is asked once, not until
+ * it is silent.
  */
 void uring_kick(struct uring *ring)
 {
@@ -266,18 +269,17 @@ void uring_kick(struct uring *ring)
         return;
     }
     ring->working = true;
-    io_uring_cq_eventfd_toggle(&ring->ring, false);
     do {
+        io_uring_cq_eventfd_toggle(&ring->ring, false);
         send_queued(ring);
         if (kernel_waits(ring))
             enter(ring, 0);
         reap(ring);
         io_uring_cq_eventfd_toggle(&ring->ring, true);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (!io_uring_cq_ready(&ring->ring) && !kernel_waits(ring))
-            break;
-        io_uring_cq_eventfd_toggle(&ring->ring, false);
-    } while (true);
+        if (kernel_waits(ring))
+            enter(ring, 0);
+    } while (io_uring_cq_ready(&ring->ring));
     ring->working = false;
 }
 
