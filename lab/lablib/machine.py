@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 
-from . import cpio, kernels
+from . import cpio, kernels, qemu
 from .cache import LabError, PROJECT, digest, entry, file_identity
 
 LAB = os.path.join(PROJECT, "lab")
@@ -102,7 +102,7 @@ class Machine:
         self.reported = False  # its end was told to the user
         with open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=errors,
-                                            stderr=errors, start_new_session=True)
+                                            stderr=errors, start_new_session=True, env=qemu.environment())
 
     def _initrd(self, kernel):
         """The common archive followed by this host's settings."""

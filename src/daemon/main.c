@@ -171,7 +171,7 @@ static int serve(const struct settings *settings, struct daemon *daemon, struct 
 
 static int run(const struct settings *settings, struct kv_error *err)
 {
-    cleanup_free char *run_dir = NULL, *state_dir = NULL;
+    cleanup_free char *run_dir = NULL, *state_dir = NULL, *nvram_dir = NULL;
     struct rlimit files;
     int r = set_log(settings, err);
     if (r == 0)
@@ -188,7 +188,9 @@ static int run(const struct settings *settings, struct kv_error *err)
         .uri = settings->session ? "qemu:///session" : "qemu:///system",
         .session = settings->session,
     };
-    struct model_host_config host = {.session = settings->session};
+    if (asprintf(&nvram_dir, "%s/nvram", state_dir) < 0)
+        return kv_error_errno(err, KV_ERR_BASE, ENOMEM, "start");
+    struct model_host_config host = {.nvram_dir = nvram_dir, .session = settings->session};
     r = state_open(&daemon.state, state_dir, err);
     if (r == 0)
         r = model_host_create(&daemon.host, &host, err);

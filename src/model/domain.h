@@ -344,6 +344,7 @@ struct model_domain {
     const char *machine;                   /* canonical: "pc-i440fx-7.2", "pc-q35-7.2", "microvm" */
     const char *kernel, *initrd, *cmdline; /* no kernel: the BIOS boots from a disk */
     const char *loader;                    /* its image; NULL: the host's, model_host_bios() */
+    const char *nvram, *nvram_template;    /* of UEFI: the variables' file and what it begins as */
     enum model_boot boots[MODEL_BOOTS];    /* <boot> of <os>, in order */
     unsigned boot_count;
     const char *emulator;

@@ -142,18 +142,34 @@ const char *model_host_bios(void)
     return NULL;
 }
 
-static void put_loader(struct buffer *text)
+static void put_value(struct buffer *text, const char *value)
 {
-    const char *bios = model_host_bios();
-    if (!bios) {
+    buffer_printf(text, "      <value>");
+    xml_escape(text, value);
+    buffer_printf(text, "</value>\n");
+}
+
+static void put_firmware(struct buffer *text, const char *bios, const struct model_uefi *uefi)
+{
+    buffer_printf(text,
+                  "    <enum name='firmware'>\n"
+                  "      <value>bios</value>\n"
+                  "%s"
+                  "    </enum>\n",
+                  uefi ? "      <value>efi</value>\n" : "");
+    if (!bios && !uefi) {
         buffer_printf(text, "    <loader supported='no'/>\n");
         return;
     }
+    buffer_printf(text, "    <loader supported='yes'>\n");
+    if (uefi)
+        put_value(text, uefi->code);
+    if (bios)
+        put_value(text, bios);
     buffer_printf(text,
-                  "    <loader supported='yes'>\n"
-                  "      <value>%s</value>\n"
                   "      <enum name='type'>\n"
                   "        <value>rom</value>\n"
+                  "%s"
                   "      </enum>\n"
                   "      <enum name='readonly'>\n"
                   "        <value>yes</value>\n"
@@ -162,7 +178,7 @@ static void put_loader(struct buffer *text)
                   "        <value>no</value>\n"
                   "      </enum>\n"
                   "    </loader>\n",
-                  bios);
+                  uefi ? "        <value>pflash</value>\n" : "");
 }
 
 int model_host_domain_capabilities(const struct model_host *host, const char *emulator,
@@ -183,12 +199,10 @@ int model_host_domain_capabilities(const struct model_host *host, const char *em
                   "  <arch>x86_64</arch>\n"
                   "  <vcpu max='%d'/>\n"
                   "  <iothreads supported='yes'/>\n"
-                  "  <os supported='yes'>\n"
-                  "    <enum name='firmware'>\n"
-                  "      <value>bios</value>\n"
-                  "    </enum>\n",
+                  "  <os supported='yes'>\n",
                   model_host_machine(machine ? machine : "pc"), HOST_VCPUS_MAX);
-    put_loader(&text);
+    struct model_uefi uefi;
+    put_firmware(&text, model_host_bios(), model_host_uefi(host, NULL, &uefi) ? &uefi : NULL);
     buffer_printf(&text, "  </os>\n");
     put_cpu(&text);
     buffer_printf(&text, "  <memoryBacking supported='yes'>\n"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a domain boots and which features its machine has; see read.h. */
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -77,8 +79,8 @@ static int read_boot(struct read *r, xmlNode *os)
     return boot ? read_set(r, boot, "dev", "hd") : read_no_memory(r);
 }
 
-/* What the BIOS is asked for and cannot do. */
-static int check_bios(struct read *r, const xmlNode *os)
+/* What BIOS and UEFI are asked for and cannot do. */
+static int check_firmware(struct read *r, const xmlNode *os)
 {
     const xmlNode *menu = xml_child(os, "bootmenu"), *bios = xml_child(os, "bios");
     const char *enabled = menu ? xml_attr(menu, "enable") : NULL;
@@ -87,38 +89,126 @@ static int check_bios(struct read *r, const xmlNode *os)
     if (enabled && strcmp(enabled, "yes") == 0)
         return read_refuse(r, menu, "enable", "'yes': a boot menu is not supported");
     if (serial && strcmp(serial, "no") == 0)
-        return read_refuse(r, bios, "useserial",
-                           "'no': the BIOS's console is the first serial port; 'yes' is accepted");
+        return read_refuse(
+            r, bios, "useserial",
+            "'no': the firmware's console is the first serial port; 'yes' is accepted");
     if (timeout && strcmp(timeout, "-1") != 0)
         return read_refuse(r, bios, "rebootTimeout",
-                           "'%s': the BIOS does not boot again by itself; '-1' is accepted",
+                           "'%s': firmware does not boot again by itself; '-1' is accepted",
                            timeout);
     for (const xmlNode *n = xml_child(os, "boot"); n; n = xml_next_same(n)) {
         if (strcmp(xml_attr(n, "dev"), "network") == 0)
-            return read_refuse(r, n, "dev", "'network': the BIOS has no network; 'hd' is accepted");
+            return read_refuse(r, n, "dev", "'network': this is not supported; 'hd' is accepted");
     }
     return 0;
 }
 
-static int read_loader(struct read *r, const xmlNode *os)
+/* <firmware><feature>: what the image must be able to do. */
+static int check_firmware_features(struct read *r, const xmlNode *os)
 {
-    const char *firmware = xml_attr(os, "firmware");
+    const xmlNode *firmware = xml_child(os, "firmware");
+    for (const xmlNode *n = firmware ? xml_child(firmware, "feature") : NULL; n;
+         n = xml_next_same(n)) {
+        bool enabled = false;
+        int ret = read_yes_no(r, n, "enabled", &enabled);
+        if (ret == 0 && enabled)
+            ret = read_refuse(r, n, "enabled",
+                              "'yes': secure boot needs system management mode, which is not "
+                              "supported; 'no' is accepted");
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+/* The image and its variables, where they are not named: as the host's descriptors say. */
+static int choose_uefi(struct read *r, xmlNode *loader, xmlNode *nvram)
+{
+    const struct model_host *host = r->d->host;
+    struct model_uefi uefi = {.needs_smm = false};
+    const char *path = xml_text(loader);
+    char vars[PATH_MAX];
+    if (*path && *xml_text(nvram) && xml_attr(nvram, "template"))
+        return 0;
+    bool known = model_host_uefi(host, *path ? path : NULL, &uefi);
+    if (!known && !*path)
+        return r->flags & MODEL_PARSE_STORED
+                   ? 0
+                   : api_error(r->err, VIR_ERR_OPERATION_FAILED,
+                               "Unable to find 'efi' firmware that is compatible with the current "
+                               "configuration; package ovmf has one");
+    if (known && uefi.needs_smm)
+        return read_refuse(r, loader, NULL,
+                           "'%s' needs system management mode, which is not supported; a build "
+                           "without it is accepted, such as OVMF_CODE_4M.fd",
+                           path);
+    if (!*path && !xml_set_text(loader, uefi.code))
+        return read_no_memory(r);
+    if (known && !xml_attr(nvram, "template") && !xml_set_attr(nvram, "template", uefi.vars))
+        return read_no_memory(r);
+    snprintf(vars, sizeof(vars), "%s/%s_VARS.fd", model_host_nvram_dir(host), r->d->name);
+    return *xml_text(nvram) || xml_set_text(nvram, vars) ? 0 : read_no_memory(r);
+}
+
+static int read_uefi(struct read *r, xmlNode *os)
+{
+    xmlNode *loader = xml_child(os, "loader"), *nvram = xml_child(os, "nvram");
+    const char *readonly = loader ? xml_attr(loader, "readonly") : NULL;
+    const char *secure = loader ? xml_attr(loader, "secure") : NULL;
+    if (r->d->kernel)
+        return read_refuse(r, loader ? loader : os, NULL, "a <kernel> is booted without firmware");
+    if (secure && strcmp(secure, "yes") == 0)
+        return read_refuse(r, loader, "secure",
+                           "'yes': system management mode is not supported; 'no' is accepted");
+    if (readonly && strcmp(readonly, "no") == 0)
+        return read_refuse(r, loader, "readonly",
+                           "'no': variables are in the file of <nvram>, the image is never "
+                           "written; 'yes' is accepted");
+    int ret = check_firmware_features(r, os);
+    if (ret < 0)
+        return ret;
+    if (!loader)
+        loader = xml_add_child(os, "loader", "");
+    if (!nvram)
+        nvram = xml_add_child(os, "nvram", "");
+    if (!loader || !nvram || !xml_set_attr(loader, "readonly", "yes") ||
+        !xml_set_attr(loader, "type", "pflash"))
+        return read_no_memory(r);
+    ret = choose_uefi(r, loader, nvram);
+    r->d->loader = *xml_text(loader) ? xml_text(loader) : NULL;
+    r->d->nvram = *xml_text(nvram) ? xml_text(nvram) : NULL;
+    r->d->nvram_template = xml_attr(nvram, "template");
+    return ret < 0 ? ret : check_firmware(r, os);
+}
+
+static int read_loader(struct read *r, xmlNode *os)
+{
+    static const char *const firmwares[] = {"bios", "efi", NULL}, *const types[] = {"rom", "pflash",
+                                                                                    NULL};
     const xmlNode *loader = xml_child(os, "loader");
-    const char *type = loader ? xml_attr(loader, "type") : NULL;
+    const char *firmware = NULL, *type = NULL;
+    int ret = read_choice(r, os, "firmware", firmwares, &firmware);
+    if (ret == 0)
+        ret = read_choice(r, loader, "type", types, &type);
+    if (ret < 0)
+        return ret;
+    bool efi = firmware && strcmp(firmware, "efi") == 0;
+    if (efi && type && strcmp(type, "rom") == 0)
+        return read_refuse(r, loader, "type", "'rom': UEFI is in flash; 'pflash' is accepted");
+    if (efi || (type && strcmp(type, "pflash") == 0))
+        return read_uefi(r, os);
     const char *secure = loader ? xml_attr(loader, "secure") : NULL;
     const char *path = loader ? xml_text(loader) : "";
-    if (firmware && strcmp(firmware, "bios") != 0)
-        return read_refuse(r, os, "firmware", "'%s': UEFI is not supported; 'bios' is accepted",
-                           firmware);
-    if (type && strcmp(type, "rom") != 0)
-        return read_refuse(r, loader, "type", "'%s': UEFI is not supported; 'rom' is accepted",
-                           type);
     if (secure && strcmp(secure, "yes") == 0)
         return read_refuse(r, loader, "secure", "'yes': a BIOS does not verify what it boots");
+    if (xml_child(os, "nvram"))
+        return read_refuse(r, xml_child(os, "nvram"), NULL,
+                           "a BIOS has no variables; <os firmware='efi'> or <loader "
+                           "type='pflash'> is accepted");
     if (*path && r->d->kernel)
         return read_refuse(r, loader, NULL, "a <kernel> is booted without firmware");
     r->d->loader = *path ? path : NULL;
-    return r->d->kernel ? 0 : check_bios(r, os);
+    return r->d->kernel ? 0 : check_firmware(r, os);
 }
 
 int read_os(struct read *r)

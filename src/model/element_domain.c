@@ -9,7 +9,6 @@
 
 #define NO_HOTPLUG "memory cannot be added to a running guest"
 #define NO_SCHEDULER "scheduler classes of threads are not supported"
-#define NO_UEFI "UEFI is not supported; without <kernel> a machine boots by its BIOS"
 #define NO_HYPERV "enlightenments for Windows are not supported"
 #define NO_SMBIOS "the guest has no SMBIOS tables"
 
@@ -80,15 +79,15 @@ static const struct element domain_rows[] = {
     REFUSED("bootloader_args", "there are no paravirtual guests"),
     ACTED("os", "firmware",
           WITH(ACTED("type", "arch machine"),
-               REFUSED("firmware", NO_UEFI),
+               ACTED("firmware", NULL, WITH(ACTED("feature", "enabled name", MANY))),
                REFUSED("init", "there are no containers"),
                REFUSED("initarg", "there are no containers"),
                REFUSED("initenv", "there are no containers"),
                REFUSED("initdir", "there are no containers"),
                REFUSED("inituser", "there are no containers"),
                REFUSED("initgroup", "there are no containers"),
-               ACTED("loader", "type readonly secure"),
-               REFUSED("nvram", NO_UEFI),
+               ACTED("loader", "readonly secure type"),
+               ACTED("nvram", "template !type", .why = "variables of firmware are in a file"),
                ACTED("kernel", NULL), ACTED("initrd", NULL), ACTED("cmdline", NULL),
                REFUSED("root", "a root device is given by <cmdline>"),
                REFUSED("dtb", "there are no device trees on x86_64"),

@@ -17,6 +17,7 @@
 
 #define EMULATOR "kvasir-vmm"
 #define EMULATOR_INSTALLED "/usr/bin/" EMULATOR
+#define NVRAM_DIR "/var/lib/kvasir/nvram"
 
 /* ------------------------------------------------------------ machine types */
 
@@ -102,7 +103,8 @@ int model_host_create(struct model_host **out, const struct model_host_config *c
     host->session = config->session;
     host->root = strdup(config->root ? config->root : "");
     host->emulator = config->emulator ? strdup(config->emulator) : find_emulator();
-    if (!host->root || !host->emulator) {
+    host->nvram_dir = strdup(config->nvram_dir ? config->nvram_dir : NVRAM_DIR);
+    if (!host->root || !host->emulator || !host->nvram_dir) {
         model_host_free(host);
         return api_error(err, VIR_ERR_NO_MEMORY, NULL);
     }
@@ -117,12 +119,18 @@ void model_host_free(struct model_host *host)
         return;
     free(host->root);
     free(host->emulator);
+    free(host->nvram_dir);
     free(host);
 }
 
 const char *model_host_emulator(const struct model_host *host)
 {
     return host ? host->emulator : EMULATOR_INSTALLED;
+}
+
+const char *model_host_nvram_dir(const struct model_host *host)
+{
+    return host ? host->nvram_dir : NVRAM_DIR;
 }
 
 const char *model_host_cpu_model(const struct model_host *host)

@@ -15,10 +15,11 @@
 struct model_host;
 
 struct model_host_config {
-    const char *emulator; /* path of kvasir-vmm; NULL: beside this program, else /usr/bin */
-    const uint8_t *uuid;  /* of the host, 16 bytes; NULL: from the firmware or /etc/machine-id */
-    const char *root;     /* below which sys/ and proc/ are read; NULL: / (tests) */
-    bool session;         /* an ordinary user's daemon */
+    const char *emulator;  /* path of kvasir-vmm; NULL: beside this program, else /usr/bin */
+    const uint8_t *uuid;   /* of the host, 16 bytes; NULL: from the firmware or /etc/machine-id */
+    const char *root;      /* below which sys/ and proc/ are read; NULL: / (tests) */
+    const char *nvram_dir; /* where the variables of machines' firmware lie; NULL: below /var/lib */
+    bool session;          /* an ordinary user's daemon */
 };
 
 /* Reads the host once. Thread-safe afterwards: nothing of it changes. */
@@ -46,6 +47,18 @@ int model_host_cpu_models(const char *arch, const char *const **out, unsigned *c
 
 /* The distribution's BIOS image (SeaBIOS); NULL: it is not installed. */
 const char *model_host_bios(void);
+
+/* UEFI firmware in flash: the image, the template of its variables. */
+#define MODEL_FIRMWARE_PATH 256
+struct model_uefi {
+    char code[MODEL_FIRMWARE_PATH], vars[MODEL_FIRMWARE_PATH];
+    bool needs_smm; /* system management mode, which machines do not have */
+};
+
+/* What is known of the image code; with NULL the one that new machines get, which needs no SMM.
+ * false: none. */
+bool model_host_uefi(const struct model_host *host, const char *code, struct model_uefi *out);
+const char *model_host_nvram_dir(const struct model_host *host);
 
 /* The full name of a machine type ("pc" is "pc-i440fx-7.2"); NULL: not one of ours. */
 const char *model_host_machine(const char *name);

@@ -12,6 +12,7 @@
 struct model_host {
     char *root; /* in front of /sys, /proc, /etc */
     char *emulator;
+    char *nvram_dir;
     uint8_t uuid[16];
     bool session;
 };

@@ -131,6 +131,11 @@ int native_loader(struct native *n, const char *value)
     return native_copy(n, n->loader, sizeof(n->loader), value, "the firmware's path");
 }
 
+int native_nvram(struct native *n, const char *value)
+{
+    return native_copy(n, n->nvram, sizeof(n->nvram), value, "the variables' path");
+}
+
 int native_kernel(struct native *n, const char *value)
 {
     return native_copy(n, n->kernel, sizeof(n->kernel), value, "the kernel's path");
@@ -258,6 +263,19 @@ static void put_text(struct buffer *b, const char *element, const char *text)
     buffer_printf(b, "</%s>", element);
 }
 
+/* Variables make it an image in flash. */
+static void put_loader(struct buffer *b, const struct native *n)
+{
+    if (!*n->nvram) {
+        put_text(b, "loader", n->loader);
+        return;
+    }
+    buffer_printf(b, "<loader readonly='yes' type='pflash'>");
+    xml_escape(b, n->loader);
+    buffer_printf(b, "</loader>");
+    put_text(b, "nvram", n->nvram);
+}
+
 static char *make_xml(const struct native *n)
 {
     struct buffer b = BUFFER_INIT(0);
@@ -271,7 +289,7 @@ static char *make_xml(const struct native *n)
     buffer_printf(&b, "<os><type arch='x86_64' machine='");
     xml_escape(&b, n->machine);
     buffer_printf(&b, "'>hvm</type>");
-    put_text(&b, "loader", n->loader);
+    put_loader(&b, n);
     put_text(&b, "kernel", n->kernel);
     put_text(&b, "initrd", n->initrd);
     put_text(&b, "cmdline", n->cmdline);

@@ -20,7 +20,8 @@ struct native_backend {
 
 struct native {
     struct kv_error *err;
-    char name[64], uuid[40], machine[32], cmdline[2048], kernel[1024], initrd[1024], loader[1024];
+    char name[64], uuid[40], machine[32], cmdline[2048], kernel[1024], initrd[1024];
+    char loader[1024], nvram[1024];
     uint64_t memory_kib, cpus, iothreads;
     uint64_t sockets, cores, threads;
     unsigned disks;
@@ -55,6 +56,7 @@ int native_name(struct native *n, const char *value);
 int native_uuid(struct native *n, const char *value);
 int native_kernel(struct native *n, const char *value);
 int native_loader(struct native *n, const char *value);
+int native_nvram(struct native *n, const char *value);
 int native_initrd(struct native *n, const char *value);
 int native_cmdline(struct native *n, const char *value);
 int native_memory(struct native *n, const char *value, uint64_t unit);

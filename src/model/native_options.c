@@ -134,6 +134,7 @@ const struct native_option native_kvasir_options[] = {
     {"--cpus", true, kvasir_cpus},
     {"--iothreads", true, kvasir_iothreads},
     {"--firmware", true, native_loader},
+    {"--nvram", true, native_nvram},
     {"--kernel", true, native_kernel},
     {"--initrd", true, native_initrd},
     {"--cmdline", true, native_cmdline},

@@ -3,6 +3,7 @@
 import os
 import sys
 
+import libvirt
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -44,7 +45,7 @@ def conn(daemon):
         if domain.isActive():
             domain.destroy()
     for domain in connection.listAllDomains():
-        domain.undefine()
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
     connection.close()
 
 

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine that boots like one: SeaBIOS, GRUB from its disk, a stock kernel."""
+"""Machines that boot like machines: SeaBIOS or OVMF, GRUB from the disk, a stock kernel."""
+
+import shutil
 
 from conftest import CMDLINE, guest_tool
 
 BIOS = "/usr/share/seabios/bios-256k.bin"
+OVMF = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 SLOW = 240  # seconds: BIOS calls change modes all the time, and processors are emulated twice here
 
 
@@ -17,3 +21,15 @@ def test_the_bios_boots_grub_from_a_disk_and_grub_a_stock_kernel(start_guest, ke
     guest.expect("processors: 2", timeout=SLOW)
     guest.expect("tables: 1")
     assert guest.wait() == 0
+
+
+def test_uefi_boots_the_disks_loader_and_keeps_its_variables(start_guest, tmp_path):
+    disk, variables = tmp_path / "disk", tmp_path / "variables"
+    guest_tool("mkefidisk", "--out", disk, "--say", "the loader speaks")
+    shutil.copyfile(VARIABLES, variables)
+    guest = start_guest("--firmware", OVMF, "--nvram", variables, "--disk", f"path={disk}", kernel=None)
+    guest.expect("the loader speaks", timeout=SLOW)
+    assert guest.wait() == 0
+    entry = "Boot0001".encode("utf-16-le")
+    with open(variables, "rb") as file:
+        assert entry in file.read()

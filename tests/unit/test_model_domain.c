@@ -236,13 +236,24 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
          "/domain/os/bootmenu/@enable"},
         {BEGIN "<os><type>hvm</type><bios useserial='no'/></os></domain>",
          "/domain/os/bios/@useserial"},
-        {BEGIN "<os firmware='efi'><type>hvm</type></os></domain>",
-         "/domain/os/@firmware: 'efi': UEFI is not supported; 'bios' is accepted"},
-        {BEGIN "<os><type>hvm</type><loader type='pflash'>/x</loader></os></domain>",
-         "/domain/os/loader/@type: 'pflash'"},
+        {BEGIN "<os firmware='efi'><type>hvm</type><loader type='rom'/></os></domain>",
+         "/domain/os/loader/@type: 'rom'"},
+        {BEGIN "<os firmware='efi'><type>hvm</type><kernel>/k</kernel></os></domain>",
+         "a <kernel> is booted without firmware"},
+        {BEGIN "<os><type>hvm</type><loader type='pflash' secure='yes'>/x</loader></os></domain>",
+         "/domain/os/loader/@secure: 'yes': system management mode"},
+        {BEGIN "<os><type>hvm</type><loader type='pflash' readonly='no'>/x</loader></os></domain>",
+         "/domain/os/loader/@readonly: 'no'"},
+        {BEGIN "<os firmware='efi'><type>hvm</type><firmware><feature enabled='yes' "
+               "name='secure-boot'/></firmware></os></domain>",
+         "/domain/os/firmware/feature/@enabled: 'yes'"},
+        {BEGIN "<os><type>hvm</type><loader type='pflash'>/x</loader><nvram type='network'>/v"
+               "</nvram></os></domain>",
+         "/domain/os/nvram/@type"},
         {BEGIN "<os><type>hvm</type><loader>/x</loader><kernel>/k</kernel></os></domain>",
          "/domain/os/loader: a <kernel> is booted without firmware"},
-        {BEGIN "<os><type>hvm</type><nvram>/x</nvram></os></domain>", "/domain/os/nvram: UEFI"},
+        {BEGIN "<os><type>hvm</type><nvram>/x</nvram></os></domain>",
+         "/domain/os/nvram: a BIOS has no variables"},
         {BEGIN OS "<cpu mode='custom' match='exact'><model>Penryn</model></cpu></domain>",
          "/domain/cpu/@mode: 'custom'"},
         {BEGIN OS "<clock offset='localtime'/></domain>", "/domain/clock/@offset: 'localtime'"},
@@ -548,14 +559,14 @@ static void a_stored_domain_that_is_refused_now_is_kept_but_not_started(void **s
 {
     struct kv_error err;
     struct model_domain *d =
-        parse_flags(BEGIN "<os><type arch='x86_64' machine='pc'>hvm</type><nvram>/ovmf</nvram></os>"
+        parse_flags(BEGIN "<os><type arch='x86_64' machine='pc'>hvm</type><dtb>/tree</dtb></os>"
                           "<devices><tpm model='tpm-crb'/></devices></domain>",
                     MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE);
     expect_format(d, 0, "<tpm model='tpm-crb'/>");
     assert_int_equal(model_domain_set_name(d, "renamed", &err), 0);
     assert_true(model_domain_set_id(d, 1, &err) < 0);
     assert_int_equal(err.code, VIR_ERR_CONFIG_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "/domain/os/nvram"));
+    assert_non_null(strstr(err.message, "/domain/os/dtb"));
     model_domain_free(d);
 }
 

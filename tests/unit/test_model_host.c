@@ -14,6 +14,7 @@
 
 #include "model/api_error.h"
 #include "model/cpu.h"
+#include "model/domain.h"
 #include "model/host.h"
 #include "model/xml.h"
 
@@ -153,6 +154,108 @@ static void domain_capabilities_offer_what_is_there(void **state)
     model_host_free(host);
 }
 
+#define DESCRIPTOR(code, features)                                                               \
+    "{\"interface-types\": [\"uefi\"], \"mapping\": {\"device\": \"flash\", \"executable\": "    \
+    "{\"filename\": \"/fw/" code "\", \"format\": \"raw\"}, \"nvram-template\": {\"filename\": " \
+    "\"/fw/VARS.fd\", \"format\": \"raw\"}}, \"targets\": [{\"architecture\": \"x86_64\"}], "    \
+    "\"features\": [" features "]}"
+
+#define OS_WITH(attributes, children)                                         \
+    "<domain type='kvm'><name>t</name><memory>524288</memory><os " attributes \
+    "><type>hvm</type>" children "</os></domain>"
+
+static struct model_domain *parse(const struct model_host *host, const char *xml,
+                                  struct kv_error *err)
+{
+    struct model_domain *d = NULL;
+    *err = (struct kv_error){0};
+    model_domain_parse(&d, host, xml, strlen(xml), MODEL_PARSE_INACTIVE, err);
+    return d;
+}
+
+/* Its folder is removed by the caller. */
+static struct model_host *host_with_firmware(char *root)
+{
+    assert_non_null(mkdtemp(root));
+    write_file(root, "fw", "CODE.fd", "");
+    write_file(root, "fw", "CODE.smm.fd", "");
+    write_file(root, "fw", "VARS.fd", "");
+    write_file(root, "etc/qemu/firmware", "10-hidden.json", "");
+    write_file(root, "usr/share/qemu/firmware", "10-hidden.json", DESCRIPTOR("CODE.fd", ""));
+    write_file(root, "usr/share/qemu/firmware", "20-broken.json", "{\"mapping\": [");
+    write_file(root, "usr/share/qemu/firmware", "30-smm.json",
+               DESCRIPTOR("CODE.smm.fd", "\"requires-smm\""));
+    write_file(root, "usr/share/qemu/firmware", "40-gone.json", DESCRIPTOR("GONE.fd", ""));
+    write_file(root, "usr/share/qemu/firmware", "60-plain.json", DESCRIPTOR("CODE.fd", ""));
+    return host_at(root);
+}
+
+static void uefi_is_what_a_descriptor_offers_without_smm(void **state)
+{
+    char root[] = "/tmp/kvasir-host-XXXXXX", command[64];
+    struct model_host *host = host_with_firmware(root), *bare = host_at("/nowhere");
+    struct model_uefi uefi;
+    struct kv_error err;
+    assert_true(model_host_uefi(host, NULL, &uefi));
+    assert_string_equal(uefi.code, "/fw/CODE.fd");
+    assert_string_equal(uefi.vars, "/fw/VARS.fd");
+    assert_true(model_host_uefi(host, "/fw/CODE.smm.fd", &uefi));
+    assert_true(uefi.needs_smm);
+    assert_false(model_host_uefi(bare, NULL, &uefi));
+
+    char *text;
+    assert_int_equal(model_host_domain_capabilities(host, NULL, NULL, NULL, NULL, &text, &err), 0);
+    assert_non_null(strstr(text, "<value>efi</value>"));
+    assert_non_null(strstr(text, "<value>/fw/CODE.fd</value>"));
+    assert_non_null(strstr(text, "<value>pflash</value>"));
+    free(text);
+    assert_int_equal(model_host_domain_capabilities(bare, NULL, NULL, NULL, NULL, &text, &err), 0);
+    assert_null(strstr(text, "efi"));
+    free(text);
+    snprintf(command, sizeof(command), "rm -r %s", root);
+    assert_int_equal(system(command), 0);
+    model_host_free(host);
+    model_host_free(bare);
+}
+
+static void a_domain_with_uefi_gets_an_image_and_a_file_for_its_variables(void **state)
+{
+    char root[] = "/tmp/kvasir-host-XXXXXX", command[64];
+    struct model_host *host = host_with_firmware(root), *bare = host_at("/nowhere");
+    struct kv_error err;
+    struct model_domain *d = parse(host, OS_WITH("firmware='efi'", ""), &err);
+    if (!d)
+        fail_msg("%s", err.message);
+    assert_string_equal(d->loader, "/fw/CODE.fd");
+    assert_string_equal(d->nvram, "/var/lib/kvasir/nvram/t_VARS.fd");
+    assert_string_equal(d->nvram_template, "/fw/VARS.fd");
+    model_domain_free(d);
+    d = parse(host,
+              OS_WITH("", "<loader readonly='yes' type='pflash'>/fw/CODE.fd</loader>"
+                          "<nvram>/v</nvram>"),
+              &err);
+    assert_non_null(d);
+    assert_string_equal(d->nvram, "/v");
+    assert_string_equal(d->nvram_template, "/fw/VARS.fd");
+    model_domain_free(d);
+    d = parse(bare,
+              OS_WITH("", "<loader type='pflash'>/other</loader>"
+                          "<nvram template='/its'/>"),
+              &err);
+    assert_non_null(d);
+    assert_string_equal(d->loader, "/other");
+    assert_string_equal(d->nvram_template, "/its");
+    model_domain_free(d);
+    assert_null(parse(bare, OS_WITH("firmware='efi'", ""), &err));
+    assert_int_equal(err.code, VIR_ERR_OPERATION_FAILED);
+    assert_null(parse(host, OS_WITH("", "<loader type='pflash'>/fw/CODE.smm.fd</loader>"), &err));
+    assert_non_null(strstr(err.message, "needs system management mode"));
+    snprintf(command, sizeof(command), "rm -r %s", root);
+    assert_int_equal(system(command), 0);
+    model_host_free(host);
+    model_host_free(bare);
+}
+
 static void machine_types_have_full_names(void **state)
 {
     assert_string_equal(model_host_machine("pc"), "pc-i440fx-7.2");
@@ -244,6 +347,8 @@ int main(void)
         cmocka_unit_test(capabilities_tell_of_processor_cells_and_guests),
         cmocka_unit_test(cells_and_pages_of_a_large_host_are_told),
         cmocka_unit_test(domain_capabilities_offer_what_is_there),
+        cmocka_unit_test(uefi_is_what_a_descriptor_offers_without_smm),
+        cmocka_unit_test(a_domain_with_uefi_gets_an_image_and_a_file_for_its_variables),
         cmocka_unit_test(machine_types_have_full_names),
         cmocka_unit_test(cpu_models_are_listed_by_architecture),
         cmocka_unit_test(a_baseline_is_what_all_processors_have),

@@ -38,6 +38,15 @@ static void expect_refused(const char *format, const char *text, int code, const
         fail_msg("%d %s instead of %d %s", err.code, err.message, code, message);
 }
 
+static void firmware_with_variables_is_an_image_in_flash(void **state)
+{
+    static const char *const parts[] = {"<loader readonly='yes' type='pflash'>/code&amp;</loader>",
+                                        ">/vars</nvram>", NULL};
+    char *xml = convert("kvasir-argv", "kvasir-vmm --firmware '/code&' --nvram /vars");
+    expect(xml, parts);
+    free(xml);
+}
+
 static void a_kvasir_vmm_command_line_becomes_a_domain(void **state)
 {
     static const char *const parts[] = {
@@ -112,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kvasir_vmm_command_line_becomes_a_domain),
+        cmocka_unit_test(firmware_with_variables_is_an_image_in_flash),
         cmocka_unit_test(a_simple_qemu_command_line_becomes_a_domain),
         cmocka_unit_test(what_has_no_counterpart_is_refused_by_name),
     };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/domain/call.h"
 
@@ -58,7 +59,26 @@ CALL(define_xml_flags)
     return define(call, in->xml, in->flags, &out->dom, err);
 }
 
-static int undefine(struct rpc_call *call, const wire_domain *dom, struct kv_error *err)
+/* The firmware's variables: kept or removed as the client says; where there are any, it has to. */
+static int settle_nvram(struct domains *domains, struct domain *domain, unsigned flags,
+                        struct kv_error *err)
+{
+    struct kv_error ignored;
+    struct model_domain *model = domain_config_load(domains, domain, &ignored);
+    int ret = 0;
+    if (model && model->nvram && access(model->nvram, F_OK) == 0) {
+        if (!(flags & (VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)))
+            ret = api_error(err, VIR_ERR_OPERATION_INVALID, "cannot undefine domain with nvram");
+        else if ((flags & VIR_DOMAIN_UNDEFINE_NVRAM) && unlink(model->nvram) < 0)
+            ret = api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_SYSTEM_ERROR,
+                                 "failed to remove nvram: %s: %s", model->nvram, strerror(errno));
+    }
+    model_domain_free(model);
+    return ret;
+}
+
+static int undefine(struct rpc_call *call, const wire_domain *dom, unsigned flags,
+                    struct kv_error *err)
 {
     struct domains *domains = call_domains(call);
     struct domain *domain = call_begin(call, dom, err);
@@ -68,6 +88,8 @@ static int undefine(struct rpc_call *call, const wire_domain *dom, struct kv_err
     if (!domain->persistent)
         ret = api_error(err, VIR_ERR_OPERATION_INVALID, "cannot undefine transient domain");
     else
+        ret = settle_nvram(domains, domain, flags, err);
+    if (!ret)
         ret = state_delete(domains->state, STATE_DOMAIN, domain->uuid, err);
     if (!ret) {
         pthread_mutex_lock(&domain->lock);
@@ -84,11 +106,11 @@ static int undefine(struct rpc_call *call, const wire_domain *dom, struct kv_err
 CALL(undefine_plain)
 {
     const REMOTE_ARGS(DOMAIN_UNDEFINE) *in = args;
-    return undefine(call, &in->dom, err);
+    return undefine(call, &in->dom, 0, err);
 }
 
-/* There are no saved states, snapshots, checkpoints, variables of firmware or TPM states yet that
- * would have to be kept or removed with it. */
+/* There are no saved states, snapshots, checkpoints or TPM states yet that would have to be kept or
+ * removed with it. */
 CALL(undefine_flags)
 {
     const REMOTE_ARGS(DOMAIN_UNDEFINE_FLAGS) *in = args;
@@ -103,7 +125,7 @@ CALL(undefine_flags)
         return api_error(err, VIR_ERR_OPERATION_INVALID, "cannot both keep and delete nvram");
     if ((in->flags & VIR_DOMAIN_UNDEFINE_TPM) && (in->flags & VIR_DOMAIN_UNDEFINE_KEEP_TPM))
         return api_error(err, VIR_ERR_OPERATION_INVALID, "cannot both keep and delete TPM");
-    return undefine(call, &in->dom, err);
+    return undefine(call, &in->dom, in->flags, err);
 }
 
 static int rename_domain(struct rpc_call *call, struct domain *domain, const char *name,

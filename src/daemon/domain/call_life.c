@@ -11,7 +11,7 @@
 
 #define START_FLAGS                                                                           \
     (VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_BYPASS_CACHE | \
-     VIR_DOMAIN_START_FORCE_BOOT | VIR_DOMAIN_START_VALIDATE)
+     VIR_DOMAIN_START_FORCE_BOOT | VIR_DOMAIN_START_VALIDATE | VIR_DOMAIN_START_RESET_NVRAM)
 
 /* Descriptors that came with a call, in its order; the caller closes them. */
 struct call_fds {

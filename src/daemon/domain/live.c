@@ -306,6 +306,7 @@ int domain_start(struct domains *domains, struct domain *domain, struct model_do
         .domain = model,
         .id = id,
         .paused = paused,
+        .reset_nvram = start->flags & VIR_DOMAIN_START_RESET_NVRAM,
         .fds = start->fds,
         .fd_count = start->fd_count,
         .event = domain_machine_event,

@@ -14,6 +14,7 @@
 
 #include "base/util.h"
 #include "daemon/machine/machine_internal.h"
+#include "daemon/machine/nvram.h"
 #include "model/api_error.h"
 #include "model/host.h"
 
@@ -92,15 +93,20 @@ static int set_boot_file(struct plan *plan, const char *option, const char *path
     return plan_set(plan, option, plan_fd_text(plan, fd, err), err);
 }
 
-static int set_firmware(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
+static int set_firmware(struct plan *plan, const struct machine_start *start, struct kv_error *err)
 {
+    const struct model_domain *domain = start->domain;
     const char *path = domain->loader ? domain->loader : model_host_bios();
     if (!path)
         return api_error(err, VIR_ERR_OPERATION_FAILED,
                          "no BIOS image was found to boot domain '%s' with; package seabios has "
                          "one, and <loader> names another",
                          domain->name);
-    return set_boot_file(plan, "firmware", path, err);
+    int rc = set_boot_file(plan, "firmware", path, err);
+    if (rc < 0 || !domain->nvram)
+        return rc;
+    int fd = nvram_open(domain, start->reset_nvram, err);
+    return fd < 0 ? fd : plan_set(plan, "nvram", plan_fd_text(plan, fd, err), err);
 }
 
 /* When the BIOS tries to boot from a disk, 1 first; 0: not said. As with libvirt, <boot dev='hd'/>
@@ -115,10 +121,11 @@ static unsigned boot_index(const struct model_domain *domain, unsigned disk)
     return domain->kernel ? 0 : order;
 }
 
-static int set_boot(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
+static int set_boot(struct plan *plan, const struct machine_start *start, struct kv_error *err)
 {
+    const struct model_domain *domain = start->domain;
     if (!domain->kernel)
-        return set_firmware(plan, domain, err);
+        return set_firmware(plan, start, err);
     int rc = set_boot_file(plan, "kernel", domain->kernel, err);
     if (rc == 0)
         rc = set_boot_file(plan, "initrd", domain->initrd, err);
@@ -148,8 +155,9 @@ static int set_actions(struct plan *plan, const struct model_domain *domain, str
     return rc;
 }
 
-static int set_machine(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
+static int set_machine(struct plan *plan, const struct machine_start *start, struct kv_error *err)
 {
+    const struct model_domain *domain = start->domain;
     int rc = plan_set(plan, "name", json_string(domain->name), err);
     if (rc == 0)
         rc = plan_set(plan, "uuid", json_string(domain->uuid_text), err);
@@ -162,7 +170,7 @@ static int set_machine(struct plan *plan, const struct model_domain *domain, str
     if (rc == 0)
         rc = set_cpus(plan, domain, err);
     if (rc == 0)
-        rc = set_boot(plan, domain, err);
+        rc = set_boot(plan, start, err);
     return rc < 0 ? rc : set_actions(plan, domain, err);
 }
 
@@ -266,7 +274,7 @@ static int add_watchdog(struct plan *plan, const struct model_watchdog *watchdog
 int plan_configure(struct plan *plan, const struct machine_start *start, struct kv_error *err)
 {
     struct model_domain *domain = start->domain;
-    int rc = set_machine(plan, domain, err);
+    int rc = set_machine(plan, start, err);
     if (rc == 0)
         rc = config_add_chardevs(plan, domain, err);
     for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++)

@@ -140,7 +140,8 @@ struct machine_start {
                                     parts (ttys, target names) are filled in */
     int id;                      /* libvirt's number of the running domain */
     bool paused;
-    const int *fds; /* descriptors that came with the request (VIR_DOMAIN_START_...), or NULL */
+    bool reset_nvram; /* the firmware's variables begin anew */
+    const int *fds;   /* descriptors that came with the request (VIR_DOMAIN_START_...), or NULL */
     unsigned fd_count;
     machine_event_fn *event; /* may be called before machine_start() returns; after a start that
                                 failed, what it was told does not count */
