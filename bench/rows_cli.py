@@ -27,7 +27,7 @@ def both(build, uri, words):
     return [statistics.median(times) for times in spent.values()]
 
 
-def start_up(build):
+def cli_start(build):
     """kvasir list from exec to exit, with 1 and 1,000 domains"""
     if not shutil.which("virsh"):
         raise RuntimeError("libvirt-clients is not installed (make setup-bench)")
@@ -42,4 +42,4 @@ def start_up(build):
             server.end()
 
 
-ROWS = [start_up]
+ROWS = [cli_start]

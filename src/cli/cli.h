@@ -36,7 +36,7 @@ struct cli_command;
 enum verb_flags {
     VERB_OFFLINE = 1 << 0, /* needs no connection */
     VERB_HIDDEN = 1 << 1,  /* not in the help */
-    VERB_OWN = 1 << 2,     /* virsh does not have it */
+    VERB_BARE = 1 << 2,    /* another program writes; nothing is added to that */
 };
 
 /* A row of a group's table. The synopsis is the definition of the options as well (spec.h). */
@@ -65,6 +65,7 @@ struct cli {
     bool read_only, quiet, timing, json;
     bool interactive; /* several lines from a person or a pipe */
     bool quit;
+    int status;                              /* of a program that a verb ran; the last one's */
     bool printed;                            /* the verb has printed its JSON itself */
     int keepalive_interval, keepalive_count; /* -1: as the library does */
     char escape[3];                          /* of consoles, as it is written: "^]" */

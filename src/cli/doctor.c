@@ -197,13 +197,16 @@ static enum verdict check_sandbox(struct finding *out)
 
 static enum verdict check_firmware(struct finding *out)
 {
-    bool bios = access("/usr/share/seabios/bios-256k.bin", R_OK) == 0;
-    bool uefi = access("/usr/share/OVMF/OVMF_CODE_4M.fd", R_OK) == 0;
-    say(out, "SeaBIOS %s, OVMF %s (machines start from kernels so far)", bios ? "yes" : "no",
-        uefi ? "yes" : "no");
-    if (bios && uefi)
-        return GOOD;
-    out->mend = "sudo apt install seabios ovmf";
+    static const char *const images[] = {"/usr/share/seabios/bios-256k.bin",
+                                         "/usr/share/qemu/bios-256k.bin",
+                                         "/usr/share/seabios/bios.bin"};
+    for (size_t i = 0; i < ARRAY_SIZE(images); i++)
+        if (access(images[i], R_OK) == 0) {
+            say(out, "SeaBIOS, disks start by themselves (UEFI is not there yet)");
+            return GOOD;
+        }
+    say(out, "none: machines start from kernels only");
+    out->mend = "sudo apt install seabios";
     return MISSING;
 }
 

@@ -267,6 +267,28 @@ int domain_emulator_pin(struct cli *cli)
     return 0;
 }
 
+int domain_iothread_pin(struct cli *cli)
+{
+    unsigned flags = 0, thread = 0;
+    const char *cpulist = NULL;
+    if (arg_affect(cli, &flags) < 0)
+        return -1;
+    const wire_domain *domain = lookup_domain(cli);
+    if (!domain || arg_uint(cli, "iothread", &thread) < 0 || arg_text(cli, "cpulist", &cpulist) < 0)
+        return -1;
+    int cpus = host_cpus(cli);
+    if (cpus < 0)
+        return -1;
+    unsigned len = cpumap_len(cpus);
+    char *map = cpumap_parse(cli, cpulist, cpus, &len);
+    if (!map)
+        return bad_cpulist(cli, cpulist);
+    return CALL(cli, DOMAIN_PIN_IOTHREAD, .dom = *domain, .iothreads_id = thread,
+                .cpu_map = {len, map}, .flags = flags)
+               ? 0
+               : -1;
+}
+
 int domain_iothread_info(struct cli *cli)
 {
     unsigned flags = 0;

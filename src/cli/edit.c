@@ -3,11 +3,11 @@
 #include "cli/edit.h"
 
 #include <errno.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "cli/output.h"
+#include "cli/program.h"
 
 static const char *editor(void)
 {
@@ -24,21 +24,10 @@ static const char *editor(void)
  * word of its own. */
 static int run_editor(struct cli *cli, const char *path)
 {
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid < 0)
-        return cli_error(cli, "fork: %s", strerror(errno));
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-c", cli_text(cli, "%s \"$1\"", editor()), "sh", path,
-              (char *)NULL);
-        _exit(127);
-    }
-    int status;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return 0;
-    return cli_error(cli, "the editor '%s' failed", editor());
+    const char *const words[] = {"sh", "-c", cli_text(cli, "%s \"$1\"", editor()),
+                                 "sh", path, NULL};
+    int status = program_run(cli, words);
+    return status > 0 ? cli_error(cli, "the editor '%s' failed", editor()) : status;
 }
 
 static int write_all(int fd, const char *text)

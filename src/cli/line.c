@@ -338,6 +338,7 @@ static double now_ms(void)
 static int run_command(struct cli *cli, const struct cli_command *command)
 {
     cli->command = command;
+    cli->status = 0;
     bool json = cli->json;
     cli->json = json || command->json;
     double began = now_ms();
@@ -352,7 +353,7 @@ static int run_command(struct cli *cli, const struct cli_command *command)
     out_end(cli, r >= 0);
     if (cli->timing && !cli->quit)
         printf("\n(Time: %.3f ms)\n\n", now_ms() - began);
-    else if (!cli->quiet && !cli->json && !cli->quit)
+    else if (!cli->quiet && !cli->json && !cli->quit && !(command->verb->flags & VERB_BARE))
         putchar('\n');
     cli_forget_error(cli);
     cli_release(cli);

@@ -202,5 +202,5 @@ int main(int argc, char **argv)
         fclose(cli.log);
     if (fflush(stdout) == EOF || ferror(stdout))
         r = -1;
-    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return cli.status > 0 ? cli.status : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

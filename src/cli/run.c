@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * run: from a Linux kernel to a machine in one line. The machine is described here, started for
- * this once (--keep: defined first) and, with --console, talked to from its first byte on.
+ * run: from a disk image or a Linux kernel to a machine in one line. The machine is described
+ * here, started for this once (--keep: defined first) and, with --console, talked to from its
+ * first byte on. An image without a kernel starts by the BIOS.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -20,21 +21,49 @@
 #define DEFAULT_MEMORY MIB(256)
 
 struct machine {
-    const char *name, *kernel, *initrd, *cmdline, *disk, *network;
+    const char *name, *kernel, *initrd, *cmdline, *network;
+    const char *disks[2]; /* the image, the other disk; NULL: none */
     int cpus;
     uint64_t memory;
 };
 
-/* What can be started without firmware: Linux's boot header ("HdrS" at 0x202) or an ELF file. */
-static int is_kernel(struct cli *cli, const char *path, bool *kernel)
+enum contents {
+    KERNEL,
+    QCOW2,
+    RAW,
+    OTHER_FORMAT, /* machines read and write the first two */
+    NO_BOOT,      /* raw, and its first sector has no boot signature */
+};
+
+/* What a file begins with. Linux's boot header is described in Documentation/arch/x86/boot.rst. */
+static const struct {
+    size_t offset, len;
+    const char *bytes;
+    enum contents contents;
+} signatures[] = {
+    {0, 4, "\177ELF", KERNEL},
+    {0x202, 4, "HdrS", KERNEL},
+    {0, 4, "QFI\xfb", QCOW2},
+    {0, 4, "KDMV", OTHER_FORMAT},
+    {0, 8, "vhdxfile", OTHER_FORMAT},
+    {0, 8, "conectix", OTHER_FORMAT},
+    {0x40, 4, "\x7f\x10\xda\xbe", OTHER_FORMAT},
+    {510, 2, "\x55\xaa", RAW},
+};
+#define HEAD_BYTES 0x206
+
+static int look_at(struct cli *cli, const char *path, enum contents *out)
 {
-    unsigned char head[0x206];
+    unsigned char head[HEAD_BYTES];
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+    if (n < 0)
         return cli_error(cli, "cannot open '%s': %s", path, strerror(errno));
-    ssize_t n = pread(fd, head, sizeof(head), 0);
-    *kernel = (n >= 4 && memcmp(head, "\177ELF", 4) == 0) ||
-              (n == (ssize_t)sizeof(head) && memcmp(head + 0x202, "HdrS", 4) == 0);
+    *out = NO_BOOT;
+    for (size_t i = 0; i < ARRAY_SIZE(signatures) && *out == NO_BOOT; i++)
+        if (signatures[i].offset + signatures[i].len <= (size_t)n &&
+            memcmp(head + signatures[i].offset, signatures[i].bytes, signatures[i].len) == 0)
+            *out = signatures[i].contents;
     return 0;
 }
 
@@ -71,12 +100,21 @@ static const char *free_name(struct cli *cli, const char *path)
     return candidate;
 }
 
-static const char *disk_format(const char *path)
+/* NULL: told. */
+static const char *disk_xml(struct cli *cli, const char *path, unsigned n)
 {
-    unsigned char magic[4] = {0};
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool qcow2 = fd >= 0 && pread(fd, magic, 4, 0) == 4 && memcmp(magic, "QFI\xfb", 4) == 0;
-    return qcow2 ? "qcow2" : "raw";
+    enum contents contents;
+    if (look_at(cli, path, &contents) < 0)
+        return NULL;
+    if (contents == OTHER_FORMAT) {
+        cli_error(cli, "'%s' is an image of a format that machines do not write to", path);
+        cli_hint(cli, "kvasir-img convert -O qcow2 %s image.qcow2", path);
+        return NULL;
+    }
+    return cli_text(cli,
+                    "    <disk type='file' device='disk'><driver name='qemu' type='%s'/>"
+                    "<source file='%s'/><target dev='vd%c' bus='virtio'/></disk>\n",
+                    contents == QCOW2 ? "qcow2" : "raw", xml_escape(cli, path), 'a' + (int)n);
 }
 
 /* "bridge=br0", "tap=tap0", "user". NULL: none of them (told). */
@@ -108,61 +146,91 @@ static const char *element(struct cli *cli, const char *name, const char *text)
 
 static char *describe(struct cli *cli, const struct machine *machine)
 {
-    const char *network = network_xml(cli, machine->network), *disk = "";
+    const char *network = network_xml(cli, machine->network), *disks = "";
     if (!network)
         return NULL;
-    if (machine->disk)
-        disk = cli_text(cli,
-                        "    <disk type='file' device='disk'><driver name='qemu' type='%s'/>"
-                        "<source file='%s'/><target dev='vda' bus='virtio'/></disk>\n",
-                        disk_format(machine->disk), xml_escape(cli, machine->disk));
-    return cli_text(cli,
-                    "<domain type='kvm'>\n  <name>%s</name>\n"
-                    "  <memory unit='KiB'>%llu</memory>\n  <vcpu>%d</vcpu>\n"
-                    "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n%s%s%s  </os>\n"
-                    "  <features><acpi/><apic/></features>\n  <cpu mode='host-passthrough'/>\n"
-                    "  <devices>\n%s%s    <serial type='pty'><target port='0'/></serial>\n"
-                    "    <console type='pty'><target type='serial' port='0'/></console>\n"
-                    "    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n"
-                    "  </devices>\n</domain>\n",
-                    xml_escape(cli, machine->name), (unsigned long long)machine->memory / 1024,
-                    machine->cpus, element(cli, "kernel", machine->kernel),
-                    element(cli, "initrd", machine->initrd),
-                    element(cli, "cmdline", machine->cmdline), disk, network);
+    unsigned n = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(machine->disks); i++) {
+        if (!machine->disks[i])
+            continue;
+        const char *disk = disk_xml(cli, machine->disks[i], n++);
+        if (!disk)
+            return NULL;
+        disks = cli_text(cli, "%s%s", disks, disk);
+    }
+    return cli_text(
+        cli,
+        "<domain type='kvm'>\n  <name>%s</name>\n"
+        "  <memory unit='KiB'>%llu</memory>\n  <vcpu>%d</vcpu>\n"
+        "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n%s%s%s  </os>\n"
+        "  <features><acpi/><apic/></features>\n  <cpu mode='host-passthrough'/>\n"
+        "  <devices>\n%s%s    <serial type='pty'><target port='0'/></serial>\n"
+        "    <console type='pty'><target type='serial' port='0'/></console>\n"
+        "    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n"
+        "  </devices>\n</domain>\n",
+        xml_escape(cli, machine->name), (unsigned long long)machine->memory / 1024, machine->cpus,
+        element(cli, "kernel", machine->kernel), element(cli, "initrd", machine->initrd),
+        machine->kernel ? element(cli, "cmdline", machine->cmdline) : "    <boot dev='hd'/>\n",
+        disks, network);
 }
 
-static int read_options(struct cli *cli, struct machine *out)
+/* What is asked for that cannot be had yet: refused rather than left out. */
+static int refuse_unbuilt(struct cli *cli)
 {
-    const char *image = NULL, *memory = NULL, *kernel = NULL, *initrd = NULL, *disk = NULL;
-    bool bootable = false;
-    *out = (struct machine){.cpus = 1, .memory = DEFAULT_MEMORY, .cmdline = "console=ttyS0"};
-    if (arg_text(cli, "image", &image) < 0 || arg_text(cli, "name", &out->name) < 0 ||
-        arg_int(cli, "cpus", &out->cpus) < 0 || arg_text(cli, "memory", &memory) < 0 ||
-        arg_text(cli, "kernel", &kernel) < 0 || arg_text(cli, "initrd", &initrd) < 0 ||
-        arg_text_or_empty(cli, "cmdline", &out->cmdline) < 0 || arg_text(cli, "disk", &disk) < 0 ||
-        arg_text(cli, "network", &out->network) < 0 || is_kernel(cli, image, &bootable) < 0)
+    if (arg_raw(cli, "share"))
+        return cli_error(cli, "--share '%s': folders are not shared with guests yet",
+                         arg_raw(cli, "share"));
+    if (!arg_raw(cli, "user-data"))
+        return 0;
+    cli_error(cli, "--user-data '%s': data for cloud-init is not handed to guests yet",
+              arg_raw(cli, "user-data"));
+    cli_hint(cli, "cloud-localds seed.img user-data (package cloud-image-utils) makes a disk of "
+                  "it; give that as --disk seed.img");
+    return -1;
+}
+
+/* A kernel, an image with a kernel, or an image that starts by itself. */
+static int choose_start(struct cli *cli, struct machine *out, const char *image, const char *kernel,
+                        const char *initrd)
+{
+    enum contents contents;
+    if (look_at(cli, image, &contents) < 0)
         return -1;
-    if (out->cpus < 1)
-        return cli_error(cli, "a machine has at least one vCPU");
-    if (memory && (parse_size(memory, &out->memory) < 0 || out->memory < MIB(1)))
-        return cli_error(cli, "memory '%s': a size such as 512M or 2G, at least 1M", memory);
-    if (!bootable && !kernel) {
-        cli_error(cli,
-                  "'%s' is no Linux kernel: images that boot by themselves need firmware, which "
-                  "is not there yet",
-                  image);
+    bool is_kernel = contents == KERNEL;
+    if (is_kernel && kernel)
+        return cli_error(cli, "'%s' is a kernel already; --kernel names another one", image);
+    if (!is_kernel && !kernel && (initrd || arg_raw(cli, "cmdline")))
+        return cli_error(cli, "'%s' starts by itself; --initrd and --cmdline go with --kernel",
+                         image);
+    if (contents == NO_BOOT && !kernel) {
+        cli_error(cli, "'%s' is neither a Linux kernel nor a disk that a BIOS starts from", image);
         cli_hint(cli,
                  "give the kernel as well: kvasir run %s --kernel vmlinuz --initrd initrd.img "
                  "--cmdline 'console=ttyS0 root=/dev/vda1'",
                  image);
         return -1;
     }
-    if (bootable && kernel)
-        return cli_error(cli, "'%s' is a kernel already; --kernel names another one", image);
-    if (!bootable && disk)
-        return cli_error(cli, "the image is the machine's disk; --disk names another one");
-    out->kernel = absolute(cli, bootable ? image : kernel);
-    out->disk = absolute(cli, bootable ? disk : image);
+    out->kernel = absolute(cli, is_kernel ? image : kernel);
+    out->disks[0] = is_kernel ? NULL : absolute(cli, image);
+    return 0;
+}
+
+static int read_options(struct cli *cli, struct machine *out)
+{
+    const char *image = NULL, *memory = NULL, *kernel = NULL, *initrd = NULL, *disk = NULL;
+    *out = (struct machine){.cpus = 1, .memory = DEFAULT_MEMORY, .cmdline = "console=ttyS0"};
+    if (arg_text(cli, "image", &image) < 0 || arg_text(cli, "name", &out->name) < 0 ||
+        arg_int(cli, "cpus", &out->cpus) < 0 || arg_text(cli, "memory", &memory) < 0 ||
+        arg_text(cli, "kernel", &kernel) < 0 || arg_text(cli, "initrd", &initrd) < 0 ||
+        arg_text_or_empty(cli, "cmdline", &out->cmdline) < 0 || arg_text(cli, "disk", &disk) < 0 ||
+        arg_text(cli, "network", &out->network) < 0 || refuse_unbuilt(cli) < 0 ||
+        choose_start(cli, out, image, kernel, initrd) < 0)
+        return -1;
+    if (out->cpus < 1)
+        return cli_error(cli, "a machine has at least one vCPU");
+    if (memory && (parse_size(memory, &out->memory) < 0 || out->memory < MIB(1)))
+        return cli_error(cli, "memory '%s': a size such as 512M or 2G, at least 1M", memory);
+    out->disks[1] = absolute(cli, disk);
     out->initrd = absolute(cli, initrd);
     if (!out->name)
         out->name = free_name(cli, image);
@@ -194,7 +262,8 @@ int run_machine(struct cli *cli)
         domain = started ? &started->dom : NULL;
     }
     if (!domain)
-        return cli_error(cli, "Failed to run '%s' as machine '%s'", machine.kernel, machine.name);
+        return cli_error(cli, "Failed to run '%s' as machine '%s'", arg_raw(cli, "image"),
+                         machine.name);
     out_done(cli, "Machine '%s' runs", domain->name);
     if (!console)
         return 0;

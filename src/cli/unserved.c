@@ -88,7 +88,6 @@ static const struct row rows[] = {
         "Failed to undefine bridge interface %s", "bridge"),
     ROW("iface-undefine", NULL, INTERFACE, INTERFACE_UNDEFINE, "Failed to undefine interface %s",
         "interface"),
-    ROW("iothreadpin", NULL, DOMAIN, DOMAIN_PIN_IOTHREAD, NULL, NULL),
     ROW("iothreadset", NULL, DOMAIN, DOMAIN_SET_IOTHREAD_PARAMS, NULL, NULL),
     ROW("migrate-compcache", NULL, DOMAIN, DOMAIN_MIGRATE_GET_COMPRESSION_CACHE, NULL, NULL),
     ROW("migrate-getmaxdowntime", NULL, DOMAIN, DOMAIN_MIGRATE_GET_MAX_DOWNTIME, NULL, NULL),

@@ -22,6 +22,9 @@ static const struct verb own[] = {
 static const struct verb_group own_group = {"Kvasir itself", "kvasir", own};
 
 static const struct verb beyond[] = {
+    {"cp", "<from> <to> [--user=<string>] [--port=<number>] [--key=<string>] [--recursive]",
+     "copy a file into a guest or out of it with scp", "cp web:/etc/hostname .", ssh_copy,
+     VERB_BARE},
     {"doctor", "", "what this host can do for machines, and what mends what it cannot", "doctor",
      doctor_run, VERB_OFFLINE},
     {"events", "[--domain <string>] [--follow] [--timeout <number>]",
@@ -31,10 +34,13 @@ static const struct verb beyond[] = {
      logs_show},
     {"run",
      "<image> [--name=<string>] [--cpus=<number>] [--memory=<string>] [--kernel=<string>] "
-     "[--initrd=<string>] [--cmdline=<string>] [--disk=<string>] [--network=<string>] [--console] "
-     "[--rm] [--keep] [--print-xml]",
-     "from a kernel to a machine in one line", "run vmlinuz --initrd initrd --console",
-     run_machine},
+     "[--initrd=<string>] [--cmdline=<string>] [--disk=<string>] [--network=<string>] "
+     "[--share=<string>] [--user-data=<string>] [--console] [--rm] [--keep] [--print-xml]",
+     "from a disk image or a kernel to a machine in one line",
+     "run debian.qcow2 --network user --console", run_machine},
+    {"ssh", "<domain> [--user=<string>] [--port=<number>] [--key=<string>] [<command>]...",
+     "log in to a guest, or run a command in it", "ssh web --user root -- uname -a", ssh_login,
+     VERB_BARE},
     {"top", "[--sort=<string>] [--interval=<number>] [--count=<number>]",
      "the machines that run and what they take, live", "top --sort memory", top_show},
     {"wait", "<domain> [--for=<string>] [--timeout=<number>]", "wait until a machine is in a state",

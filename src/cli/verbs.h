@@ -40,7 +40,7 @@ verb_fn domain_set_memory, domain_set_max_memory, domain_memtune, domain_blkiotu
 verb_fn domain_iotune;
 /* domain_cpu.c */
 verb_fn domain_set_vcpus, domain_vcpu_count, domain_vcpu_info, domain_vcpu_pin, domain_emulator_pin,
-    domain_iothread_info, domain_iothread_change;
+    domain_iothread_info, domain_iothread_change, domain_iothread_pin;
 /* domain_text.c */
 verb_fn domain_description, domain_metadata, domain_edit;
 /* domain_agent.c */
@@ -80,7 +80,8 @@ verb_fn refused;
 verb_fn help_run;
 /* own.c */
 verb_fn own_cd, own_pwd, own_echo, own_quit, own_connect, own_complete;
-/* What virsh does not have: run.c, events.c, logs.c, top.c, doctor.c, wait.c */
-verb_fn run_machine, events_follow, logs_show, top_show, doctor_run, wait_for_machine;
+/* What virsh does not have: run.c, events.c, logs.c, top.c, doctor.c, wait.c, ssh.c */
+verb_fn run_machine, events_follow, logs_show, top_show, doctor_run, wait_for_machine, ssh_login,
+    ssh_copy;
 
 #endif

@@ -16,13 +16,15 @@ static const struct verb domain[] = {
      "[--multifunction] [--print-xml] [--source-protocol <string>] [--source-host-name "
      "<string>] [--source-host-transport <string>] [--source-host-socket=<string>] "
      "[--persistent] [--config] [--live] [--current]",
-     "add a disk", "attach-disk web /srv/data.qcow2 vdb --subdriver qcow2 --config", domain_attach_disk},
+     "add a disk", "attach-disk web /srv/data.qcow2 vdb --subdriver qcow2 --config",
+     domain_attach_disk},
     {"attach-interface",
      "<domain> <type> <source> [--target <string>] [--mac <string>] [--script "
      "<string>] [--model <string>] [--alias <string>] [--inbound <string>] [--outbound "
      "<string>] [--persistent] [--config] [--live] [--current] [--print-xml] "
      "[--managed] [--source-mode <string>]",
-     "add a network interface", "attach-interface web bridge br0 --model virtio --config", domain_attach_interface},
+     "add a network interface", "attach-interface web bridge br0 --model virtio --config",
+     domain_attach_interface},
     {"autostart", "<domain> [--disable]", "start a machine together with the daemon, or no longer",
      "autostart web", domain_autostart},
     {"blkdeviotune",
@@ -159,7 +161,7 @@ static const struct verb domain[] = {
     {"iothreadinfo", "<domain> [--config] [--live] [--current]", "a machine's I/O threads",
      "iothreadinfo web", domain_iothread_info},
     {"iothreadpin", "<domain> <iothread:number> <cpulist> [--config] [--live] [--current]",
-     "say where an I/O thread may run", "iothreadpin web 1 0-3", unserved},
+     "say where an I/O thread may run", "iothreadpin web 1 0-3", domain_iothread_pin},
     {"iothreadadd", "<domain> <id:number> [--config] [--live] [--current]",
      "give a machine one more I/O thread", "iothreadadd web 2 --config", domain_iothread_change},
     {"iothreadset",

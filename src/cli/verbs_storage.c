@@ -45,7 +45,8 @@ static const struct verb pool[] = {
     {"pool-destroy", "<pool>", "stop a pool", "pool-destroy images", pool_action},
     {"pool-dumpxml", "<pool> [--inactive] [--xpath=<string>] [--wrap]", "a pool's description",
      "pool-dumpxml images", pool_xml},
-    {"pool-edit", "<pool>", "change a pool's definition in an editor", "pool-edit images", pool_edit},
+    {"pool-edit", "<pool>", "change a pool's definition in an editor", "pool-edit images",
+     pool_edit},
     {"pool-info", "<pool> [--bytes]", "what a pool is and holds", "pool-info images", pool_info},
     {"pool-list",
      "[--inactive] [--all] [--transient] [--persistent] [--autostart] [--no-autostart] "

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What kvasir does beyond virsh: run, wait, events, logs, top, doctor, JSON, completion, hints."""
+"""What kvasir does beyond virsh: run, ssh, wait, events, logs, top, doctor, JSON, completion, hints."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,8 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from kv_daemon import BUILD, Daemon, payload, wait_for  # noqa: E402  pylint: disable=wrong-import-position
+from boot_disk import BootDisk  # noqa: E402  pylint: disable=wrong-import-position
+from kv_daemon import BUILD, Daemon, domain_xml, payload, wait_for  # noqa: E402  pylint: disable=wrong-import-position
 
 KVASIR = os.path.join(BUILD, "kvasir")
 PATIENCE = 30
@@ -51,10 +53,83 @@ def test_run_keeps_a_definition_when_told(kvasir):
     assert (info["cpus"], info["persistent"], info["max_memory"]) == (2, "yes", "65536 KiB")
 
 
-def test_run_refuses_an_image_without_a_kernel(kvasir, tmp_path):
+def test_run_starts_an_image_by_the_bios(kvasir, tmp_path):
+    os.chmod(tmp_path, 0o755)
+    disk, image = BootDisk(BUILD, str(tmp_path), "k", "a disk of its own"), str(tmp_path / "disk.qcow2")
+    subprocess.run([os.path.join(BUILD, "kvasir-img"), "convert", "-O", "qcow2", disk.path, image],
+                   stdout=subprocess.DEVNULL, timeout=PATIENCE, check=True)
+    os.chmod(image, 0o666)
+    out = kvasir("run", image, "--console", "--memory", "64M").stdout
+    assert "Machine 'disk-qcow2' runs" in out and "boot sector of k: a disk of its own" in out
+
+
+def test_run_takes_a_second_disk_and_tells_formats(kvasir, tmp_path):
+    boots = BootDisk(BUILD, str(tmp_path), "k", "")
+    data = tmp_path / "data.img"
+    data.write_bytes(b"QFI\xfb" + bytes(508))
+    out = kvasir("run", boots.path, "--disk", str(data), "--print-xml").stdout
+    assert f"type='raw'/><source file='{boots.path}'/><target dev='vda'" in out
+    assert f"type='qcow2'/><source file='{data}'/><target dev='vdb'" in out
+    assert "<boot dev='hd'/>" in out and "<kernel>" not in out
+
+
+@pytest.mark.parametrize("content,words,error", [
+    (bytes(4096), [], "neither a Linux kernel nor a disk that a BIOS starts from"),
+    (b"KDMV" + bytes(4092), [], "an image of a format that machines do not write to"),
+    (bytes(510) + b"\x55\xaa", ["--cmdline", "quiet"], "--initrd and --cmdline go with --kernel"),
+    (bytes(510) + b"\x55\xaa", ["--share", "/srv"], "folders are not shared with guests yet"),
+    (bytes(510) + b"\x55\xaa", ["--user-data", "file"], "cloud-init is not handed to guests yet"),
+])
+def test_run_refuses_what_it_cannot_do(kvasir, tmp_path, content, words, error):
     image = tmp_path / "disk.raw"
-    image.write_bytes(bytes(4096))
-    assert "need firmware" in kvasir("run", str(image), status=1).stderr
+    image.write_bytes(content)
+    assert error in kvasir("run", str(image), *words, status=1).stderr
+
+
+MAC, ADDRESS = "52:54:00:5c:11:01", "192.0.2.77"
+
+
+@pytest.fixture
+def neighbour(daemon, tmp_path):
+    """kvasir where the ARP table has the machine "near", with programs that say how they were called."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("a network of one's own needs root and ip")
+    for name in ("ssh", "scp"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho {name} "$@"\nexit 7\n')
+        program.chmod(0o755)
+    nic = f"<interface type='ethernet'><mac address='{MAC}'/><model type='virtio'/></interface>"
+    uuid = daemon.connect().createXML(domain_xml("near", devices=nic)).UUIDString()
+    prepare = ("ip link add kv type bridge && ip addr add 192.0.2.1/24 dev kv && ip link set kv up && "
+               f"ip neigh add {ADDRESS} lladdr {MAC} dev kv && exec \"$@\"")
+
+    def run(*words, known=True):
+        own = ["unshare", "-n", "sh", "-c", prepare, "sh"] if known else []
+        done = subprocess.run([*own, KVASIR, "-c", daemon.uri(), *words], stdin=subprocess.DEVNULL, text=True,
+                              capture_output=True, timeout=PATIENCE, check=False,
+                              env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+        return done.returncode, done.stdout.replace(uuid, "UUID"), done.stderr
+    return run
+
+
+def test_ssh_goes_to_the_address_of_the_arp_table_and_ends_with_its_status(kvasir, neighbour):
+    assert neighbour("ssh", "near", "--user", "root", "--", "ls", "-l") == (
+        7, f"ssh -o HostKeyAlias=kvasir-UUID -l root -- {ADDRESS} ls -l\n", "")
+
+
+def test_cp_names_a_file_of_a_machine_by_the_machine(kvasir, neighbour):
+    assert neighbour("cp", "near:/a b", "/tmp/x:y", "--port", "2222", "--recursive") == (
+        7, f"scp -o HostKeyAlias=kvasir-UUID -o Port=2222 -r -- {ADDRESS}:/a b /tmp/x:y\n", "")
+    assert neighbour("cp", "a", "near:b", "--user", "me", "--key", "k")[1].endswith(f"-i k -- a me@{ADDRESS}:b\n")
+    assert "machine:path" in neighbour("cp", "a", "b")[2]
+
+
+def test_ssh_says_why_it_knows_no_address(kvasir, neighbour):
+    assert "no lease, agent or ARP entry tells its address" in neighbour("ssh", "near", known=False)[2]
+    kvasir("run", payload("sleep"), "--name", "alone", "--memory", "64M", "--keep")
+    assert "has no network interface" in kvasir("ssh", "alone", status=1).stderr
+    kvasir("destroy", "alone")
+    assert "does not run" in kvasir("ssh", "alone", status=1).stderr
 
 
 def test_wait_ends_when_the_machine_is_gone(kvasir, daemon):
