@@ -41,6 +41,14 @@ class Spaces:
         inside(name, "ip", "address", "add", address, "dev", name)
         return name
 
+    @staticmethod
+    def have_vlans():
+        command = ["ip", "link", "add", "link", "lo", "name", "kvtvlan", "type", "vlan", "id", "9"]
+        if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode != 0:
+            return False
+        run("ip", "link", "del", "kvtvlan")
+        return True
+
     def remove(self):
         for name in self.names:
             subprocess.run(["ip", "netns", "del", name], check=False)
@@ -54,8 +62,8 @@ def inside(space, *command):
     run("ip", "netns", "exec", space, *command)
 
 
-def pings(space, address):
-    return subprocess.run(["ip", "netns", "exec", space, "ping", "-c", "1", "-W", "1", address], check=False,
+def pings(space, address, seconds=4):
+    return subprocess.run(["ip", "netns", "exec", space, "ping", "-c", "1", "-W", str(seconds), address], check=False,
                           stdout=subprocess.DEVNULL, timeout=20).returncode == 0
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """vhost-user ports with DPDK's testpmd as two guests, and front ends that break off or lie."""
 
+import contextlib
 import os
 import socket
 import struct
@@ -38,7 +39,8 @@ def message(request, payload=b"", size=None):
 
 
 @pytest.mark.parametrize("lie", [message(1)[:7], message(2, b"\xff" * 8), message(5, b"", 1 << 30), message(99),
-                                 message(10, b"\xff" * 8), os.urandom(200)])
+                                 message(10, b"\xff" * 8), b"\xa5" * 200],
+                         ids=["half a header", "features", "length", "number", "ring", "noise"])
 def test_a_front_end_that_lies_is_disconnected_and_may_come_again(switch, folder, lie):
     switch.execute("add-port", bridge="br0", name="g", type="vhost-user-server", path=f"{folder}/g")
     for _ in range(3):
@@ -49,7 +51,8 @@ def test_a_front_end_that_lies_is_disconnected_and_may_come_again(switch, folder
             assert struct.unpack("<IIIQ", liar.recv(20))[3] >> 32 & 1
             liar.sendall(lie)
             liar.shutdown(socket.SHUT_WR)
-            assert liar.recv(100) == b""
+            with contextlib.suppress(ConnectionResetError):  # it had more to say
+                assert liar.recv(100) == b""
     assert not switch.execute("query-bridges")[0]["ports"][0]["up"]
     switch.execute("remove-port", name="g")
     assert not os.path.exists(f"{folder}/g")

@@ -134,8 +134,10 @@ static void *thread_main(void *opaque)
     struct forward *forward = opaque;
     pthread_setname_np(pthread_self(), "forward");
     while (!forward->stop) {
-        if (atomic_load_explicit(&forward->task, memory_order_acquire))
+        if (atomic_load_explicit(&forward->task, memory_order_acquire)) {
             run_task(forward);
+            continue;
+        }
         if (list_empty(&forward->active)) {
             sleep_until_event(forward);
             continue;
