@@ -198,7 +198,8 @@ const struct rule jail_rules[] = {
     IOCTL(C | V | I, KVM_IRQFD),
     IOCTL(C | V | I, KVM_SET_GSI_ROUTING),
     IOCTL(C | V | I, KVM_IOEVENTFD),
-    IOCTL(C | V, KVM_SET_USER_MEMORY_REGION), /* flash shows its array, or what commands answer */
+    IOCTL(C | V, KVM_SET_USER_MEMORY_REGION), /* flash and its commands; a VGA's memory */
+    IOCTL(I, KVM_GET_DIRTY_LOG),
     IOCTL(C | V, KVM_GET_REGS),
     IOCTL(C | V, KVM_GET_SREGS),
     IOCTL(C | V, KVM_TRANSLATE),

@@ -184,6 +184,12 @@ int kvm_add_memory(struct kvm *kvm, uint64_t gpa, uint64_t size, void *hva, uint
     return kvm_set_memory(kvm, kvm_new_slot(kvm), gpa, size, hva, flags);
 }
 
+int kvm_dirty_log(struct kvm *kvm, unsigned slot, uint64_t *bitmap)
+{
+    struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = bitmap};
+    return ioctl(kvm->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0 ? -errno : 0;
+}
+
 int kvm_set_line(struct kvm *kvm, unsigned gsi, bool high)
 {
     struct kvm_irq_level level = {.irq = gsi, .level = high};

@@ -44,6 +44,10 @@ unsigned kvm_new_slot(struct kvm *kvm);
 int kvm_set_memory(struct kvm *kvm, unsigned slot, uint64_t gpa, uint64_t size, void *hva,
                    uint32_t flags);
 
+/* Which pages of a slot with KVM_MEM_LOG_DIRTY_PAGES were written since the last call, a bit each.
+ */
+int kvm_dirty_log(struct kvm *kvm, unsigned slot, uint64_t *bitmap);
+
 /* Interrupts. Any thread. */
 int kvm_set_line(struct kvm *kvm, unsigned gsi, bool high);
 int kvm_send_msi(struct kvm *kvm, uint64_t address, uint32_t data);

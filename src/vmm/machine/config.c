@@ -106,6 +106,15 @@ void machine_config_free(struct machine_config *config)
     machine_config_init(config);
 }
 
+bool machine_config_has(const struct machine_config *config, const char *option)
+{
+    for (unsigned i = 0; i < config->device_count; i++) {
+        if (strcmp(config->devices[i].class->option, option) == 0)
+            return true;
+    }
+    return false;
+}
+
 int machine_config_add_device(struct machine_config *config, const struct device_class *class,
                               void *device, struct kv_error *err)
 {

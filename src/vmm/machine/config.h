@@ -101,6 +101,9 @@ void machine_config_free(struct machine_config *config);
 int machine_config_add_device(struct machine_config *config, const struct device_class *class,
                               void *device, struct kv_error *err);
 
+/* A device of the class with this option is asked for. */
+bool machine_config_has(const struct machine_config *config, const char *option);
+
 /* No kernel is given: CPUs start at the reset vector. */
 static inline bool machine_boots_firmware(const struct machine_config *config)
 {

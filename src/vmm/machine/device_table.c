@@ -23,6 +23,7 @@ const struct device_class *const device_classes[] = {
     &virtio_rng_class,
     &virtio_balloon_class,
     &watchdog_class,
+    &vga_class,
     NULL,
 };
 /* clang-format on */

@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "vmm/control/control.h"
 #include "vmm/devices/platform.h"
+#include "vmm/display/display.h"
 #include "vmm/machine/machine_internal.h"
 #include "vmm/x86/layout.h"
 #include "vmm/x86/x86.h"
@@ -176,6 +177,7 @@ static int build(struct machine *machine, struct kv_error *err)
         rc = kvm_create(&machine->kvm, machine->config.kvm_fd, err);
     if (rc == 0)
         rc = memory_create(&machine->memory, &machine->config.memory, &machine->mem, err);
+    machine->memory.vga_window = machine_config_has(&machine->config, "vga");
     if (rc == 0)
         rc = begin_slow_start(machine, err);
     if (rc < 0)
@@ -257,6 +259,8 @@ int machine_start(struct machine *machine, struct kv_error *err)
     int rc = watch_signals(machine, err);
     for (unsigned i = 0; rc == 0 && i < machine->iothread_count; i++)
         rc = iothread_start(&machine->iothreads[i], err);
+    if (rc == 0 && machine->platform.display)
+        rc = display_start(machine->platform.display, err);
     if (rc == 0)
         rc = vcpu_start_all(machine, err);
     /* Before the guest runs its first instruction. */

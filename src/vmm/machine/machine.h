@@ -103,6 +103,7 @@ struct machine {
         struct pm *pm;                  /* devices/pm.h */
         struct virtio_balloon *balloon; /* NULL while there is none */
         struct virtio_console *console; /* takes further ports; NULL while there is none */
+        struct display *display;        /* display/display.h; NULL: there is no screen */
     } platform;
 };
 

@@ -196,7 +196,13 @@ int memory_create(struct memory *memory, const struct memory_config *config, str
 
 int memory_attach(struct memory *memory, struct kvm *kvm, struct kv_error *err)
 {
-    int rc = kvm_add_memory(kvm, 0, memory->low_size, memory->base, 0);
+    uint64_t window_end = memory->vga_window ? LAYOUT_VGA_WINDOW_END : 0;
+    int rc = 0;
+    if (window_end)
+        rc = kvm_add_memory(kvm, 0, LAYOUT_VGA_WINDOW, memory->base, 0);
+    if (rc == 0)
+        rc = kvm_add_memory(kvm, window_end, memory->low_size - window_end,
+                            memory->base + window_end, 0);
     if (rc == 0 && memory->high_size)
         rc = kvm_add_memory(kvm, LAYOUT_HIGH_BASE, memory->high_size,
                             memory->base + memory->low_size, 0);

@@ -8,6 +8,7 @@
 #ifndef KV_VMM_MACHINE_MEMORY_H
 #define KV_VMM_MACHINE_MEMORY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -21,6 +22,7 @@ struct memory {
     uint8_t *base;      /* where all of it is mapped here */
     uint64_t low_size;  /* bytes below the hole, from address 0 */
     uint64_t high_size; /* bytes from 4 GiB on */
+    bool vga_window;    /* a VGA answers from 640 to 768 KiB, where else there is memory, too */
 };
 
 /* Creates and maps the memory and fills mem's regions; memory_attach() then gives it to KVM. */

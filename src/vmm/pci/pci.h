@@ -99,6 +99,8 @@ struct pci_device {
     struct pci_bus *bus; /* NULL while not plugged; changed under both locks */
     uint8_t devfn;
     unsigned boot_index; /* when firmware tries to boot from it, 1 first; 0: not given */
+    const uint8_t *rom;  /* code for BIOS firmware, handed over by fw_cfg; NULL: none */
+    size_t rom_size;
     const struct pci_device_ops *ops;
     pthread_mutex_t lock; /* recursive */
     pthread_mutex_t irq_lock;

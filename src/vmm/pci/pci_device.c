@@ -37,6 +37,8 @@ void pci_device_init(struct pci_device *dev, const struct pci_identity *identity
 
     dev->bus = NULL;
     dev->devfn = 0;
+    dev->rom = NULL;
+    dev->rom_size = 0;
     dev->ops = ops ? ops : &no_ops;
     dev->next_cap = FIRST_CAPABILITY;
     dev->last_cap = 0;

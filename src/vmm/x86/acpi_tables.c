@@ -162,7 +162,10 @@ static void build_fadt(struct acpi *acpi, uint64_t dsdt)
     aml_number(out, 0, 2); /* duty cycle */
     aml_number(out, 0, 2); /* day and month alarm */
     aml_number(out, CMOS_CENTURY, 1);
-    aml_number(out, BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_ASPM, 2);
+    aml_number(out,
+               BOOT_LEGACY_DEVICES | BOOT_NO_ASPM |
+                   (acpi->machine->platform.display ? 0 : BOOT_NO_VGA),
+               2);
     aml_number(out, 0, 1);
     aml_number(out,
                FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_TMR_VAL_EXT |

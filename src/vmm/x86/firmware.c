@@ -264,6 +264,23 @@ static int describe_boot_order(struct machine *machine, struct fw_cfg *fw_cfg)
     return fw_cfg_set_file(fw_cfg, "bootorder", text, len + 1);
 }
 
+/* SeaBIOS prefers a file of this name to the ROM of the device. */
+static int describe_option_roms(struct machine *machine, struct fw_cfg *fw_cfg)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < PCI_FUNCTIONS; i++) {
+        const struct pci_device *dev = machine->pci.devices[i];
+        char name[FW_CFG_NAME_MAX + 1];
+        if (!dev || !dev->rom)
+            continue;
+        snprintf(name, sizeof(name), "pci%04x,%04x.rom",
+                 (unsigned)load_le(dev->config + PCI_VENDOR_ID, 2),
+                 (unsigned)load_le(dev->config + PCI_DEVICE_ID, 2));
+        rc = fw_cfg_set_file(fw_cfg, name, dev->rom, dev->rom_size);
+    }
+    return rc;
+}
+
 /* ---------------------------------------------------------------- border */
 
 int firmware_load(struct machine *machine, struct kv_error *err)
@@ -284,6 +301,8 @@ int firmware_load(struct machine *machine, struct kv_error *err)
         rc = describe_console(machine, fw_cfg);
     if (rc == 0)
         rc = describe_boot_order(machine, fw_cfg);
+    if (rc == 0)
+        rc = describe_option_roms(machine, fw_cfg);
     if (rc == 0)
         rc = set_u16(fw_cfg, FW_CFG_BOOT_MENU, 0);
     if (rc < 0)

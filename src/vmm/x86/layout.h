@@ -51,6 +51,10 @@
 #define LAYOUT_VMGENID (LAYOUT_ACPI_BASE + ACPI_VMGENID)
 #define LAYOUT_KERNEL 0x100000
 
+/* Where a VGA, if there is one, has its window and not the memory. */
+#define LAYOUT_VGA_WINDOW 0xa0000
+#define LAYOUT_VGA_WINDOW_END 0xc0000
+
 /* Firmware: the whole image ends at 4 GiB; its last part lies below 1 MiB, too. */
 #define LAYOUT_ROM_END UINT64_C(0x100000000)
 #define LAYOUT_ROM_MAX MIB(16) /* KVM's own pages are below */

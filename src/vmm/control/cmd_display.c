@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about the screen. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "block/fdset.h"
+#include "vmm/control/commands.h"
+#include "vmm/display/display.h"
+#include "vmm/machine/machine.h"
+
+static const char *const formats[] = {
+    [PICTURE_PPM] = "ppm",
+    [PICTURE_PNG] = "png",
+    NULL,
+};
+
+static int open_target(const char *path, struct kv_error *err)
+{
+    if (fdset_is_path(path))
+        return fdset_open(path, false, err);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return fd < 0 ? kv_error_errno(err, KV_ERR_DEVICE, errno, "failed to open '%s'", path) : fd;
+}
+
+/* In a jail no file can be made: the name is one of a descriptor, too (getfd). */
+static json_t *screendump(struct qmp_call *call)
+{
+    const char *path = qmp_string(call, "filename");
+    struct display *display = call->machine->platform.display;
+    size_t size;
+    if (!display)
+        return qmp_fail(call, QMP_GENERIC_ERROR, "There is no console to take a screendump from");
+    cleanup_fd int fd = qmp_fd_take(call->server, path);
+    if (fd < 0 && !fdset_is_path(path) && call->machine->config.jail)
+        return qmp_fail(call, QMP_GENERIC_ERROR,
+                        "filename '%.100s': a process in a jail makes no files; accepted: a name "
+                        "given by getfd, or /dev/fdset/N",
+                        path);
+    if (fd < 0)
+        fd = open_target(path, &call->error);
+    if (fd < 0)
+        return NULL;
+    cleanup_free uint8_t *file = display_screenshot(
+        display, (enum picture_format)qmp_enum(call, "format", PICTURE_PPM), &size, &call->error);
+    if (!file)
+        return NULL;
+    int rc = fd_write_all(fd, file, size);
+    if (rc < 0)
+        return qmp_fail(call, QMP_GENERIC_ERROR, "writing '%.100s': %s", path, strerror(-rc));
+    return qmp_done();
+}
+
+static const struct qmp_argument screendump_arguments[] = {
+    {"filename", QMP_STRING},
+    {"device", QMP_STRING, .optional = true},
+    {"head", QMP_INTEGER, .optional = true},
+    {"format", QMP_STRING, .optional = true, .values = formats},
+    {NULL},
+};
+
+const struct qmp_command qmp_display_commands[] = {
+    {"screendump", "writes the screen's picture to a file or named descriptor", screendump,
+     screendump_arguments},
+    {NULL},
+};
