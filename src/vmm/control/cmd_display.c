@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "block/fdset.h"
 #include "vmm/control/commands.h"
-#include "vmm/display/display.h"
+#include "vmm/display/vnc.h"
 #include "vmm/machine/machine.h"
 
 static const char *const formats[] = {
@@ -55,6 +55,34 @@ static json_t *screendump(struct qmp_call *call)
     return qmp_done();
 }
 
+static json_t *query_vnc(struct qmp_call *call)
+{
+    struct vnc *vnc = vnc_find(call->machine);
+    return vnc ? vnc_describe(vnc) : json_pack("{s:b}", "enabled", 0);
+}
+
+static json_t *set_password(struct qmp_call *call)
+{
+    struct vnc *vnc = vnc_find(call->machine);
+    if (!vnc)
+        return qmp_fail(call, QMP_DEVICE_NOT_ACTIVE, "There is no VNC server");
+    vnc_set_password(vnc, qmp_string(call, "password"));
+    return qmp_done();
+}
+
+static const char *const protocols[] = {"vnc", NULL};
+static const char *const keep[] = {"keep", NULL};
+static const struct qmp_argument set_password_arguments[] = {
+    {"protocol", QMP_STRING, .values = protocols},
+    {"password", QMP_STRING},
+    {"connected", QMP_STRING, .optional = true, .values = keep},
+    {NULL},
+};
+static const struct qmp_argument change_password_arguments[] = {
+    {"password", QMP_STRING},
+    {NULL},
+};
+
 static const struct qmp_argument screendump_arguments[] = {
     {"filename", QMP_STRING},
     {"device", QMP_STRING, .optional = true},
@@ -66,5 +94,9 @@ static const struct qmp_argument screendump_arguments[] = {
 const struct qmp_command qmp_display_commands[] = {
     {"screendump", "writes the screen's picture to a file or named descriptor", screendump,
      screendump_arguments},
+    {"query-vnc", "where viewers of the screen connect", query_vnc},
+    {"set_password", "what viewers must know from now on; 8 bytes count", set_password,
+     set_password_arguments},
+    {"change-vnc-password", "the same", set_password, change_password_arguments},
     {NULL},
 };

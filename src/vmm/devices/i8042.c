@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The PC's keyboard controller (Intel 8042 as in the IBM PS/2) with nothing
- * plugged in: it answers its self-tests, resets the machine, and says so when
- * asked for keyboard or mouse. Port 0x92, system control port A, is the other
- * way to the same reset line and to A20. FADT says that there is no such
- * controller, so that operating systems look for no keyboard behind it.
+ * The PC's keyboard controller (Intel 8042 as in the IBM PS/2). It resets the
+ * machine, and has a keyboard and a mouse (ps2.c) where there is a screen. Else
+ * nothing is plugged in: it answers its self-tests, says so when asked for the
+ * two, and FADT says that there is no such controller, so that operating
+ * systems look for no keyboard behind it. Port 0x92, system control port A, is
+ * the other way to the same reset line and to A20.
  */
 #include "vmm/devices/i8042.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/util.h"
+#include "vmm/devices/ps2.h"
+#include "vmm/display/input.h"
+#include "vmm/hex_state.h"
 #include "vmm/machine/machine.h"
 #include "vmm/x86/layout.h"
 
@@ -31,6 +36,7 @@
 
 #define SELF_TEST_PASSED 0x55
 #define KEYBOARD_TEST_PASSED 0x00
+#define MOUSE_TEST_PASSED 0x00
 #define MOUSE_TEST_FAILED 0xff
 #define CONFIG_DEFAULT 0x34 /* system flag; both interfaces disabled, their interrupts too */
 #define CONFIG_MASK 0x7f
@@ -49,11 +55,15 @@ enum command {
     WRITE_OUTPUT_PORT = 0xd1,
     WRITE_KEYBOARD_BUFFER = 0xd2,
     WRITE_MOUSE_BUFFER = 0xd3,
+    WRITE_TO_MOUSE = 0xd4,
     PULSE_FIRST = 0xf0, /* low nibble: lines that stay high */
 };
 
+#define CONFIG_KEYBOARD_IRQ 0x01
+#define CONFIG_MOUSE_IRQ 0x02
 #define CONFIG_KEYBOARD_OFF 0x10
 #define CONFIG_MOUSE_OFF 0x20
+#define CONFIG_TRANSLATE 0x40 /* scan codes of set 2 to set 1 */
 
 struct i8042 {
     struct device device;
@@ -63,6 +73,11 @@ struct i8042 {
     uint8_t status;  /* bits above the fixed ones */
     uint8_t output;  /* what port 0x60 reads */
     uint8_t control_a;
+    bool plugged; /* constant while the machine runs; with it: */
+    struct ps2_keyboard keyboard;
+    struct ps2_mouse mouse;
+    struct irq_line keyboard_irq, mouse_irq;
+    struct input_sink sink;
 };
 
 static void put_output(struct i8042 *kbc, uint8_t byte, bool from_mouse)
@@ -72,10 +87,37 @@ static void put_output(struct i8042 *kbc, uint8_t byte, bool from_mouse)
     kbc->status |= STATUS_OUTPUT_FULL | (from_mouse ? STATUS_FROM_MOUSE : 0);
 }
 
+/* The output buffer takes the next byte, and the lines follow from it. */
+static void update(struct i8042 *kbc)
+{
+    if (!kbc->plugged)
+        return;
+    if (!(kbc->status & STATUS_OUTPUT_FULL)) {
+        if (ps2_pending(&kbc->keyboard.queue) && !(kbc->config & CONFIG_KEYBOARD_OFF))
+            put_output(kbc, ps2_take(&kbc->keyboard.queue), false);
+        else if (ps2_pending(&kbc->mouse.queue) && !(kbc->config & CONFIG_MOUSE_OFF))
+            put_output(kbc, ps2_take(&kbc->mouse.queue), true);
+    }
+    bool full = kbc->status & STATUS_OUTPUT_FULL, mouse = kbc->status & STATUS_FROM_MOUSE;
+    irq_set(&kbc->keyboard_irq, full && !mouse && kbc->config & CONFIG_KEYBOARD_IRQ);
+    irq_set(&kbc->mouse_irq, full && mouse && kbc->config & CONFIG_MOUSE_IRQ);
+}
+
+/* The buffer was read: a next byte is a new edge. */
+static void lower_lines(struct i8042 *kbc)
+{
+    if (!kbc->plugged)
+        return;
+    irq_set(&kbc->keyboard_irq, false);
+    irq_set(&kbc->mouse_irq, false);
+}
+
 static uint8_t byte_read(struct i8042 *kbc, unsigned port)
 {
     switch (port) {
     case PORT_I8042_DATA:
+        if (kbc->status & STATUS_OUTPUT_FULL)
+            lower_lines(kbc);
         kbc->status &= (uint8_t) ~(STATUS_OUTPUT_FULL | STATUS_FROM_MOUSE);
         return kbc->output;
     case PORT_I8042_COMMAND:
@@ -105,7 +147,7 @@ static bool command_write(struct i8042 *kbc, uint8_t command)
         kbc->config &= (uint8_t)~CONFIG_MOUSE_OFF;
         break;
     case TEST_MOUSE:
-        put_output(kbc, MOUSE_TEST_FAILED, false);
+        put_output(kbc, kbc->plugged ? MOUSE_TEST_PASSED : MOUSE_TEST_FAILED, false);
         break;
     case SELF_TEST:
         kbc->config = CONFIG_DEFAULT;
@@ -127,10 +169,11 @@ static bool command_write(struct i8042 *kbc, uint8_t command)
     case WRITE_OUTPUT_PORT:
     case WRITE_KEYBOARD_BUFFER:
     case WRITE_MOUSE_BUFFER:
+    case WRITE_TO_MOUSE:
         kbc->command = command;
         break;
     default:
-        break; /* a byte for the mouse (0xd4), or nothing known: nobody answers */
+        break; /* nothing known: nobody answers */
     }
     return false;
 }
@@ -151,8 +194,14 @@ static bool data_write(struct i8042 *kbc, uint8_t byte)
     case WRITE_MOUSE_BUFFER:
         put_output(kbc, byte, command == WRITE_MOUSE_BUFFER);
         return false;
+    case WRITE_TO_MOUSE:
+        if (kbc->plugged)
+            ps2_mouse_write(&kbc->mouse, byte);
+        return false;
     default:
-        return false; /* for a keyboard that is not there */
+        if (kbc->plugged)
+            ps2_keyboard_write(&kbc->keyboard, byte);
+        return false;
     }
 }
 
@@ -169,7 +218,8 @@ static bool control_a_write(struct i8042 *kbc, uint8_t byte)
 static uint64_t read_port(struct i8042 *kbc, unsigned port)
 {
     pthread_mutex_lock(&kbc->lock);
-    uint64_t value = byte_read(kbc, port);
+    uint8_t value = byte_read(kbc, port);
+    update(kbc);
     pthread_mutex_unlock(&kbc->lock);
     return value;
 }
@@ -179,6 +229,7 @@ static void write_port(struct i8042 *kbc, bool (*write)(struct i8042 *kbc, uint8
 {
     pthread_mutex_lock(&kbc->lock);
     bool reset = write(kbc, (uint8_t)value);
+    update(kbc);
     pthread_mutex_unlock(&kbc->lock);
     if (reset)
         machine_request(kbc->device.machine, REQUEST_GUEST_RESET);
@@ -236,26 +287,39 @@ static void i8042_reset(struct device *dev)
     kbc->config = CONFIG_DEFAULT;
     kbc->output_port = OUTPUT_DEFAULT;
     kbc->command = kbc->status = kbc->output = kbc->control_a = 0;
+    ps2_keyboard_reset(&kbc->keyboard);
+    ps2_mouse_reset(&kbc->mouse);
+    update(kbc);
     pthread_mutex_unlock(&kbc->lock);
 }
 
 static json_t *i8042_save(struct device *dev)
 {
     struct i8042 *kbc = to_i8042(dev);
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "config", kbc->config, "output-port",
-                     kbc->output_port, "command", kbc->command, "status", kbc->status, "output",
-                     kbc->output, "control-a", kbc->control_a);
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "config", kbc->config,
+                     "output-port", kbc->output_port, "command", kbc->command, "status",
+                     kbc->status, "output", kbc->output, "control-a", kbc->control_a, "keyboard",
+                     hex_state_save(&kbc->keyboard, sizeof(kbc->keyboard)), "mouse",
+                     hex_state_save(&kbc->mouse, sizeof(kbc->mouse)));
 }
 
 static int i8042_load(struct device *dev, const json_t *state, struct kv_error *err)
 {
     struct i8042 *kbc = to_i8042(dev);
     int config, output_port, command, status, output, control_a;
+    struct ps2_keyboard keyboard;
+    struct ps2_mouse mouse;
     if (json_unpack((json_t *)state, "{s:i, s:i, s:i, s:i, s:i, s:i}", "config", &config,
                     "output-port", &output_port, "command", &command, "status", &status, "output",
-                    &output, "control-a", &control_a) < 0)
+                    &output, "control-a", &control_a) < 0 ||
+        !hex_state_load(json_object_get(state, "keyboard"), &keyboard, sizeof(keyboard)) ||
+        !hex_state_load(json_object_get(state, "mouse"), &mouse, sizeof(mouse)) ||
+        keyboard.queue.count > PS2_QUEUE || mouse.queue.count > PS2_QUEUE ||
+        keyboard.queue.first >= PS2_QUEUE || mouse.queue.first >= PS2_QUEUE)
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
                             "device '%s': a register is missing in its state", dev->id);
+    kbc->keyboard = keyboard;
+    kbc->mouse = mouse;
     kbc->config = (uint8_t)config & CONFIG_MASK;
     kbc->output_port = (uint8_t)output_port | OUTPUT_NO_RESET;
     kbc->command = (uint8_t)command;
@@ -272,6 +336,39 @@ static void i8042_free(struct device *dev)
         bus_unmap(&dev->machine->pio, ports[i].port);
     pthread_mutex_destroy(&kbc->lock);
     free(kbc);
+}
+
+static void key(void *opaque, unsigned code, bool down)
+{
+    struct i8042 *kbc = opaque;
+    pthread_mutex_lock(&kbc->lock);
+    ps2_keyboard_key(&kbc->keyboard, code, down, kbc->config & CONFIG_TRANSLATE);
+    update(kbc);
+    pthread_mutex_unlock(&kbc->lock);
+}
+
+static void move(void *opaque, int dx, int dy, unsigned buttons)
+{
+    struct i8042 *kbc = opaque;
+    pthread_mutex_lock(&kbc->lock);
+    ps2_mouse_move(&kbc->mouse, dx, dy, buttons);
+    update(kbc);
+    pthread_mutex_unlock(&kbc->lock);
+}
+
+void i8042_plug(struct machine *machine)
+{
+    struct i8042 *kbc = machine->platform.i8042;
+    kbc->plugged = true;
+    kbc->keyboard_irq = machine_irq_line(machine, GSI_KEYBOARD);
+    kbc->mouse_irq = machine_irq_line(machine, GSI_MOUSE);
+    kbc->sink = (struct input_sink){.opaque = kbc, .key = key, .relative = move};
+    input_add(machine, &kbc->sink);
+}
+
+bool i8042_is_plugged(const struct machine *machine)
+{
+    return machine->platform.i8042 && machine->platform.i8042->plugged;
 }
 
 static const struct device_ops i8042_ops = {
@@ -294,6 +391,7 @@ int i8042_create(struct machine *machine, struct kv_error *err)
         free(kbc);
         return rc;
     }
+    machine->platform.i8042 = kbc;
     for (unsigned i = 0; rc == 0 && i < ARRAY_SIZE(ports); i++)
         rc = bus_map(&machine->pio,
                      &(struct bus_region){.base = ports[i].port,

@@ -18,8 +18,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "vmm/devices/classes.h"
+#include "vmm/devices/i8042.h"
 #include "vmm/devices/vga_state.h"
 #include "vmm/display/display.h"
+#include "vmm/hex_state.h"
 #include "vmm/machine/machine.h"
 
 #define VENDOR_BOCHS 0x1234
@@ -49,6 +51,7 @@
 struct vga_config {
     char *id, *rom;
     uint64_t memory, slot, xres, yres;
+    bool keyboard;
 };
 
 static const struct option_spec vga_options[] = {
@@ -60,6 +63,7 @@ static const struct option_spec vga_options[] = {
            .help = "the monitor's width in pixels (default 1280)"),
     OPTION(UINT, struct vga_config, yres, .min = 480, .max = 1600,
            .help = "its height (default 800)"),
+    OPTION(BOOL, struct vga_config, keyboard, .help = "PS/2 keyboard and mouse (default on)"),
     OPTION(STRING, struct vga_config, id, .help = "name of the device"),
     OPTION(UINT, struct vga_config, slot, .max = 30,
            .help = "slot of PCI bus 0; default: the first free one"),
@@ -316,45 +320,26 @@ static void reset(struct device *device)
 /* Registers as text; video memory is a file like guest memory. */
 static json_t *save(struct device *device)
 {
-    static const char digits[] = "0123456789abcdef";
     struct vga *vga = of_device(device);
-    char hex[2 * sizeof(vga->state.regs) + 1];
     pthread_mutex_lock(&vga->lock);
-    const uint8_t *bytes = (const uint8_t *)&vga->state.regs;
-    for (size_t i = 0; i < sizeof(vga->state.regs); i++) {
-        hex[2 * i] = digits[bytes[i] >> 4];
-        hex[2 * i + 1] = digits[bytes[i] & 15];
-    }
+    struct vga_regs regs = vga->state.regs;
     pthread_mutex_unlock(&vga->lock);
-    hex[2 * sizeof(vga->state.regs)] = '\0';
-    return json_pack("{s:o, s:s}", "pci", pci_device_save(&vga->pci), "registers", hex);
-}
-
-static int hex_value(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) : -1;
+    return json_pack("{s:o, s:o}", "pci", pci_device_save(&vga->pci), "registers",
+                     hex_state_save(&regs, sizeof(regs)));
 }
 
 static int load(struct device *device, const json_t *state, struct kv_error *err)
 {
     struct vga *vga = of_device(device);
     struct vga_regs regs;
-    json_t *pci;
-    const char *hex;
-    bool good = json_unpack((json_t *)state, "{s:o, s:s}", "pci", &pci, "registers", &hex) == 0 &&
-                strlen(hex) == 2 * sizeof(regs);
-    for (size_t i = 0; good && i < sizeof(regs); i++) {
-        int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
-        good = high >= 0 && low >= 0;
-        ((uint8_t *)&regs)[i] = (uint8_t)(high << 4 | low);
-    }
-    if (!good)
+    const json_t *pci = json_object_get(state, "pci");
+    if (!pci || !hex_state_load(json_object_get(state, "registers"), &regs, sizeof(regs)))
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
                             "device '%s': its state is not that of a VGA", device->id);
     regs.dispi[DISPI_XRES] = MIN(regs.dispi[DISPI_XRES], (uint16_t)VGA_WIDTH_MAX);
     regs.dispi[DISPI_YRES] = MIN(regs.dispi[DISPI_YRES], (uint16_t)VGA_HEIGHT_MAX);
+    if (regs.dispi[DISPI_BPP] > 32)
+        regs.dispi[DISPI_BPP] = 8;
     pthread_mutex_lock(&vga->lock);
     vga->state.regs = regs;
     atomic_store(&vga->state.touched, true);
@@ -473,6 +458,8 @@ static int finish(struct machine *machine, struct vga *vga, const struct vga_con
         rc = map_regions(vga, err);
     if (rc == 0)
         rc = pci_plug(&machine->pci, &vga->pci, config->slot ? (int)config->slot : -1, err);
+    if (rc == 0 && config->keyboard)
+        i8042_plug(machine);
     return rc;
 }
 
@@ -506,7 +493,7 @@ static int vga_create(struct machine *machine, const void *opaque, struct kv_err
 static void vga_defaults(void *opaque)
 {
     *(struct vga_config *)opaque =
-        (struct vga_config){.memory = MIB(16), .xres = 1280, .yres = 800};
+        (struct vga_config){.memory = MIB(16), .xres = 1280, .yres = 800, .keyboard = true};
 }
 
 const struct device_class vga_class = {

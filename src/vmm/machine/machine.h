@@ -20,6 +20,7 @@
 #include "base/loop.h"
 #include "vmm/bus.h"
 #include "vmm/device.h"
+#include "vmm/display/input.h"
 #include "vmm/irq.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vcpu.h"
@@ -104,6 +105,8 @@ struct machine {
         struct virtio_balloon *balloon; /* NULL while there is none */
         struct virtio_console *console; /* takes further ports; NULL while there is none */
         struct display *display;        /* display/display.h; NULL: there is no screen */
+        struct i8042 *i8042;            /* devices/i8042.h */
+        struct input_sinks input;       /* display/input.h */
     } platform;
 };
 

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "vmm/devices/i8042.h"
 #include "vmm/machine/machine.h"
 #include "vmm/x86/layout.h"
 
@@ -180,6 +181,28 @@ static void rtc(struct aml *a)
     aml_end(a, device);
 }
 
+/* SeaBIOS looks for them here, too, before it asks the controller. */
+static void keyboard_and_mouse(struct aml *a)
+{
+    size_t keyboard = aml_device(a, "KBD_");
+    aml_name_eisa_id(a, "_HID", "PNP0303");
+    aml_name_integer(a, "_STA", 0xf);
+    size_t crs = aml_crs(a);
+    aml_io(a, PORT_I8042_DATA, 1);
+    aml_io(a, PORT_I8042_COMMAND, 1);
+    aml_irq(a, GSI_KEYBOARD);
+    aml_crs_end(a, crs);
+    aml_end(a, keyboard);
+
+    size_t mouse = aml_device(a, "MOU_");
+    aml_name_eisa_id(a, "_HID", "PNP0F13");
+    aml_name_integer(a, "_STA", 0xf);
+    crs = aml_crs(a);
+    aml_irq(a, GSI_MOUSE);
+    aml_crs_end(a, crs);
+    aml_end(a, mouse);
+}
+
 static void pvpanic(struct aml *a)
 {
     size_t device = aml_device(a, "PEVT");
@@ -259,6 +282,8 @@ size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generatio
     serial_ports(a, machine);
     if (count_devices(machine, "rtc"))
         rtc(a);
+    if (i8042_is_plugged(machine))
+        keyboard_and_mouse(a);
     if (count_devices(machine, "pvpanic"))
         pvpanic(a);
     if (has_generation_id)

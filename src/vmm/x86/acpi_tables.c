@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "vmm/devices/i8042.h"
 #include "vmm/machine/machine.h"
 #include "vmm/x86/acpi_aml.h"
 #include "vmm/x86/acpi_dsdt.h"
@@ -116,6 +117,7 @@ static void io_address(struct aml *out, uint16_t port, unsigned bytes, unsigned 
 #define FADT_TMR_VAL_EXT BIT(8) /* the PM timer has 32 bits */
 #define FADT_RESET_REG BIT(10)
 #define BOOT_LEGACY_DEVICES BIT(0)
+#define BOOT_8042 BIT(1)
 #define BOOT_NO_VGA BIT(2)
 #define BOOT_NO_ASPM BIT(4)
 #define RESET_VALUE 6 /* to port 0xcf9: hard reset */
@@ -125,8 +127,8 @@ static void io_address(struct aml *out, uint16_t port, unsigned bytes, unsigned 
 
 /*
  * Revision 6.5 of the FADT (5.2.9). There is no SMI port: the machine is always
- * in ACPI mode. No 8042 is announced, since only its reset line exists and
- * probing it would cost the kernel time.
+ * in ACPI mode. An 8042 without a keyboard is not announced, since only its
+ * reset line exists and probing it would cost the kernel time.
  */
 static void build_fadt(struct acpi *acpi, uint64_t dsdt)
 {
@@ -164,7 +166,8 @@ static void build_fadt(struct acpi *acpi, uint64_t dsdt)
     aml_number(out, CMOS_CENTURY, 1);
     aml_number(out,
                BOOT_LEGACY_DEVICES | BOOT_NO_ASPM |
-                   (acpi->machine->platform.display ? 0 : BOOT_NO_VGA),
+                   (acpi->machine->platform.display ? 0 : BOOT_NO_VGA) |
+                   (i8042_is_plugged(acpi->machine) ? BOOT_8042 : 0),
                2);
     aml_number(out, 0, 1);
     aml_number(out,

@@ -89,10 +89,12 @@
 #define GPE_VMGENID 5
 
 /* GSIs. */
+#define GSI_KEYBOARD 1
 #define GSI_COM2 3
 #define GSI_COM1 4
 #define GSI_RTC 8
 #define GSI_SCI 9
+#define GSI_MOUSE 12
 #define GSI_PCI_FIRST 16 /* 8 of them, INTA of slot n is 16 + n % 8 */
 #define GSI_IOAPIC_PINS 24
 

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The VNC server's socket, clock and viewers as a whole; see vnc.h. */
+#include "vmm/display/vnc.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "vmm/devices/classes.h"
+#include "vmm/jail/jail.h"
+#include "vmm/machine/machine.h"
+
+#define INTERVAL_MIN_NS INT64_C(33000000)
+#define INTERVAL_MAX_NS INT64_C(500000000) /* of a screen on which nothing happens */
+#define BACKLOG 16
+
+struct vnc_config {
+    char *listen, *password, *id;
+};
+
+static const struct option_spec vnc_options[] = {
+    OPTION(STRING, struct vnc_config, listen, .required = true,
+           .help = "ADDRESS:PORT, unix:PATH or fd:N of a listening socket"),
+    OPTION(STRING, struct vnc_config, password,
+           .help =
+               "what viewers must know, 8 bytes count; empty: nobody enters before set_password"),
+    OPTION(STRING, struct vnc_config, id, .help = "name of the server"),
+    OPTION_END,
+};
+
+/* ---------------------------------------------------------------- looking */
+
+static void look(void *opaque);
+
+static void arm(struct vnc *vnc)
+{
+    loop_timer_arm(&vnc->display->thread.loop, &vnc->timer, vnc->interval_ns, look, vnc);
+}
+
+/* While nothing happens the looks become rarer, without a viewer that waits there are none. */
+static void look(void *opaque)
+{
+    struct vnc *vnc = opaque;
+    bool waits = false;
+    vnc->changed = false;
+    display_refresh(vnc->display);
+    vnc->interval_ns =
+        vnc->changed ? INTERVAL_MIN_NS : MIN(vnc->interval_ns * 3 / 2, INTERVAL_MAX_NS);
+    list_for_each_safe (node, &vnc->clients) {
+        struct vnc_client *client = vnc_client_of(node);
+        if (!vnc_client_update(client))
+            vnc_client_free(client);
+        else
+            waits = waits || vnc_client_waits(client);
+    }
+    if (waits)
+        arm(vnc);
+}
+
+void vnc_look_soon(struct vnc *vnc)
+{
+    bool sooner = vnc->interval_ns > INTERVAL_MIN_NS;
+    vnc->interval_ns = INTERVAL_MIN_NS;
+    if (sooner || !vnc->timer.loop)
+        arm(vnc);
+}
+
+static void damaged(void *opaque, const struct display_rect *rect)
+{
+    struct vnc *vnc = opaque;
+    vnc->changed = true;
+    list_for_each (node, &vnc->clients)
+        vnc_client_damage(vnc_client_of(node), rect);
+}
+
+static void resized(void *opaque)
+{
+    struct vnc *vnc = opaque;
+    vnc->changed = true;
+    list_for_each (node, &vnc->clients)
+        vnc_client_resized(vnc_client_of(node));
+}
+
+static const struct display_viewer_ops viewer_ops = {.damaged = damaged, .resized = resized};
+
+/* ---------------------------------------------------------------- QMP */
+
+static const struct device_ops device_ops;
+
+struct vnc *vnc_find(struct machine *machine)
+{
+    list_for_each (node, &machine->devices) {
+        struct device *device = list_entry(node, struct device, node);
+        if (device->ops == &device_ops)
+            return container_of(device, struct vnc, device);
+    }
+    return NULL;
+}
+
+struct password_change {
+    struct vnc *vnc;
+    const char *password;
+};
+
+static void change_password(void *opaque)
+{
+    struct password_change *change = opaque;
+    change->vnc->needs_password = true;
+    snprintf(change->vnc->password, sizeof(change->vnc->password), "%s", change->password);
+}
+
+void vnc_set_password(struct vnc *vnc, const char *password)
+{
+    struct password_change change = {vnc, password};
+    loop_call(&vnc->display->thread.loop, change_password, &change);
+}
+
+json_t *vnc_describe(struct vnc *vnc)
+{
+    const char *colon = strrchr(vnc->address, ':');
+    bool tcp = !vnc->path && colon && strncmp(vnc->address, "fd:", 3) != 0;
+    return json_pack("{s:b, s:s, s:s, s:s%, s:s}", "enabled", 1, "auth",
+                     vnc->needs_password ? "vnc" : "none", "family", tcp ? "ipv4" : "unix", "host",
+                     vnc->address, tcp ? (size_t)(colon - vnc->address) : strlen(vnc->address),
+                     "service", tcp ? colon + 1 : "");
+}
+
+/* ---------------------------------------------------------------- socket */
+
+static void on_viewer(void *opaque, uint32_t events)
+{
+    struct vnc *vnc = opaque;
+    int on = 1, fd = accept4(vnc->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* refused on unix sockets */
+    vnc_client_add(vnc, fd);
+}
+
+static int listen_tcp(const char *text, struct kv_error *err)
+{
+    const char *colon = strrchr(text, ':');
+    cleanup_free char *host = colon ? strndup(text, (size_t)(colon - text)) : NULL;
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    int on = 1;
+    size_t len = host ? strlen(host) : 0;
+    char *address = host;
+    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
+        host[len - 1] = '\0';
+        address++;
+    }
+    if (!host || getaddrinfo(*address ? address : NULL, colon + 1, &hints, &found) != 0)
+        return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
+                            "listen '%s' is no address; accepted: 127.0.0.1:5900, [::1]:5900, "
+                            "unix:PATH, fd:N",
+                            text);
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    int rc = 0;
+    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
+        rc = kv_error_errno(err, KV_ERR_DEVICE, errno, "listen '%s'", text);
+    freeaddrinfo(found);
+    if (rc < 0 && fd >= 0)
+        close(fd);
+    return rc < 0 ? rc : fd;
+}
+
+static int open_socket(struct vnc *vnc, const char *text, struct kv_error *err)
+{
+    if (strncmp(text, "unix:", 5) == 0) {
+        vnc->fd = fd_listen_unix(text + 5, err);
+        if (vnc->fd < 0)
+            return vnc->fd;
+        jail_remove_at_exit(text + 5);
+        vnc->path = strdup(text + 5);
+        return 0;
+    }
+    if (sscanf(text, "fd:%d", &vnc->fd) == 1) {
+        int rc = fd_set_nonblocking(vnc->fd, true);
+        return rc < 0 ? kv_error_errno(err, KV_ERR_DEVICE, -rc, "listen '%s'", text) : 0;
+    }
+    vnc->fd = listen_tcp(text, err);
+    return MIN(vnc->fd, 0);
+}
+
+/* ---------------------------------------------------------------- device */
+
+void vnc_init(struct vnc *vnc, struct machine *machine)
+{
+    vnc->machine = machine;
+    vnc->display = machine->platform.display;
+    vnc->name = machine->config.name ? machine->config.name : "kvasir";
+    vnc->fd = -1;
+    vnc->listener = LOOP_SOURCE_INIT;
+    vnc->interval_ns = INTERVAL_MIN_NS;
+    list_init(&vnc->clients);
+    vnc->display->viewer = &viewer_ops;
+    vnc->display->viewer_opaque = vnc;
+}
+
+static void end_on_thread(void *opaque)
+{
+    struct vnc *vnc = opaque;
+    vnc->display->viewer = NULL;
+    loop_remove(&vnc->listener);
+    loop_timer_cancel(&vnc->timer);
+    list_for_each_safe (node, &vnc->clients)
+        vnc_client_free(vnc_client_of(node));
+}
+
+void vnc_end(struct vnc *vnc)
+{
+    loop_call(&vnc->display->thread.loop, end_on_thread, vnc);
+}
+
+static void free_device(struct device *device)
+{
+    struct vnc *vnc = container_of(device, struct vnc, device);
+    vnc_end(vnc);
+    if (vnc->fd >= 0)
+        close(vnc->fd);
+    if (vnc->path)
+        unlink(vnc->path); /* in the jail there is nothing at that name */
+    free(vnc->path);
+    free(vnc->address);
+    explicit_bzero(vnc->password, sizeof(vnc->password));
+    free(vnc);
+}
+
+static const struct device_ops device_ops = {
+    .type = "vnc",
+    .free = free_device,
+};
+
+static int vnc_create(struct machine *machine, const void *opaque, struct kv_error *err)
+{
+    const struct vnc_config *config = opaque;
+    if (!machine->platform.display)
+        return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
+                            "there is no screen to be seen; accepted: --vga before it");
+    struct vnc *vnc = calloc(1, sizeof(*vnc));
+    if (!vnc)
+        return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "vnc: out of memory");
+    vnc_init(vnc, machine);
+    vnc->needs_password = config->password;
+    snprintf(vnc->password, sizeof(vnc->password), "%s", config->password ? config->password : "");
+    vnc->address = strdup(config->listen);
+    int rc = device_register(machine, &vnc->device, &device_ops, config->id, err);
+    if (rc == 0) {
+        rc = open_socket(vnc, config->listen, err);
+        if (rc == 0)
+            rc = loop_add(&vnc->display->thread.loop, &vnc->listener, vnc->fd, EPOLLIN, on_viewer,
+                          vnc);
+        if (rc < 0)
+            device_unregister(&vnc->device);
+    }
+    if (rc < 0)
+        free_device(&vnc->device);
+    return rc;
+}
+
+const struct device_class vnc_class = {
+    .option = "vnc",
+    .implied = "listen",
+    .help = "viewers of the screen by VNC",
+    .options = vnc_options,
+    .config_size = sizeof(struct vnc_config),
+    .create = vnc_create,
+    .max = 1,
+};

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The VNC server (RFC 6143): who looks at the screen over a socket. vnc.c
+ * listens and is the device; vnc_client.c speaks the protocol with one viewer,
+ * vnc_encode.c makes rectangles of pixels. Everything belongs to the display's
+ * thread. Nothing blocks: a viewer that does not read gets fewer, larger
+ * updates; what a viewer can make the server keep is bounded, and before its
+ * password nothing of the screen leaves.
+ */
+#ifndef KV_VMM_DISPLAY_VNC_H
+#define KV_VMM_DISPLAY_VNC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "vmm/device.h"
+#include "vmm/display/display.h"
+
+#define VNC_CLIENTS_MAX 32
+#define VNC_PASSWORD_MAX 8 /* bytes that count; that is the protocol's */
+#define VNC_BAND 16        /* rows; damage is noted for each so many */
+#define VNC_BANDS_MAX 256
+
+struct vnc {
+    struct device device;
+    struct machine *machine;
+    struct display *display;
+    const char *name; /* of the desktop */
+    int fd;           /* listening; -1: none (tests) */
+    char *address;    /* as it was asked for */
+    char *path;       /* of a unix socket that is ours, or NULL */
+    struct loop_source listener;
+    struct loop_timer timer; /* the next look at the screen; armed while a viewer waits */
+    int64_t interval_ns;
+    bool changed; /* since the last look */
+    struct list clients;
+    unsigned client_count;
+    bool needs_password;
+    char password[VNC_PASSWORD_MAX + 1]; /* empty: nobody comes in */
+};
+
+/* How a viewer wants its pixels. */
+struct vnc_format {
+    uint8_t bytes; /* 1, 2, 4 */
+    bool big_endian;
+    uint16_t max[3]; /* red, green, blue */
+    uint8_t shift[3];
+};
+
+struct vnc_client;
+struct vnc_client *vnc_client_of(struct list *node);
+
+/* Takes the connected socket over. NULL: no memory or too many. */
+struct vnc_client *vnc_client_add(struct vnc *vnc, int fd);
+void vnc_client_free(struct vnc_client *client);
+/* Bytes of the viewer's arrive; false: it is to be closed. For the socket's events, and for tests.
+ */
+bool vnc_client_receive(struct vnc_client *client, const uint8_t *bytes, size_t len);
+bool vnc_client_flush(struct vnc_client *client);
+bool vnc_client_waits(const struct vnc_client *client);
+/* What changed goes out if the viewer asked for it and has read what came before. */
+bool vnc_client_update(struct vnc_client *client);
+void vnc_client_damage(struct vnc_client *client, const struct display_rect *rect);
+void vnc_client_resized(struct vnc_client *client);
+
+/* A viewer waits for changes, or did something that may cause some. */
+void vnc_look_soon(struct vnc *vnc);
+
+/* Appends the rectangle's pixels. -ENOMEM. */
+int vnc_put_raw(struct buffer *out, const struct vnc_format *format, const struct display *display,
+                const struct display_rect *rect);
+int vnc_put_hextile(struct buffer *out, const struct vnc_format *format,
+                    const struct display *display, const struct display_rect *rect);
+
+/* The answer to a challenge. */
+void vnc_respond(const char *password, const uint8_t challenge[16], uint8_t response[16]);
+
+/* For QMP, on the control thread. */
+struct vnc *vnc_find(struct machine *machine);
+void vnc_set_password(struct vnc *vnc, const char *password);
+json_t *vnc_describe(struct vnc *vnc);
+
+/* For tests: all but the socket. */
+void vnc_init(struct vnc *vnc, struct machine *machine);
+void vnc_end(struct vnc *vnc);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Pixels as viewers want them: raw and hextile (RFC 6143 7.7.1, 7.7.4); and the response to a
+ * challenge (7.2.2). See vnc.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "vmm/display/des.h"
+#include "vmm/display/vnc.h"
+
+#define TILE 16
+#define TILE_PIXELS (TILE * TILE)
+#define HEXTILE_RAW 1
+#define HEXTILE_BACKGROUND 2
+#define HEXTILE_FOREGROUND 4
+#define HEXTILE_SUBRECTS 8
+#define SUBRECTS_MAX 255
+
+static uint8_t *put_pixel(uint8_t *to, const struct vnc_format *format, uint32_t pixel)
+{
+    uint32_t value = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t part = pixel >> (16 - 8 * i) & 0xff;
+        value |= (part * format->max[i] / 255) << format->shift[i];
+    }
+    for (unsigned i = 0; i < format->bytes; i++)
+        to[i] = (uint8_t)(value >> 8 * (format->big_endian ? format->bytes - 1U - i : i));
+    return to + format->bytes;
+}
+
+static const uint32_t *row_of(const struct display *display, unsigned x, unsigned y)
+{
+    return display->pixels + (size_t)y * display->width + x;
+}
+
+int vnc_put_raw(struct buffer *out, const struct vnc_format *format, const struct display *display,
+                const struct display_rect *rect)
+{
+    uint8_t piece[256 * 4];
+    for (unsigned y = 0; y < rect->height; y++) {
+        const uint32_t *row = row_of(display, rect->x, rect->y + y);
+        for (unsigned x = 0; x < rect->width; x += 256) {
+            uint8_t *end = piece;
+            for (unsigned i = x; i < MIN(rect->width, x + 256); i++)
+                end = put_pixel(end, format, row[i]);
+            if (buffer_append(out, piece, (size_t)(end - piece)) < 0)
+                return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+/* A tile of two colours: runs of the second one over the first. The bytes' end, or NULL when that
+ * takes more than raw pixels. */
+static uint8_t *put_runs(uint8_t *to, const uint8_t *limit, const struct display *display,
+                         const struct display_rect *tile, uint32_t background)
+{
+    uint8_t *count = to++;
+    *count = 0;
+    for (unsigned y = 0; y < tile->height; y++) {
+        const uint32_t *row = row_of(display, tile->x, tile->y + y);
+        for (unsigned x = 0; x < tile->width;) {
+            unsigned start = x;
+            while (x < tile->width && row[x] != background)
+                x++;
+            if (x == start) {
+                x++;
+                continue;
+            }
+            if (*count == SUBRECTS_MAX || to + 2 > limit)
+                return NULL;
+            *to++ = (uint8_t)(start << 4 | y);
+            *to++ = (uint8_t)((x - start - 1) << 4);
+            ++*count;
+        }
+    }
+    return to;
+}
+
+/* How many colours there are, up to three; the first two are told. */
+static unsigned count_colors(const struct display *display, const struct display_rect *tile,
+                             uint32_t colors[2])
+{
+    unsigned count = 0;
+    for (unsigned y = 0; y < tile->height; y++) {
+        const uint32_t *row = row_of(display, tile->x, tile->y + y);
+        for (unsigned x = 0; x < tile->width; x++) {
+            if ((count > 0 && row[x] == colors[0]) || (count > 1 && row[x] == colors[1]))
+                continue;
+            if (count == 2)
+                return 3;
+            colors[count++] = row[x];
+        }
+    }
+    return count;
+}
+
+static int put_tile(struct buffer *out, const struct vnc_format *format,
+                    const struct display *display, const struct display_rect *tile)
+{
+    uint8_t bytes[1 + 2 * 4 + 1 + TILE_PIXELS * 4], *end = bytes + 1;
+    const uint8_t *limit = bytes + 1 + tile->width * tile->height * format->bytes;
+    uint32_t colors[2] = {0, 0};
+    unsigned count = count_colors(display, tile, colors);
+    if (count <= 2) {
+        bytes[0] = HEXTILE_BACKGROUND;
+        end = put_pixel(end, format, colors[0]);
+    }
+    if (count == 2) {
+        bytes[0] |= HEXTILE_FOREGROUND | HEXTILE_SUBRECTS;
+        end = put_pixel(end, format, colors[1]);
+        end = put_runs(end, limit, display, tile, colors[0]);
+    }
+    if (count <= 2 && end)
+        return buffer_append(out, bytes, (size_t)(end - bytes));
+    bytes[0] = HEXTILE_RAW;
+    int rc = buffer_append(out, bytes, 1);
+    return rc < 0 ? rc : vnc_put_raw(out, format, display, tile);
+}
+
+int vnc_put_hextile(struct buffer *out, const struct vnc_format *format,
+                    const struct display *display, const struct display_rect *rect)
+{
+    for (unsigned y = 0; y < rect->height; y += TILE) {
+        for (unsigned x = 0; x < rect->width; x += TILE) {
+            struct display_rect tile = {rect->x + x, rect->y + y, MIN(TILE, rect->width - x),
+                                        MIN(TILE, rect->height - y)};
+            if (put_tile(out, format, display, &tile) < 0)
+                return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+void vnc_respond(const char *password, const uint8_t challenge[16], uint8_t response[16])
+{
+    uint8_t key[VNC_PASSWORD_MAX] = {0};
+    for (unsigned i = 0; i < VNC_PASSWORD_MAX && password[i]; i++)
+        for (unsigned bit = 0; bit < 8; bit++) /* VNC counts a key's bits from the other end */
+            key[i] |= (uint8_t)(((uint8_t)password[i] >> bit & 1) << (7 - bit));
+    des_encrypt(key, challenge, response);
+    des_encrypt(key, challenge + 8, response + 8);
+}

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A VNC viewer for tests (RFC 6143): logs in, keeps the picture, types, and reads text off the screen."""
+
+import ctypes
+import socket
+import struct
+import time
+
+RAW, HEXTILE, DESKTOP_SIZE = 0, 5, -223
+ROM = "/usr/share/seabios/vgabios-stdvga.bin"
+GLYPH_A = bytes.fromhex("000010386cc6c6fec6c6c6c600000000")
+
+
+class Refused(Exception):
+    """The server does not let the viewer in; the text is its reason."""
+
+
+def des(key, data):
+    """By libgcrypt, block by block."""
+    gcrypt = ctypes.CDLL("libgcrypt.so.20")
+    handle, out = ctypes.c_void_p(), ctypes.create_string_buffer(len(data))
+    assert gcrypt.gcry_cipher_open(ctypes.byref(handle), 302, 1, 0) == 0
+    gcrypt.gcry_cipher_setkey(handle, key, ctypes.c_size_t(8))
+    assert gcrypt.gcry_cipher_encrypt(handle, out, ctypes.c_size_t(len(data)), data, ctypes.c_size_t(len(data))) == 0
+    gcrypt.gcry_cipher_close(handle)
+    return out.raw
+
+
+def respond(password, challenge):
+    key = bytes(int(f"{byte:08b}"[::-1], 2) for byte in password.encode()[:8].ljust(8, b"\0"))
+    return des(key, challenge)
+
+
+class Viewer:
+    """One connection. `pixels` has a row of (red, green, blue) each."""
+
+    def __init__(self, address, password=None, encodings=(RAW, DESKTOP_SIZE), version=b"RFB 003.008\n", timeout=20):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.socket = socket.socket(family)
+        self.socket.settimeout(timeout)
+        self.socket.connect(address)
+        self.timeout = timeout
+        assert self.read(12) == b"RFB 003.008\n"
+        self.socket.sendall(version)
+        if version < b"RFB 003.007\n":
+            self.security = struct.unpack(">I", self.read(4))[0]
+        else:
+            count = self.read(1)[0]
+            self.security = self.read(count)[0]
+            self.socket.sendall(bytes([self.security]))
+        if self.security == 2:
+            self.socket.sendall(respond(password or "", self.read(16)))
+        if self.security == 2 or version == b"RFB 003.008\n":
+            self.result(version)
+        self.socket.sendall(b"\1")
+        self.width, self.height = struct.unpack(">HH", self.read(4))
+        self.read(16)
+        self.name = self.read(struct.unpack(">I", self.read(4))[0]).decode()
+        self.pixels = [[(0, 0, 0)] * self.width for _ in range(self.height)]
+        self.socket.sendall(struct.pack(">BxH", 2, len(encodings)) + struct.pack(f">{len(encodings)}i", *encodings))
+
+    def result(self, version):
+        if struct.unpack(">I", self.read(4))[0]:
+            reason = b""
+            if version == b"RFB 003.008\n":
+                reason = self.read(struct.unpack(">I", self.read(4))[0])
+            assert self.socket.recv(1) == b"", "bytes after the refusal"
+            raise Refused(reason.decode())
+
+    def read(self, count):
+        data = b""
+        while len(data) < count:
+            part = self.socket.recv(count - len(data))
+            if not part:
+                raise ConnectionError("the server closed the connection")
+            data += part
+        return data
+
+    def close(self):
+        self.socket.close()
+
+    def ask(self, incremental):
+        self.socket.sendall(struct.pack(">BBHHHH", 3, incremental, 0, 0, self.width, self.height))
+
+    def update(self, incremental=True):
+        """Asks for an update and takes it. Returns its rectangles."""
+        self.ask(incremental)
+        kind, count = struct.unpack(">BxH", self.read(4))
+        assert kind == 0, f"message {kind}"
+        return [self.rectangle() for _ in range(count)]
+
+    def rectangle(self):
+        x, y, width, height, encoding = struct.unpack(">HHHHi", self.read(12))
+        if encoding == DESKTOP_SIZE:
+            self.width, self.height = width, height
+            self.pixels = [[(0, 0, 0)] * width for _ in range(height)]
+        elif encoding == RAW:
+            self.raw(x, y, width, height)
+        else:
+            assert encoding == HEXTILE, f"encoding {encoding}"
+            for ty in range(0, height, 16):
+                for tx in range(0, width, 16):
+                    self.tile(x + tx, y + ty, min(16, width - tx), min(16, height - ty))
+        return x, y, width, height, encoding
+
+    def raw(self, x, y, width, height):
+        data = self.read(4 * width * height)
+        for row in range(height):
+            line = data[4 * width * row:4 * width * (row + 1)]
+            self.pixels[y + row][x:x + width] = [(line[i + 2], line[i + 1], line[i]) for i in range(0, len(line), 4)]
+
+    def color(self):
+        blue, green, red, _ = self.read(4)
+        return red, green, blue
+
+    def tile(self, x, y, width, height):
+        mask = self.read(1)[0]
+        if mask & 1:
+            self.raw(x, y, width, height)
+            return
+        assert mask & 2, "each tile has its background"
+        background = self.color()
+        foreground = self.color() if mask & 4 else None
+        for row in range(height):
+            self.pixels[y + row][x:x + width] = [background] * width
+        for _ in range(self.read(1)[0] if mask & 8 else 0):
+            place, size = self.read(2)
+            for row in range((size & 15) + 1):
+                for column in range((size >> 4) + 1):
+                    self.pixels[y + (place & 15) + row][x + (place >> 4) + column] = foreground
+
+    def key(self, keysym):
+        for down in (1, 0):
+            self.socket.sendall(struct.pack(">BBxxI", 4, down, keysym))
+
+    def type(self, text):
+        """A key a time, as BIOS code for keyboards takes them."""
+        for character in text:
+            shifted = character.isupper()
+            if shifted:
+                self.socket.sendall(struct.pack(">BBxxI", 4, 1, 0xffe1))
+            self.key(ord(character))
+            if shifted:
+                self.socket.sendall(struct.pack(">BBxxI", 4, 0, 0xffe1))
+            time.sleep(0.1)
+
+    def wait_for(self, text, timeout=None):
+        """Takes updates until the text is on the screen."""
+        deadline = time.monotonic() + (timeout or self.timeout)
+        self.update(False)
+        while text not in read_text(self.pixels):
+            assert time.monotonic() < deadline, f"not on the screen: {text!r}; there is: {read_text(self.pixels)!r}"
+            self.update()
+
+
+def glyphs():
+    with open(ROM, "rb") as file:
+        rom = file.read()
+    start = rom.index(GLYPH_A) - ord("A") * 16
+    return {rom[start + 16 * code:start + 16 * code + 16]: chr(code) for code in range(32, 127)}
+
+
+def read_text(pixels, cell=9):
+    """The characters of a text mode's picture, lines with line feeds."""
+    known, lines = glyphs(), []
+    for top in range(0, len(pixels) - 15, 16):
+        line = ""
+        for left in range(0, len(pixels[0]) - cell + 1, cell):
+            rows = [pixels[top + row][left:left + 8] for row in range(16)]
+            line += known.get(bytes(sum((dot != (0, 0, 0)) << (7 - i) for i, dot in enumerate(row)) for row in rows), "?")
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def read_ppm(data):
+    """Rows of (red, green, blue) of a P6 file."""
+    magic, size, depth, rest = data.split(b"\n", 3)
+    assert magic == b"P6" and depth == b"255"
+    width, height = map(int, size.split())
+    assert len(rest) == 3 * width * height
+    return [[tuple(rest[3 * (y * width + x):3 * (y * width + x) + 3]) for x in range(width)] for y in range(height)]
