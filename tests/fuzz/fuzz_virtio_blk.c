@@ -42,13 +42,13 @@ static void build(void)
 {
     const struct rlimit limit = {.rlim_cur = DISK_SIZE / 4, .rlim_max = RLIM_INFINITY};
     bool limited = getenv("FUZZ_LIMITED") != NULL;
-    struct blk_config config = {
+    struct drive_config config = {
         .fd = memfd_create("disk", MFD_CLOEXEC),
         .queues = 2,
         .queue_size = FUZZ_RING,
         .discard = 1,
         .aio = getenv("FUZZ_THREADS") ? BLOCK_AIO_THREADS : BLOCK_AIO_AUTO,
-        .werror = BLK_POLICY_STOP,
+        .werror = DRIVE_POLICY_STOP,
         .serial = (char *)"fuzz",
     };
     if (limited) {
@@ -115,7 +115,7 @@ static void run(const struct fuzz_act *act)
         range(act);
         break;
     case RESIZE:
-        blk_resize(blk_next(NULL, NULL), act->value % (2 * DISK_SIZE), NULL);
+        drive_resize(drive_next(NULL, NULL), act->value % (2 * DISK_SIZE), NULL);
         break;
     case CACHE_MODE:
         f.dev->ops->config_write(f.dev, act->small % 64, &act->value, 1u << (act->queue & 3));
@@ -132,6 +132,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_device_input(&f, data, size, UINT64_C(0xfffffff), KINDS, run);
     /* What the host failed to write is held beyond a stop, so only a reset empties the rings. */
     virtio_device_reset(f.dev);
-    blk_resize(blk_next(NULL, NULL), DISK_SIZE, NULL);
+    drive_resize(drive_next(NULL, NULL), DISK_SIZE, NULL);
     return 0;
 }

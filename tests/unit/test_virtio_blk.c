@@ -34,7 +34,7 @@ static struct guest_mem mem;
 static struct loop loop;
 static struct virtio_device *dev;
 static struct vring_driver driver;
-static struct blk_config config;
+static struct drive_config config;
 static unsigned interrupts, config_interrupts;
 static bool packed;
 
@@ -377,10 +377,10 @@ static void a_batch_is_answered_completely_with_few_interrupts(void **state)
         assert_int_equal(written, 4097);
     }
     assert_in_range(interrupts, 1, 8);
-    struct blk_stats stats;
-    blk_get_stats(container_of(dev, struct blk, virtio), &stats);
-    assert_int_equal(stats.kind[BLK_STAT_READ].ops, 32);
-    assert_int_equal(stats.kind[BLK_STAT_READ].bytes, 32 * 4096);
+    struct drive_stats stats;
+    drive_get_stats(&container_of(dev, struct blk, virtio)->drive, &stats);
+    assert_int_equal(stats.kind[DRIVE_STAT_READ].ops, 32);
+    assert_int_equal(stats.kind[DRIVE_STAT_READ].bytes, 32 * 4096);
     free_device();
 }
 
@@ -395,18 +395,17 @@ static void host_fails(bool fails)
 
 static void a_failed_write_is_reported_or_passed_over_as_asked(void **state)
 {
-    static const int policies[] = {BLK_POLICY_REPORT, BLK_POLICY_IGNORE, BLK_POLICY_ENOSPC};
+    static const int policies[] = {DRIVE_POLICY_REPORT, DRIVE_POLICY_IGNORE, DRIVE_POLICY_ENOSPC};
     static const int expected[] = {VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_IOERR};
     for (unsigned i = 0; i < ARRAY_SIZE(policies); i++) {
-        struct blk_info info;
         config.werror = policies[i];
         make_device();
         host_fails(true);
         int status = run_one(VIRTIO_BLK_T_OUT, 2048, DATA_GPA, 4096, false);
         host_fails(false);
         assert_int_equal(status, expected[i]);
-        blk_get_info(container_of(dev, struct blk, virtio), &info);
-        assert_int_equal(info.io_status, BLK_STATUS_FAILED);
+        assert_int_equal(container_of(dev, struct blk, virtio)->drive.io_status,
+                         DRIVE_STATUS_FAILED);
         free_device();
     }
 }
@@ -415,7 +414,7 @@ static void a_write_that_failed_under_stop_is_done_when_the_machine_goes_on(void
 {
     uint64_t token;
     uint32_t written;
-    config.werror = BLK_POLICY_STOP;
+    config.werror = DRIVE_POLICY_STOP;
     make_device();
     struct blk *blk = container_of(dev, struct blk, virtio);
     fill(DATA_GPA, 4096, 6);
@@ -423,7 +422,7 @@ static void a_write_that_failed_under_stop_is_done_when_the_machine_goes_on(void
     const struct vring_buffer data = {.gpa = DATA_GPA, .len = 4096};
     add(3, VIRTIO_BLK_T_OUT, 2048, &data, 1);
     kick();
-    for (unsigned i = 0; i < 1000 && list_empty(&blk->queues[0].held); i++)
+    for (unsigned i = 0; i < 1000 && list_empty(&blk->queues[0].drive.held); i++)
         turn();
     assert_false(vring_driver_get(&driver, &token, &written));
     stop_and_go_on(); /* fails again */
@@ -443,7 +442,7 @@ static void what_was_held_is_forgotten_by_a_reset(void **state)
 {
     uint64_t token;
     uint32_t written;
-    config.werror = BLK_POLICY_STOP;
+    config.werror = DRIVE_POLICY_STOP;
     make_device();
     struct blk *blk = container_of(dev, struct blk, virtio);
     host_fails(true);
@@ -451,8 +450,9 @@ static void what_was_held_is_forgotten_by_a_reset(void **state)
     for (unsigned i = 0; i < 20; i++)
         add(i, VIRTIO_BLK_T_OUT, 2048 + i * 8, &data, 1);
     kick();
-    for (unsigned i = 0;
-         i < 1000 && block_inflight(blk->queues[0].io) + list_empty(&blk->queues[0].held); i++)
+    for (unsigned i = 0; i < 1000 && block_inflight(blk->queues[0].drive.io) +
+                                         list_empty(&blk->queues[0].drive.held);
+         i++)
         turn();
     host_fails(false);
     reset_device();
@@ -469,7 +469,7 @@ static void a_stop_does_not_wait_for_a_changing_graph_and_loses_nothing(void **s
     uint32_t written;
     make_device();
     struct blk *blk = container_of(dev, struct blk, virtio);
-    struct block_node *node = blk_node(blk);
+    struct block_node *node = drive_node(&blk->drive);
     const struct vring_buffer data = {.gpa = DATA_GPA, .len = 4096};
     fill(DATA_GPA, 4096, 9);
     block_graph_begin(&node, 1);
@@ -477,9 +477,9 @@ static void a_stop_does_not_wait_for_a_changing_graph_and_loses_nothing(void **s
     kick();
     for (unsigned i = 0; i < 20; i++)
         turn();
-    assert_int_equal(block_inflight(blk->queues[0].io), 1);
+    assert_int_equal(block_inflight(blk->queues[0].drive.io), 1);
     virtio_device_stop(dev);
-    assert_int_equal(block_inflight(blk->queues[0].io), 0);
+    assert_int_equal(block_inflight(blk->queues[0].drive.io), 0);
     stop_and_go_on();
     assert_false(vring_driver_get(&driver, &token, &written));
     block_graph_end();
@@ -553,17 +553,17 @@ static void a_resized_disk_tells_the_guest_and_serves_the_new_end(void **state)
     make_device();
     struct blk *blk = container_of(dev, struct blk, virtio);
     unsigned generation = atomic_load(&dev->config_generation);
-    assert_int_equal(blk_resize(blk, 2 * DISK_SIZE, &err), 0);
+    assert_int_equal(drive_resize(&blk->drive, 2 * DISK_SIZE, &err), 0);
     assert_int_equal(((struct virtio_blk_config *)dev->config)->capacity, 2 * DISK_SIZE / 512);
     assert_int_equal(config_interrupts, 1);
     assert_true(atomic_load(&dev->config_generation) != generation);
     assert_int_equal(run_one(VIRTIO_BLK_T_OUT, DISK_SIZE / 512, DATA_GPA, 512, false),
                      VIRTIO_BLK_S_OK);
-    assert_int_equal(blk_resize(blk, DISK_SIZE / 2, &err), 0);
+    assert_int_equal(drive_resize(&blk->drive, DISK_SIZE / 2, &err), 0);
     assert_int_equal(config_interrupts, 2);
     assert_int_equal(run_one(VIRTIO_BLK_T_IN, DISK_SIZE / 1024, DATA_GPA, 512, true),
                      VIRTIO_BLK_S_IOERR);
-    assert_true(blk_resize(blk, 1000, &err) < 0);
+    assert_true(drive_resize(&blk->drive, 1000, &err) < 0);
     assert_int_equal(((struct virtio_blk_config *)dev->config)->capacity, DISK_SIZE / 1024);
     free_device();
 }
@@ -588,7 +588,7 @@ static void the_guest_may_switch_the_cache_mode_and_a_reset_undoes_it(void **sta
 static int prepare(void **state)
 {
     struct kv_error err;
-    config = (struct blk_config){.fd = -1, .queue_size = QUEUE_SIZE};
+    config = (struct drive_config){.fd = -1, .queue_size = QUEUE_SIZE};
     return loop_init(&loop, &err);
 }
 

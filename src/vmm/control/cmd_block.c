@@ -9,12 +9,12 @@
 #include "vmm/control/blockdev.h"
 #include "vmm/control/commands.h"
 #include "vmm/machine/machine.h"
-#include "vmm/virtio/blk.h"
+#include "vmm/storage/drive.h"
 
 static const char *const status_names[] = {
-    [BLK_STATUS_OK] = "ok",
-    [BLK_STATUS_FAILED] = "failed",
-    [BLK_STATUS_NOSPACE] = "nospace",
+    [DRIVE_STATUS_OK] = "ok",
+    [DRIVE_STATUS_FAILED] = "failed",
+    [DRIVE_STATUS_NOSPACE] = "nospace",
 };
 static const char *const limit_names[THROTTLE_KINDS] = {
     [THROTTLE_IOPS_TOTAL] = "iops",    [THROTTLE_IOPS_READ] = "iops_rd",
@@ -122,42 +122,49 @@ static void describe_limits(json_t *medium, const char *group)
         json_object_set_new(medium, "iops_size", json_integer((json_int_t)limits.iops_size));
 }
 
-static json_t *describe_medium(struct blk *blk, const struct blk_info *info)
+static json_t *describe_medium(struct drive *drive, struct block_node *node)
 {
-    struct block_node *node = blk_node(blk);
     json_t *medium = block_describe_node(node);
-    block_close(node);
     json_object_set_new(json_object_get(medium, "cache"), "writeback",
-                        json_boolean(info->writeback));
-    describe_limits(medium, info->throttle_group);
+                        json_boolean(atomic_load(&drive->writeback)));
+    describe_limits(medium, drive->throttle_name);
     return medium;
+}
+
+static json_t *describe_drive(struct drive *drive)
+{
+    json_t *out = json_pack(
+        "{s:s, s:s, s:s, s:b, s:b, s:s}", "device", drive->id, "qdev", drive->id, "type", "unknown",
+        "locked", drive->cdrom && atomic_load(&drive->tray_locked), "removable", drive->cdrom,
+        "io-status", status_names[atomic_load(&drive->io_status)]);
+    if (drive->cdrom)
+        json_object_set_new(out, "tray_open", json_boolean(atomic_load(&drive->tray_open)));
+    struct block_node *node = drive_node(drive);
+    if (node)
+        json_object_set_new(out, "inserted", describe_medium(drive, node));
+    block_close(node);
+    return out;
 }
 
 static json_t *query_block(struct qmp_call *call)
 {
     json_t *list = json_array();
-    struct blk *blk = NULL;
-    while ((blk = blk_next(call->machine, blk))) {
-        struct blk_info info;
-        blk_get_info(blk, &info);
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:b, s:b, s:s, s:o}", "device", info.id, "qdev",
-                            info.id, "type", "unknown", "locked", 0, "removable", 0, "io-status",
-                            status_names[info.io_status], "inserted", describe_medium(blk, &info)));
-    }
+    struct drive *drive = NULL;
+    while ((drive = drive_next(call->machine, drive)))
+        json_array_append_new(list, describe_drive(drive));
     return list;
 }
 
 static const struct {
-    enum blk_stat_kind kind;
+    enum drive_stat_kind kind;
     const char *prefix;
     bool bytes;
 } stat_kinds[] = {
-    {BLK_STAT_READ, "rd", true},
-    {BLK_STAT_WRITE, "wr", true},
-    {BLK_STAT_DISCARD, "unmap", true},
-    {BLK_STAT_ZEROES, "zeroes", true}, /* not in QEMU, which counts them as writes */
-    {BLK_STAT_FLUSH, "flush", false},
+    {DRIVE_STAT_READ, "rd", true},
+    {DRIVE_STAT_WRITE, "wr", true},
+    {DRIVE_STAT_DISCARD, "unmap", true},
+    {DRIVE_STAT_ZEROES, "zeroes", true}, /* not in QEMU, which counts them as writes */
+    {DRIVE_STAT_FLUSH, "flush", false},
 };
 
 static void set_number(json_t *out, const char *before, const char *middle, const char *after,
@@ -168,7 +175,7 @@ static void set_number(json_t *out, const char *before, const char *middle, cons
     json_object_set_new(out, name, json_integer((json_int_t)value));
 }
 
-static json_t *describe_stats(const struct blk_stats *stats)
+static json_t *describe_stats(const struct drive_stats *stats)
 {
     json_t *out = json_object();
     for (unsigned i = 0; i < ARRAY_SIZE(stat_kinds); i++) {
@@ -192,16 +199,16 @@ static json_t *describe_stats(const struct blk_stats *stats)
 static json_t *query_blockstats(struct qmp_call *call)
 {
     json_t *list = json_array();
-    struct blk *blk = NULL;
-    while ((blk = blk_next(call->machine, blk))) {
-        struct blk_info info;
-        struct blk_stats stats;
-        blk_get_info(blk, &info);
-        blk_get_stats(blk, &stats);
-        struct block_node *node = blk_node(blk);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "device", info.id, "qdev",
-                                              info.id, "node-name", block_node_name(node), "stats",
-                                              describe_stats(&stats)));
+    struct drive *drive = NULL;
+    while ((drive = drive_next(call->machine, drive))) {
+        struct drive_stats stats;
+        drive_get_stats(drive, &stats);
+        struct block_node *node = drive_node(drive);
+        json_t *entry = json_pack("{s:s, s:s, s:o}", "device", drive->id, "qdev", drive->id,
+                                  "stats", describe_stats(&stats));
+        if (node)
+            json_object_set_new(entry, "node-name", json_string(block_node_name(node)));
+        json_array_append_new(list, entry);
         block_close(node);
     }
     return list;
@@ -219,11 +226,12 @@ static json_t *resize(struct qmp_call *call)
     struct block_node *node = action_find_node(call, by_device ? "device" : "node-name");
     if (!node)
         return NULL;
-    struct blk *blk = blk_of_node(call->machine, node);
+    struct drive *drive = drive_of_node(call->machine, node);
     int rc;
     /* 0: the file or device was resized already, from outside. */
-    if (blk)
-        rc = size ? blk_resize(blk, (uint64_t)size, &call->error) : blk_refresh(blk, &call->error);
+    if (drive)
+        rc = size ? drive_resize(drive, (uint64_t)size, &call->error)
+                  : drive_refresh(drive, &call->error);
     else
         rc = size ? block_resize(node, (uint64_t)size, &call->error)
                   : block_refresh(node, &call->error);
@@ -268,29 +276,26 @@ static json_t *set_io_throttle(struct qmp_call *call)
     const char *id = qmp_string(call, "id"), *device = qmp_string(call, "device");
     const char *asked = qmp_string(call, "group");
     id = id ? id : device;
-    struct blk *blk = id ? blk_find(call->machine, id) : NULL;
-    struct blk_info info;
-    if (!blk)
+    struct drive *drive = id ? drive_find(call->machine, id) : NULL;
+    if (!drive)
         return qmp_fail(call, QMP_DEVICE_NOT_FOUND, "Device '%.100s' not found", id ? id : "");
     if (!read_limits(call, &limits))
         return NULL;
-    blk_get_info(blk, &info);
     if (!has_limits(&limits))
-        return blk_set_throttle(blk, NULL, &call->error) < 0 ? NULL : qmp_done();
+        return drive_set_throttle(drive, NULL, &call->error) < 0 ? NULL : qmp_done();
     /* The disk's own name of its group ends with the change. */
-    cleanup_free char *group = strdup(asked                 ? asked
-                                      : info.throttle_group ? info.throttle_group
-                                                            : info.id);
+    cleanup_free char *group = strdup(asked                  ? asked
+                                      : drive->throttle_name ? drive->throttle_name
+                                                             : drive->id);
     if (!group)
         return qmp_fail(call, QMP_GENERIC_ERROR, "out of memory");
     if (throttle_group_set(group, &limits, &call->error) < 0 ||
-        blk_set_throttle(blk, group, &call->error) < 0)
+        drive_set_throttle(drive, group, &call->error) < 0)
         return NULL;
     /* What waits in other disks of the group waits by the old limits. */
-    for (blk = NULL; (blk = blk_next(call->machine, blk));) {
-        blk_get_info(blk, &info);
-        if (info.throttle_group && strcmp(info.throttle_group, group) == 0)
-            blk_throttle_changed(blk);
+    for (drive = NULL; (drive = drive_next(call->machine, drive));) {
+        if (drive->throttle_name && strcmp(drive->throttle_name, group) == 0)
+            drive_throttle_changed(drive);
     }
     return qmp_done();
 }

@@ -142,8 +142,6 @@ static const struct qmp_argument change_arguments[] = {
     {NULL},
 };
 
-#define FIXED "refused: a virtio disk's medium is fixed"
-
 const struct qmp_command qmp_node_commands[] = {
     {"blockdev-add", "opens a node: an image, or what lies under or over one", blockdev_add,
      add_arguments, .open = true},
@@ -151,9 +149,6 @@ const struct qmp_command qmp_node_commands[] = {
     {"query-named-block-nodes", "all nodes", query_nodes, query_arguments},
     {"change-backing-file", "what an image says about its backing file", change_backing_file,
      change_arguments},
-    {"blockdev-change-medium", FIXED, refuse, .open = true},
-    {"blockdev-open-tray", FIXED, refuse, .open = true},
-    {"eject", FIXED, refuse, .open = true},
     {"drive-mirror", "refused: blockdev-add and blockdev-mirror do it", refuse, .open = true},
     {"drive-backup", "refused: blockdev-add and blockdev-backup do it", refuse, .open = true},
     {NULL},

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "vmm/control/action.h"
 #include "vmm/control/commands.h"
-#include "vmm/virtio/blk.h"
+#include "vmm/storage/drive.h"
 
 #define ACTIONS_MAX 256
 
@@ -16,8 +16,8 @@ static const struct action_type *const tables[] = {snapshot_actions, bitmap_acti
 
 struct block_node *qmp_find_node(struct qmp_call *call, const char *name)
 {
-    struct blk *blk = blk_find(call->machine, name);
-    return blk ? blk_node(blk) : block_find_node(name, &call->error);
+    struct drive *drive = drive_find(call->machine, name);
+    return drive && drive_has_medium(drive) ? drive_node(drive) : block_find_node(name, &call->error);
 }
 
 struct block_node *action_find_node(struct qmp_call *call, const char *argument)

@@ -4,6 +4,7 @@
 
 #include "vmm/device.h"
 #include "vmm/devices/classes.h"
+#include "vmm/storage/classes.h"
 #include "vmm/virtio/classes.h"
 
 /* clang-format off */
@@ -12,7 +13,10 @@ const struct device_class *const device_classes[] = {
     &secret_class,
     &serial_class,
     &debugcon_class,
-    &virtio_blk_class,
+    &sata_class,
+    &virtio_scsi_class,
+    &disk_class,
+    &cdrom_class,
     &virtio_net_class,
     &virtio_console_class,
     &virtio_port_class,

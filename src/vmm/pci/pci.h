@@ -92,6 +92,20 @@ struct pci_msix {
     struct pci_msix_vector *vectors;
 };
 
+/* Under irq_lock. */
+struct pci_msi {
+    unsigned cap; /* offset of the capability; 0: no MSI */
+    bool enabled;
+    uint64_t address;
+    uint32_t data;
+};
+
+/* What firmware may boot from behind one function. */
+struct pci_boot_unit {
+    unsigned index; /* as boot_index of the device */
+    char path[48];  /* behind the function's own in firmware's names, "/drive@0/disk@0" */
+};
+
 struct pci_bus;
 
 struct pci_device {
@@ -101,6 +115,8 @@ struct pci_device {
     unsigned boot_index; /* when firmware tries to boot from it, 1 first; 0: not given */
     const uint8_t *rom;  /* code for BIOS firmware, handed over by fw_cfg; NULL: none */
     size_t rom_size;
+    const struct pci_boot_unit *boot_units; /* instead of boot_index, for controllers */
+    unsigned boot_unit_count;
     const struct pci_device_ops *ops;
     pthread_mutex_t lock; /* recursive */
     pthread_mutex_t irq_lock;
@@ -111,6 +127,7 @@ struct pci_device {
     unsigned last_cap;
     struct pci_bar bars[PCI_BARS];
     struct pci_msix msix;
+    struct pci_msi msi;
     /* Under irq_lock: what the device asks for, whether the command register forbids it, and what
      * the line was told. */
     bool intx_high, intx_disabled, intx_driven;
@@ -199,6 +216,11 @@ void pci_msix_notify(struct pci_device *dev, unsigned vector);
 /* An eventfd whose writing raises vector; stays with the device. While the vector is masked or
  * MSI-X is off, writes are kept pending as the specification asks. -1 when out of range. */
 int pci_msix_eventfd(struct pci_device *dev, unsigned vector);
+
+/* MSI with one message. Before the device is plugged. */
+void pci_msi_init(struct pci_device *dev);
+/* Sends the message if the guest has enabled it. Any thread. */
+bool pci_msi_notify(struct pci_device *dev);
 
 /* Drives pin A (level). Any thread. */
 void pci_intx_set(struct pci_device *dev, bool high);

@@ -192,7 +192,8 @@ unsigned pci_intx_gsi(unsigned slot)
 void pci_intx_update(struct pci_device *dev)
 {
     struct pci_bus *bus = dev->bus;
-    bool drive = bus && dev->intx_high && !dev->intx_disabled && !dev->msix.enabled;
+    bool drive =
+        bus && dev->intx_high && !dev->intx_disabled && !dev->msix.enabled && !dev->msi.enabled;
     if (!bus || drive == dev->intx_driven)
         return;
     dev->intx_driven = drive;

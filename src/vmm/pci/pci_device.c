@@ -44,6 +44,7 @@ void pci_device_init(struct pci_device *dev, const struct pci_identity *identity
     dev->last_cap = 0;
     dev->intx_high = dev->intx_disabled = dev->intx_driven = false;
     dev->msix = (struct pci_msix){0};
+    dev->msi = (struct pci_msi){0};
     memset(dev->bars, 0, sizeof(dev->bars));
     memset(dev->config, 0, sizeof(dev->config));
     memset(dev->write_mask, 0, sizeof(dev->write_mask));
@@ -324,6 +325,8 @@ static void apply_config(struct pci_device *dev, unsigned offset, unsigned len)
         pci_bars_update(dev);
     if (dev->msix.count && touches(offset, len, dev->msix.cap + PCI_MSIX_FLAGS, 2))
         pci_msix_control_changed(dev);
+    if (dev->msi.cap && touches(offset, len, dev->msi.cap, PCI_MSI_SIZE))
+        pci_msi_changed(dev);
 }
 
 void pci_config_write(struct pci_device *dev, unsigned offset, uint32_t value, unsigned len)
@@ -360,6 +363,8 @@ void pci_device_reset(struct pci_device *dev)
     pthread_mutex_unlock(&dev->irq_lock);
     if (dev->msix.count)
         pci_msix_reset(dev);
+    if (dev->msi.cap)
+        pci_msi_reset(dev);
     pthread_mutex_unlock(&dev->lock);
 }
 

@@ -26,4 +26,9 @@ void pci_msix_reset(struct pci_device *dev);
 json_t *pci_msix_save(struct pci_device *dev);
 int pci_msix_load(struct pci_device *dev, const json_t *state, struct kv_error *err);
 
+#define PCI_MSI_SIZE 14 /* of the capability, with a 64-bit address */
+void pci_msi_reset(struct pci_device *dev);
+/* After the capability was written; under the device's lock. */
+void pci_msi_changed(struct pci_device *dev);
+
 #endif

@@ -21,6 +21,7 @@
 #include "vmm/device.h"
 #include "vring/virtqueue.h"
 
+struct pci_boot_unit;
 struct virtio_device;
 
 struct virtio_queue {
@@ -87,6 +88,8 @@ struct virtio_device {
     struct machine *machine; /* NULL in tests */
     struct guest_mem *mem;
     unsigned boot_index;      /* as in struct pci_device, which takes it over */
+    const struct pci_boot_unit *boot_units; /* instead of it, for controllers; the same */
+    unsigned boot_unit_count;
     uint64_t features;        /* offered, VIRTIO_F_* of the transport included */
     uint64_t driver_features; /* acknowledged */
     void *config;             /* device configuration space, little-endian; the device's memory */

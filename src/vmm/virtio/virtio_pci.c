@@ -500,6 +500,8 @@ struct virtio_pci *virtio_pci_plug(struct machine *machine, struct pci_bus *bus,
     pci_device_init(&vp->pci, &identity, &pci_ops);
     pci_bar_init(&vp->pci, VIRTIO_PCI_BAR, VIRTIO_PCI_BAR_SIZE, true, true, &bar_ops, vp);
     vp->pci.boot_index = dev->boot_index;
+    vp->pci.boot_units = dev->boot_units;
+    vp->pci.boot_unit_count = dev->boot_unit_count;
     add_caps(vp);
     dev->machine = machine;
     dev->transport = &transport_ops;

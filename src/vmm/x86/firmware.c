@@ -220,48 +220,84 @@ static const struct {
     {0x02, "ethernet", "/ethernet-phy@0"},
 };
 
-static int by_boot_index(const void *a, const void *b)
+struct boot_candidate {
+    struct list node; /* by index */
+    unsigned index;
+    const struct pci_device *dev;
+    const char *unit; /* behind the device's own path; NULL: of its class */
+};
+
+static int add_candidate(struct list *order, unsigned index, const struct pci_device *dev,
+                         const char *unit)
 {
-    const struct pci_device *x = *(struct pci_device *const *)a,
-                            *y = *(struct pci_device *const *)b;
-    return (x->boot_index > y->boot_index) - (x->boot_index < y->boot_index);
+    struct list *pos = order->next;
+    if (index == 0)
+        return 0;
+    struct boot_candidate *candidate = calloc(1, sizeof(*candidate));
+    if (!candidate)
+        return -ENOMEM;
+    *candidate = (struct boot_candidate){.index = index, .dev = dev, .unit = unit};
+    while (pos != order && list_entry(pos, struct boot_candidate, node)->index <= index)
+        pos = pos->next;
+    list_add_tail(pos, &candidate->node);
+    return 0;
 }
 
-static void print_boot_path(FILE *out, const struct pci_device *dev)
+static int collect_candidates(struct machine *machine, struct list *order)
 {
+    int rc = 0;
+    for (unsigned i = 0; i < PCI_FUNCTIONS && rc == 0; i++) {
+        const struct pci_device *dev = machine->pci.devices[i];
+        if (!dev)
+            continue;
+        rc = add_candidate(order, dev->boot_index, dev, NULL);
+        for (unsigned unit = 0; unit < dev->boot_unit_count && rc == 0; unit++)
+            rc = add_candidate(order, dev->boot_units[unit].index, dev, dev->boot_units[unit].path);
+    }
+    return rc;
+}
+
+static void print_boot_path(FILE *out, const struct boot_candidate *candidate)
+{
+    const struct pci_device *dev = candidate->dev;
     for (unsigned i = 0; i < ARRAY_SIZE(boot_nodes); i++) {
         if (dev->config[PCI_CLASS_DEVICE + 1] != boot_nodes[i].base_class)
             continue;
         fprintf(out, "/pci@i0cf8/%s@%x", boot_nodes[i].node, dev->devfn >> 3u);
         if (dev->devfn & 7u)
             fprintf(out, ",%x", dev->devfn & 7u);
-        fprintf(out, "%s\n", boot_nodes[i].unit);
+        fprintf(out, "%s\n", candidate->unit ? candidate->unit : boot_nodes[i].unit);
     }
 }
 
 /* A path a line. */
-static int describe_boot_order(struct machine *machine, struct fw_cfg *fw_cfg)
+static int give_boot_order(struct fw_cfg *fw_cfg, const struct list *order)
 {
-    struct pci_device *candidates[PCI_FUNCTIONS];
-    unsigned count = 0;
-    for (unsigned i = 0; i < PCI_FUNCTIONS; i++) {
-        struct pci_device *dev = machine->pci.devices[i];
-        if (dev && dev->boot_index)
-            candidates[count++] = dev;
-    }
-    if (count == 0)
-        return 0;
-    qsort(candidates, count, sizeof(candidates[0]), by_boot_index);
     cleanup_free char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
     if (!out)
         return -ENOMEM;
-    for (unsigned i = 0; i < count; i++)
-        print_boot_path(out, candidates[i]);
+    list_for_each (pos, order)
+        print_boot_path(out, list_entry(pos, struct boot_candidate, node));
     if (fclose(out) != 0)
         return -ENOMEM;
     return fw_cfg_set_file(fw_cfg, "bootorder", text, len + 1);
+}
+
+static int describe_boot_order(struct machine *machine, struct fw_cfg *fw_cfg)
+{
+    struct list order;
+    list_init(&order);
+    int rc = collect_candidates(machine, &order);
+    if (rc == 0 && !list_empty(&order))
+        rc = give_boot_order(fw_cfg, &order);
+    while (!list_empty(&order)) {
+        struct list *first = order.next;
+        list_del(first);
+        free(list_entry(first, struct boot_candidate, node));
+    }
+    return rc;
 }
 
 /* SeaBIOS prefers a file of this name to the ROM of the device. */
