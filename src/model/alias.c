@@ -7,7 +7,7 @@
 #include "model/read.h"
 
 /* 0 for vda, 26 for vdaa. */
-static unsigned disk_index(const char *target)
+unsigned disk_index(const char *target)
 {
     const char *p = target + (target[0] == 'x' ? 3 : 2);
     unsigned index = 0;
@@ -47,9 +47,11 @@ static void device_alias(const struct model_device *device, unsigned number, cha
         [MODEL_CHANNEL] = "channel", [MODEL_MEMBALLOON] = "balloon", [MODEL_RNG] = "rng",
         [MODEL_PANIC] = "panic",     [MODEL_VSOCK] = "vsock",        [MODEL_WATCHDOG] = "watchdog",
     };
-    if (device->kind == MODEL_DISK)
-        snprintf(out, size, "virtio-disk%u",
-                 disk_index(((const struct model_disk *)device)->target));
+    const struct model_disk *disk = (const struct model_disk *)device;
+    if (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_SATA)
+        snprintf(out, size, "sata%u-0-%u", device->address.controller, device->address.unit);
+    else if (device->kind == MODEL_DISK)
+        snprintf(out, size, "virtio-disk%u", disk_index(disk->target));
     else if (device->kind == MODEL_CONTROLLER)
         controller_alias((const struct model_controller *)device, out, size);
     else if (prefixes[device->kind])

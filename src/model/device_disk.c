@@ -416,12 +416,13 @@ static int read_target(struct read *r, xmlNode *node, struct model_disk *disk)
             bus = "xen";
         ret = read_set(r, target, "bus", bus);
     }
-    if (ret == 0 && strcmp(bus, "virtio") != 0)
-        ret = read_refuse(r, target, "bus", "'%s': 'virtio' is accepted", bus);
+    disk->bus = bus && strcmp(bus, "sata") == 0 ? MODEL_DISK_SATA : MODEL_DISK_VIRTIO;
+    if (ret == 0 && disk->bus == MODEL_DISK_VIRTIO && strcmp(bus, "virtio") != 0)
+        ret = read_refuse(r, target, "bus", "'%s': 'virtio' and 'sata' are accepted", bus);
     return ret;
 }
 
-static int read_device_kind(struct read *r, xmlNode *node, const struct model_disk *disk)
+static int read_device_kind(struct read *r, xmlNode *node, struct model_disk *disk)
 {
     static const char *const kinds[] = {"disk", "cdrom", "floppy", "lun", NULL};
     const char *kind = NULL, *bus = xml_child_attr(node, "target", "bus");
@@ -430,10 +431,13 @@ static int read_device_kind(struct read *r, xmlNode *node, const struct model_di
         ret = read_set(r, node, "device", "disk");
     if (ret < 0 || !kind || strcmp(kind, "disk") == 0)
         return ret;
+    disk->cdrom = strcmp(kind, "cdrom") == 0 && disk->bus == MODEL_DISK_SATA;
+    if (disk->cdrom)
+        return element_child(node, "readonly") ? 0 : read_no_memory(r);
     if (strcmp(kind, "lun") != 0 && strcmp(bus, "virtio") == 0)
         return api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
                          "disk type of '%s' does not support ejectable media", disk->target);
-    return read_refuse(r, node, "device", "'%s': 'disk' is accepted", kind);
+    return read_refuse(r, node, "device", "'%s': 'disk' and (on SATA) 'cdrom' are accepted", kind);
 }
 
 static int check_source(struct read *r, xmlNode *node, struct model_disk *disk)
@@ -444,7 +448,9 @@ static int check_source(struct read *r, xmlNode *node, struct model_disk *disk)
     xmlNode *source = xml_child(node, "source");
     bool named =
         disk->image.type == MODEL_STORAGE_NETWORK || disk->image.type == MODEL_STORAGE_VOLUME;
-    if (named ? !source : !disk->image.path)
+    if (disk->cdrom && !source)
+        return 0;
+    if (!disk->cdrom && (named ? !source : !disk->image.path))
         return api_error_from(r->err, VIR_FROM_DOMAIN, VIR_ERR_NO_SOURCE, "%s", disk->target);
     int ret = read_choice(r, source, "startupPolicy", startups, &disk->startup_policy);
     const char *model = NULL;

@@ -6,8 +6,6 @@
 #include "base/util.h"
 #include "model/read.h"
 
-#define CONTROLLERS_MAX 1024 /* more elements are refused earlier */
-
 /* ---------------------------------------------------------------- addresses */
 
 /* "0x1f" or "31". */
@@ -98,7 +96,11 @@ static int read_address(struct read *r, xmlNode *device, struct model_address *a
         int ret = read_uint(r, node, "controller", &a->controller);
         if (ret == 0)
             ret = read_uint(r, node, "bus", &a->bus);
-        return ret < 0 ? ret : read_uint(r, node, "port", &a->port);
+        if (ret == 0)
+            ret = read_uint(r, node, "port", &a->port);
+        if (ret == 0)
+            ret = read_uint(r, node, "target", &a->target);
+        return ret < 0 ? ret : read_uint(r, node, "unit", &a->unit);
     }
     case MODEL_ADDRESS_ISA:
         return read_address_number(r, node, "iobase", 0xffff, &a->iobase);
@@ -131,7 +133,7 @@ struct controller_type {
     const char *left_out; /* why; NULL: acted on */
 };
 
-#define NO_DISK_ON_IT "a controller without a disk; disks are on virtio"
+#define NO_DISK_ON_IT "a controller without a disk; disks are on virtio and SATA"
 
 static const struct controller_type controller_types[] = {
     {"pci", false, NULL},
@@ -204,6 +206,15 @@ static int choose_index(struct read *r, xmlNode *node, const struct model_contro
     return read_set(r, node, "index", text);
 }
 
+static bool has_disks(const struct read *r, const struct model_controller *c)
+{
+    for (xmlNode *n = xml_child(r->devices, "disk"); n; n = xml_next_same(n)) {
+        if (strcmp(c->type, "sata") == 0 && disk_sata_controller(n) == (int)c->index)
+            return true;
+    }
+    return false;
+}
+
 int read_controller(struct read *r, xmlNode *node, struct model_controller *c)
 {
     int ret = read_device_common(r, node, MODEL_CONTROLLER, &c->device);
@@ -229,11 +240,12 @@ int read_controller(struct read *r, xmlNode *node, struct model_controller *c)
                                   c->index);
     }
     if (type->refused)
-        return read_refuse(r, node, "type", "'%s': 'pci' and 'virtio-serial' are accepted",
+        return read_refuse(r, node, "type", "'%s': 'pci', 'sata' and 'virtio-serial' are accepted",
                            c->type);
     if (strcmp(c->type, "pci") == 0)
         return read_pci_controller(r, node, c);
-    if (type->left_out && !(c->model && strcmp(c->model, "none") == 0))
+    c->has_disks = has_disks(r, c);
+    if (type->left_out && !c->has_disks && !(c->model && strcmp(c->model, "none") == 0))
         return read_left_out(r, node, type->left_out);
     return 0;
 }

@@ -136,16 +136,16 @@ static xmlNode *find_unnumbered(const struct read *r, const char *type)
     return NULL;
 }
 
-/* The controller of index 0: there already, written without an index, or a new one. */
-static int add_controller(struct read *r, const char *type, const char *model)
+/* The controller of an index: there already, written without an index, or a new one. */
+static int add_controller(struct read *r, const char *type, const char *index, const char *model)
 {
-    if (find_controller(r, type, "0"))
+    if (find_controller(r, type, index))
         return 0;
     xmlNode *node = find_unnumbered(r, type);
     if (node)
-        return xml_set_attr(node, "index", "0") ? 0 : read_no_memory(r);
+        return xml_set_attr(node, "index", index) ? 0 : read_no_memory(r);
     node = xml_add_child(r->devices, "controller", NULL);
-    if (!node || !xml_set_attr(node, "type", type) || !xml_set_attr(node, "index", "0") ||
+    if (!node || !xml_set_attr(node, "type", type) || !xml_set_attr(node, "index", index) ||
         !xml_set_attr(node, "model", model))
         return read_no_memory(r);
     return 0;
@@ -171,13 +171,29 @@ static bool needs_virtio_serial(const struct read *r)
     return false;
 }
 
+/* Those that disks are at, by their address or by their name's place. */
+static int add_sata_controllers(struct read *r)
+{
+    for (xmlNode *n = xml_child(r->devices, "disk"); n; n = xml_next_same(n)) {
+        char text[12];
+        int index = disk_sata_controller(n);
+        if (index < 0)
+            continue;
+        snprintf(text, sizeof(text), "%d", index);
+        int ret = add_controller(r, "sata", text, NULL);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
 static int add_controllers(struct read *r)
 {
     bool pc = strncmp(r->d->machine, "pc-i440fx", 9) == 0;
-    int ret = add_controller(r, "pci", pc ? "pci-root" : "pcie-root");
+    int ret = add_controller(r, "pci", "0", pc ? "pci-root" : "pcie-root");
     if (ret == 0 && needs_virtio_serial(r))
-        ret = add_controller(r, "virtio-serial", NULL);
-    return ret;
+        ret = add_controller(r, "virtio-serial", "0", NULL);
+    return ret < 0 ? ret : add_sata_controllers(r);
 }
 
 /* ------------------------------------------------------------------- others */

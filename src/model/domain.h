@@ -57,6 +57,7 @@ struct model_address {
     enum model_address_kind kind;
     unsigned domain, bus, slot, function; /* PCI */
     unsigned controller, port;            /* virtio-serial (with bus), drive */
+    unsigned target, unit;                /* drive (with controller and bus) */
     unsigned iobase;                      /* ISA */
 };
 
@@ -122,10 +123,18 @@ struct model_iotune {
 };
 
 /* Always bus virtio and device disk: others are refused. */
+enum model_disk_bus {
+    MODEL_DISK_VIRTIO,
+    MODEL_DISK_SATA, /* the drive's address: controller, unit */
+};
+#define MODEL_SATA_UNITS 6 /* of a controller */
+
 struct model_disk {
     struct model_device device;
     struct model_image image;
     const char *target; /* "vda" */
+    enum model_disk_bus bus;
+    bool cdrom; /* its image may be missing: no medium */
     const char *serial;
     bool readonly, shareable;
     bool transient;                           /* of stored documents only: refused */
@@ -236,6 +245,7 @@ struct model_chardev {
 struct model_controller {
     struct model_device device;
     const char *type, *model; /* "pci"/"pcie-root", "virtio-serial", "usb", ... */
+    bool has_disks;           /* of SATA: without any it is left out */
     unsigned index;
 };
 

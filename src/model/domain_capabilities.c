@@ -29,8 +29,8 @@ struct feature {
 static const struct feature devices[] = {
     {"disk",
      true,
-     {{"diskDevice", {"disk"}},
-      {"bus", {"virtio"}},
+     {{"diskDevice", {"disk", "cdrom"}},
+      {"bus", {"virtio", "sata"}},
       {"model", {"virtio", "virtio-non-transitional"}}}},
     {"graphics", false, {{0}}},
     {"video", true, {{"modelType", {"none"}}}},

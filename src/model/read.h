@@ -114,4 +114,12 @@ void domain_strip_live(xmlNode *root);
 /* And the devices that the guest runs without. */
 void domain_strip_left_out(xmlNode *root);
 
+/* "vdb": 1; what is not a disk's name: 0. */
+unsigned disk_index(const char *target);
+
+/* The SATA controller that a <disk> is at, by its address or by its name's place; -1: none. */
+int disk_sata_controller(const xmlNode *disk);
+
+#define CONTROLLERS_MAX 1024 /* of a type; more elements are refused earlier */
+
 #endif

@@ -110,12 +110,15 @@ static int set_firmware(struct plan *plan, const struct machine_start *start, st
 }
 
 /* When the BIOS tries to boot from a disk, 1 first; 0: not said. As with libvirt, <boot dev='hd'/>
- * is the first disk. */
+ * is the first disk, and 'cdrom' the first CD-ROM. */
 static unsigned boot_index(const struct model_domain *domain, unsigned disk)
 {
+    bool cdrom = domain->disks[disk].cdrom, first = true;
     unsigned order = domain->disks[disk].device.boot_order;
-    for (unsigned i = 0; !order && disk == 0 && i < domain->boot_count; i++) {
-        if (domain->boots[i] == MODEL_BOOT_DISK)
+    for (unsigned i = 0; i < disk; i++)
+        first &= domain->disks[i].cdrom != cdrom;
+    for (unsigned i = 0; !order && first && i < domain->boot_count; i++) {
+        if (domain->boots[i] == (cdrom ? MODEL_BOOT_CDROM : MODEL_BOOT_DISK))
             order = i + 1;
     }
     return domain->kernel ? 0 : order;
@@ -271,12 +274,26 @@ static int add_watchdog(struct plan *plan, const struct model_watchdog *watchdog
     return plan_add(plan, "watchdog", options, err);
 }
 
+/* Those that are devices of their own; consoles bring theirs along. */
+static int add_controller(struct plan *plan, const struct model_controller *controller,
+                          struct kv_error *err)
+{
+    if (!controller->has_disks)
+        return 0;
+    json_t *options = json_sprintf("sata%u", controller->index);
+    options = json_pack("{s:o}", "id", options);
+    config_set_slot(options, &controller->device);
+    return plan_add(plan, "sata", options, err);
+}
+
 int plan_configure(struct plan *plan, const struct machine_start *start, struct kv_error *err)
 {
     struct model_domain *domain = start->domain;
     int rc = set_machine(plan, start, err);
     if (rc == 0)
         rc = config_add_chardevs(plan, domain, err);
+    for (unsigned i = 0; rc == 0 && i < domain->controller_count; i++)
+        rc = add_controller(plan, &domain->controllers[i], err);
     for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++)
         rc = config_add_disk(plan, start, &domain->disks[i], boot_index(domain, i), err);
     for (unsigned i = 0; rc == 0 && i < domain->nic_count; i++)

@@ -50,18 +50,27 @@ static json_t *disk_options(const struct model_disk *disk)
 {
     json_t *options = json_object();
     config_set_text(options, "id", disk->device.alias ? disk->device.alias : disk->target);
-    config_set_slot(options, &disk->device);
+    if (disk->bus == MODEL_DISK_SATA) {
+        json_object_set_new(options, "bus", json_string("sata"));
+        json_object_set_new(options, "controller",
+                            json_sprintf("sata%u", disk->device.address.controller));
+        json_object_set_new(options, "unit", json_integer(disk->device.address.unit));
+    } else {
+        config_set_slot(options, &disk->device);
+    }
     config_set_text(options, "cache", disk->cache);
     config_set_text(options, "serial", disk->serial);
-    config_set_text(options, "discard", disk->discard);
     /* Linux's own asynchronous I/O and io_uring are one here. */
     if (disk->io)
         config_set_text(options, "aio", strcmp(disk->io, "threads") == 0 ? "threads" : "io_uring");
     const char *werror = error_policy(disk->error_policy);
     const char *rerror = disk->rerror_policy ? disk->rerror_policy : disk->error_policy;
-    config_set_text(options, "werror", werror);
     if (rerror && strcmp(rerror, "enospace") != 0)
         config_set_text(options, "rerror", rerror);
+    if (disk->cdrom)
+        return options;
+    config_set_text(options, "werror", werror);
+    config_set_text(options, "discard", disk->discard);
     if (disk->readonly)
         json_object_set_new(options, "readonly", json_true());
     if (disk->shareable)
@@ -82,29 +91,44 @@ static json_t *wrap(json_t *description, const struct model_disk *disk)
     return description;
 }
 
-int config_add_disk(struct plan *plan, const struct machine_start *start,
-                    const struct model_disk *disk, unsigned boot_index, struct kv_error *err)
+/* A CD-ROM may have none. */
+static bool has_medium(const struct model_disk *disk)
+{
+    return disk->image.path || disk->image.type == MODEL_STORAGE_NETWORK ||
+           disk->image.type == MODEL_STORAGE_VOLUME;
+}
+
+static int add_image(struct plan *plan, const struct machine_start *start,
+                     const struct model_disk *disk, json_t *options, struct kv_error *err)
 {
     json_t *description = NULL;
-    const char *alias = disk->device.alias ? disk->device.alias : disk->target;
-    if (disk->transient)
-        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "transient disk '%s'", disk->target);
-    int rc = chain_open(plan, start, &disk->image, disk->readonly, &description, err);
+    int rc =
+        chain_open(plan, start, &disk->image, disk->readonly || disk->cdrom, &description, err);
     if (rc < 0)
         return rc;
     description = wrap(description, disk);
     cleanup_free char *text = json_dumps(description, JSON_COMPACT);
     json_decref(description);
-    json_t *options = disk_options(disk);
     json_object_set_new(options, "path", json_sprintf("json:%s", text ? text : ""));
     config_set_text(options, "format", disk->image.format ? disk->image.format : "raw");
+    return 0;
+}
+
+int config_add_disk(struct plan *plan, const struct machine_start *start,
+                    const struct model_disk *disk, unsigned boot_index, struct kv_error *err)
+{
+    const char *alias = disk->device.alias ? disk->device.alias : disk->target;
+    if (disk->transient)
+        return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "transient disk '%s'", disk->target);
+    json_t *options = disk_options(disk);
+    int rc = has_medium(disk) ? add_image(plan, start, disk, options, err) : 0;
     config_set_number(options, "bootindex", boot_index);
     set_limits(options, &disk->iotune);
-    if (disk->image.path)
+    if (rc == 0 && disk->image.path)
         rc = plan_note(plan, "disks", alias, json_string(disk->image.path), err);
     if (rc < 0) {
         json_decref(options);
         return rc;
     }
-    return plan_add(plan, "disk", options, err);
+    return plan_add(plan, disk->cdrom ? "cdrom" : "disk", options, err);
 }
