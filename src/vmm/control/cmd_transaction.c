@@ -17,7 +17,8 @@ static const struct action_type *const tables[] = {snapshot_actions, bitmap_acti
 struct block_node *qmp_find_node(struct qmp_call *call, const char *name)
 {
     struct drive *drive = drive_find(call->machine, name);
-    return drive && drive_has_medium(drive) ? drive_node(drive) : block_find_node(name, &call->error);
+    return drive && drive_has_medium(drive) ? drive_node(drive)
+                                            : block_find_node(name, &call->error);
 }
 
 struct block_node *action_find_node(struct qmp_call *call, const char *argument)

@@ -5,26 +5,11 @@
 #include <stddef.h>
 
 const struct qmp_command *const qmp_command_tables[] = {
-    qmp_monitor_commands,
-    qmp_fd_commands,
-    qmp_run_commands,
-    qmp_cpu_commands,
-    qmp_memory_commands,
-    qmp_pci_commands,
-    qmp_block_commands,
-    qmp_medium_commands,
-    qmp_net_commands,
-    qmp_chardev_commands,
-    qmp_balloon_commands,
-    qmp_display_commands,
-    qmp_input_commands,
-    qmp_node_commands,
-    qmp_transaction_commands,
-    qmp_snapshot_commands,
-    qmp_bitmap_commands,
-    qmp_export_commands,
-    qmp_job_commands,
-    NULL,
+    qmp_monitor_commands, qmp_fd_commands,      qmp_run_commands,         qmp_cpu_commands,
+    qmp_memory_commands,  qmp_pci_commands,     qmp_block_commands,       qmp_medium_commands,
+    qmp_net_commands,     qmp_chardev_commands, qmp_balloon_commands,     qmp_display_commands,
+    qmp_input_commands,   qmp_node_commands,    qmp_transaction_commands, qmp_snapshot_commands,
+    qmp_bitmap_commands,  qmp_export_commands,  qmp_job_commands,         NULL,
 };
 
 const struct qmp_event qmp_events[] = {

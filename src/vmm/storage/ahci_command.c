@@ -14,7 +14,7 @@
 #define PRD_SIZE 16
 #define PRD_BATCH 32
 #define IOV_GROWN_MAX 8200 /* the longest transfer, 32 MiB, in pages, whatever its offset */
-#define IOV_KEPT 256        /* a longer list is given back after its command */
+#define IOV_KEPT 256       /* a longer list is given back after its command */
 /* Places of received FISes (4.2.1). */
 #define PSFIS_AT 0x20
 #define RFIS_AT 0x40

@@ -87,7 +87,7 @@ struct virtio_device {
     const char *name;        /* "virtio-blk" */
     struct machine *machine; /* NULL in tests */
     struct guest_mem *mem;
-    unsigned boot_index;      /* as in struct pci_device, which takes it over */
+    unsigned boot_index;                    /* as in struct pci_device, which takes it over */
     const struct pci_boot_unit *boot_units; /* instead of it, for controllers; the same */
     unsigned boot_unit_count;
     uint64_t features;        /* offered, VIRTIO_F_* of the transport included */
