@@ -372,6 +372,7 @@ def test_a_daemon_that_is_killed_finds_its_machines_again(fresh):
     fresh.start()
     conn = fresh.connect()
     del facts["dies"]
+    wait_for(lambda: len(conn.listAllDomains()) == len(facts), "the end of what was killed")
     assert {d.name(): (d.ID(), d.UUIDString(), d.isPersistent(), d.state()[0])
             for d in conn.listAllDomains()} == facts
     assert sorted(fresh.monitors()) == sorted(pids[name] for name in facts)

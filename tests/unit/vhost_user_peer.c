@@ -58,18 +58,24 @@ static void echo(struct peer *peer, unsigned pair)
     unsigned enabled = atomic_load(&peer->enabled) >> 2 * pair & 3;
     if (!rx->started || !tx->started || enabled != 3)
         return;
-    while (virtqueue_pop(tx, &from) > 0) {
-        if (virtqueue_pop(rx, &to) <= 0) {
-            virtqueue_unpop(tx, &from);
-            virtqueue_enable_kick(rx);
+    for (;;) {
+        int got = virtqueue_pop(tx, &from);
+        if (got < 0 || (got == 0 && !virtqueue_enable_kick(tx)))
             break;
+        if (got == 0)
+            continue;
+        got = virtqueue_pop(rx, &to);
+        if (got <= 0) {
+            virtqueue_unpop(tx, &from);
+            if (got < 0 || !virtqueue_enable_kick(rx))
+                break;
+            continue;
         }
         size_t len = virtqueue_read_out(&from, 0, frame, sizeof(frame));
         frame[10] = 1; /* num_buffers */
         virtqueue_push(rx, &to, (uint32_t)virtqueue_write_in(&to, 0, frame, len));
         virtqueue_push(tx, &from, 0);
     }
-    virtqueue_enable_kick(tx);
     interrupt(peer, 2 * pair);
     interrupt(peer, 2 * pair + 1);
 }

@@ -208,8 +208,9 @@ static void start_ring(struct talk *talk, struct virtio_queue *queue, struct vho
         talk->rc = fd;
         return;
     }
-    tell_eventfd(talk, VHOST_USER_SET_VRING_KICK, ring, queue->kick_fd);
+    /* Without protocol features the ring runs from its doorbell on, which so comes last. */
     tell_eventfd(talk, VHOST_USER_SET_VRING_CALL, ring, fd);
+    tell_eventfd(talk, VHOST_USER_SET_VRING_KICK, ring, queue->kick_fd);
 }
 
 int vhost_user_start(struct vhost_user *vu, struct virtio_device *dev, struct vhost_call *calls,
