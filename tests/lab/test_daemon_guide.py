@@ -2,8 +2,9 @@
 """A guide's programs against kvasird where guides expect libvirt: qemu:///system, no socket named.
 
 They are ours (guide/), or with KVASIR_GUIDE a folder of others with the same calls. What
-the guide has prepared by hand is prepared here: a disk, a machine vm1. Until machines boot
-by firmware and a network 'default' exists, a kernel and a bridge stand in for these.
+the guide has prepared by hand is prepared here: a disk, a machine vm1. A kernel and a bridge
+stand in for a firmware, which takes long in an emulated host, and for a network 'default', which does
+not exist yet.
 """
 
 import os
