@@ -13,13 +13,23 @@ import pytest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 
+def load(name, path):
+    loader = importlib.machinery.SourceFileLoader(name, f"{TOP}/{path}")
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(name="runner")
 def load_runner(tmp_path):
-    loader = importlib.machinery.SourceFileLoader("runner", f"{TOP}/tests/run")
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("runner", loader))
-    loader.exec_module(module)
+    module = load("runner", "tests/run")
     module.LOGS = str(tmp_path)
     return module
+
+
+@pytest.fixture(name="unit")
+def load_unit_runner():
+    return load("unit", "tests/unit/run")
 
 
 @pytest.mark.parametrize("status, text, counts", [
@@ -33,15 +43,26 @@ def test_a_summary_line_is_read_and_a_bad_end_counts(runner, status, text, count
     assert runner.by_summary(status, text) == counts
 
 
-@pytest.mark.parametrize("status, text, counts", [
-    (0, "count: [  PASSED  ] 3 test(s).\ncount: [  PASSED  ] 4 test(s).\nFail:               0\n", (7, 0, 0)),
-    (1, "count: [  PASSED  ] 3 test(s).\ncount: [  FAILED  ] 2 test(s), listed below:\nFail:      1\n"
-        "[  PASSED  ] 3 test(s).\n", (3, 2, 0)),
-    (1, "count: [  PASSED  ] 3 test(s).\nFail:               1\nTimeout:            1\n", (3, 2, 0)),
+def log_of(**programs):
+    """A log as meson leaves it, of programs that ended in these ways with these words."""
+    return "".join(f"==== 1/9 ====\ntest:         {name}\nstart time:   10:00:00\nresult:       {result}\n"
+                   f"----- stdout -----\n{words}\n" for name, (result, words) in programs.items())
+
+
+FOUR = ("exit status 0", "[==========] Running 4 test(s).\n[  PASSED  ] 4 test(s).")
+
+
+@pytest.mark.parametrize("status, log, counts", [
+    (0, log_of(one=FOUR, two=("exit status 0", "[  PASSED  ] 3 test(s).\n[  SKIPPED ] 1 test(s), listed below:")),
+     (7, 0, 1)),
+    (0, log_of(one=FOUR, two=("exit status 77", "no KVM here")), (4, 0, 0)),
+    (1, log_of(one=("exit status 2", "[  PASSED  ] 3 test(s).\n[  FAILED  ] 2 test(s), listed below:"), two=FOUR), (7, 2, 0)),
+    (1, log_of(one=("killed by signal 11 SIGSEGV", "[==========] Running 4 test(s)."), two=FOUR), (4, 1, 0)),
+    (1, log_of(one=FOUR), (4, 1, 0)),
     (0, "nothing ran", (0, 1, 0)),
 ])
-def test_single_tests_of_unit_programs_are_counted_and_dead_programs_too(runner, status, text, counts):
-    assert runner.by_cmocka(status, text) == counts
+def test_single_tests_of_unit_programs_are_counted_and_dead_programs_too(unit, status, log, counts):
+    assert unit.tally(unit.programs(log), status) == counts
 
 
 def test_a_suite_that_does_not_end_is_ended_with_all_its_processes(runner, tmp_path):
