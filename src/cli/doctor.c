@@ -202,7 +202,7 @@ static enum verdict check_firmware(struct finding *out)
                                          "/usr/share/seabios/bios.bin"};
     for (size_t i = 0; i < ARRAY_SIZE(images); i++)
         if (access(images[i], R_OK) == 0) {
-            say(out, "SeaBIOS, disks start by themselves (UEFI is not there yet)");
+            say(out, "SeaBIOS, disks start by themselves");
             return GOOD;
         }
     say(out, "none: machines start from kernels only");

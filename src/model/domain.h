@@ -122,7 +122,6 @@ struct model_iotune {
     const char *group;
 };
 
-/* Always bus virtio and device disk: others are refused. */
 enum model_disk_bus {
     MODEL_DISK_VIRTIO,
     MODEL_DISK_SATA, /* the drive's address: controller, unit */

@@ -321,7 +321,7 @@ def test_formats_are_told_by_what_files_begin_with(images):
             assert volume.info()[1] == 4 * MIB, name
     luks = images.pool.storageVolLookupByName("luks")
     assert ET.fromstring(luks.XMLDesc()).find("target/encryption").get("format") == "luks"
-    assert os.listdir(images.path).sort() == names(images.pool).sort()
+    assert sorted(os.listdir(images.path)) == names(images.pool)
 
 
 def test_what_cannot_be_a_volume_is_not_one_and_is_not_opened(images):

@@ -247,6 +247,9 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
         {BEGIN "<os firmware='efi'><type>hvm</type><firmware><feature enabled='yes' "
                "name='secure-boot'/></firmware></os></domain>",
          "/domain/os/firmware/feature/@enabled: 'yes'"},
+        {BEGIN "<os firmware='bios'><type>hvm</type><firmware><feature enabled='yes' "
+               "name='secure-boot'/></firmware></os></domain>",
+         "/domain/os/firmware/feature/@enabled: 'yes'"},
         {BEGIN "<os><type>hvm</type><loader type='pflash'>/x</loader><nvram type='network'>/v"
                "</nvram></os></domain>",
          "/domain/os/nvram/@type"},
