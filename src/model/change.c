@@ -4,6 +4,7 @@
  * place when all of it is right.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "model/change.h"
+#include "model/host.h"
 #include "model/read.h"
 
 int change_begin(struct change *change, struct model_domain *domain, struct kv_error *err)
@@ -85,11 +87,28 @@ int model_domain_set_id(struct model_domain *domain, int id, struct kv_error *er
     return change_commit(&change, ret);
 }
 
+/* Variables whose path is that of the old name get that of the new one: whoever has the old name
+ * next has others. */
+static int rename_nvram(struct change *change, const char *name)
+{
+    const struct model_domain *d = change->domain;
+    xmlNode *os = xml_child(change->root, "os"), *nvram = os ? xml_child(os, "nvram") : NULL;
+    char path[PATH_MAX];
+    model_host_nvram(d->host, d->name, path);
+    if (!nvram || strcmp(xml_text(nvram), path) != 0)
+        return 0;
+    model_host_nvram(d->host, name, path);
+    return xml_set_text(nvram, path) ? 0 : no_memory(change);
+}
+
 int model_domain_set_name(struct model_domain *domain, const char *name, struct kv_error *err)
 {
     struct change change;
     int ret = change_begin(&change, domain, err);
-    return ret < 0 ? ret : change_commit(&change, set_text(&change, "name", name));
+    if (ret < 0)
+        return ret;
+    ret = set_text(&change, "name", name);
+    return change_commit(&change, ret < 0 ? ret : rename_nvram(&change, name));
 }
 
 int model_domain_set_uuid(struct model_domain *domain, const uint8_t uuid[16], struct kv_error *err)

@@ -443,6 +443,7 @@ char *model_domain_format(const struct model_domain *domain, unsigned flags);
  * inactive one. VIR_ERR_CONFIG_UNSUPPORTED when there is a refusal. */
 int model_domain_set_id(struct model_domain *domain, int id, struct kv_error *err);
 
+/* The path of UEFI's variables changes with it where it was the old name's. */
 int model_domain_set_name(struct model_domain *domain, const char *name, struct kv_error *err);
 int model_domain_set_uuid(struct model_domain *domain, const uint8_t uuid[16],
                           struct kv_error *err);

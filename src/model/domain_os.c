@@ -146,7 +146,7 @@ static int choose_uefi(struct read *r, xmlNode *loader, xmlNode *nvram)
         return read_no_memory(r);
     if (known && !xml_attr(nvram, "template") && !xml_set_attr(nvram, "template", uefi.vars))
         return read_no_memory(r);
-    snprintf(vars, sizeof(vars), "%s/%s_VARS.fd", model_host_nvram_dir(host), r->d->name);
+    model_host_nvram(host, r->d->name, vars);
     return *xml_text(nvram) || xml_set_text(nvram, vars) ? 0 : read_no_memory(r);
 }
 

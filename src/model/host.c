@@ -3,7 +3,6 @@
 #include "model/host.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,9 +127,9 @@ const char *model_host_emulator(const struct model_host *host)
     return host ? host->emulator : EMULATOR_INSTALLED;
 }
 
-const char *model_host_nvram_dir(const struct model_host *host)
+void model_host_nvram(const struct model_host *host, const char *name, char path[PATH_MAX])
 {
-    return host ? host->nvram_dir : NVRAM_DIR;
+    snprintf(path, PATH_MAX, "%s/%s_VARS.fd", host ? host->nvram_dir : NVRAM_DIR, name);
 }
 
 const char *model_host_cpu_model(const struct model_host *host)

@@ -6,6 +6,7 @@
 #ifndef KV_MODEL_HOST_H
 #define KV_MODEL_HOST_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,7 +59,9 @@ struct model_uefi {
 /* What is known of the image code; with NULL the one that new machines get, which needs no SMM.
  * false: none. */
 bool model_host_uefi(const struct model_host *host, const char *code, struct model_uefi *out);
-const char *model_host_nvram_dir(const struct model_host *host);
+/* Where the variables of a UEFI machine of that name lie, unless its document says something else.
+ */
+void model_host_nvram(const struct model_host *host, const char *name, char path[PATH_MAX]);
 
 /* The full name of a machine type ("pc" is "pc-i440fx-7.2"); NULL: not one of ours. */
 const char *model_host_machine(const char *name);

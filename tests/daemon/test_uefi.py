@@ -38,8 +38,8 @@ def machine(daemon, conn):
     return conn.defineXML(MACHINE.format(name="firm", image=image, template=template))
 
 
-def variables(daemon):
-    return os.path.join(daemon.state, "nvram", "firm_VARS.fd")
+def variables(daemon, name="firm"):
+    return os.path.join(daemon.state, "nvram", f"{name}_VARS.fd")
 
 
 def run_once(domain, flags=0):
@@ -77,6 +77,28 @@ def test_undefine_wants_to_know_what_becomes_of_the_variables(daemon, conn, mach
     again = conn.defineXML(description)
     again.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
     assert not os.path.exists(variables(daemon))
+
+
+@needs_kvm
+def test_a_renamed_machine_takes_its_variables_along(daemon, conn, machine):
+    first = machine.XMLDesc().replace(f"<uuid>{machine.UUIDString()}</uuid>", "")
+    run_once(machine)
+    with open(variables(daemon, "taken"), "wb") as file:
+        file.write(b"another's")
+    with pytest.raises(libvirt.libvirtError, match="taken_VARS.fd' exists already") as refused:
+        machine.rename("taken")
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID
+    assert machine.name() == "firm" and os.path.exists(variables(daemon))
+    machine.rename("moved")
+    assert f">{variables(daemon, 'moved')}</nvram>" in machine.XMLDesc()
+    assert not os.path.exists(variables(daemon))
+    run_once(machine)
+    run_once(conn.defineXML(first))
+    for name, runs in (("moved", 0xfc), ("firm", 0xfe)):
+        with open(variables(daemon, name), "rb") as file:
+            assert file.read()[-4096] == runs
+    with open(variables(daemon, "taken"), "rb") as file:
+        assert file.read() == b"another's"
 
 
 @pytest.mark.skipif(not os.path.exists("/usr/share/OVMF/OVMF_CODE_4M.fd"), reason="ovmf is not installed")

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "daemon/domain/call.h"
+#include "daemon/machine/nvram.h"
 
 static void free_model(void *opaque)
 {
@@ -128,6 +130,21 @@ CALL(undefine_flags)
     return undefine(call, &in->dom, in->flags, err);
 }
 
+/* Stores what is its definition under the new name, and takes its variables along. from: their path
+ * under the old name; NULL: it has none. */
+static int store_renamed(struct domains *domains, struct domain *domain, struct model_domain *model,
+                         const char *from, struct kv_error *err)
+{
+    bool moves = from && strcmp(from, model->nvram) != 0;
+    int ret = moves ? nvram_rename_begin(from, model->nvram, err) : 0;
+    if (ret)
+        return ret;
+    ret = domain_config_store(domains, domain, model, err);
+    if (moves)
+        nvram_rename_end(from, model->nvram, !ret);
+    return ret;
+}
+
 static int rename_domain(struct rpc_call *call, struct domain *domain, const char *name,
                          struct kv_error *err)
 {
@@ -140,14 +157,16 @@ static int rename_domain(struct rpc_call *call, struct domain *domain, const cha
     if (!model)
         return -EINVAL;
     wire_domain before;
-    int ret = model_domain_set_name(model, name, err);
+    cleanup_free char *nvram = model->nvram ? strdup(model->nvram) : NULL;
+    int ret = model->nvram && !nvram ? api_error(err, VIR_ERR_NO_MEMORY, NULL)
+                                     : model_domain_set_name(model, name, err);
     if (!ret && wire_domain_fill(&before, domain))
         ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
     if (!ret) {
         struct domain_renaming renaming;
         ret = domains_rename_begin(domains, &renaming, domain, name, err);
         if (!ret) {
-            ret = domain_config_store(domains, domain, model, err);
+            ret = store_renamed(domains, domain, model, nvram, err);
             domains_rename_end(domains, &renaming, !ret);
         }
         if (!ret)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "model/api_error.h"
 #include "model/domain.h"
@@ -87,4 +88,29 @@ int nvram_open(const struct model_domain *domain, bool reset, struct kv_error *e
     }
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     return fd < 0 ? kv_error_errno(err, KV_ERR_CONTROL, errno, "nvram '%s'", path) : fd;
+}
+
+/* What a daemon left that ended between begin and end is no obstacle. */
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
+}
+
+int nvram_rename_begin(const char *from, const char *to, struct kv_error *err)
+{
+    if (access(to, F_OK) == 0 && !is_same_file(from, to))
+        return api_error(err, VIR_ERR_OPERATION_INVALID,
+                         "nvram '%s' exists already and may be another domain's", to);
+    if (link(from, to) == 0 || errno == ENOENT || errno == EEXIST)
+        return 0;
+    return kv_error_errno(err, KV_ERR_CONTROL, errno, "nvram '%s': naming it '%s'", from, to);
+}
+
+void nvram_rename_end(const char *from, const char *to, bool renamed)
+{
+    const char *old = renamed ? from : to;
+    if (unlink(old) < 0 && errno != ENOENT)
+        log_warning("nvram '%s' cannot be removed: %s", old, strerror(errno));
 }

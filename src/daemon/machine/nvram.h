@@ -13,4 +13,10 @@ struct model_domain;
  * or reset says so. The descriptor, or -errno with err filled. */
 int nvram_open(const struct model_domain *domain, bool reset, struct kv_error *err);
 
+/* The variables of a machine that is being renamed: begin gives the file its new name beside the
+ * old one, end removes one of the two. A file that has the new name already is somebody else's:
+ * VIR_ERR_OPERATION_INVALID. Where there are no variables yet, nothing happens. */
+int nvram_rename_begin(const char *from, const char *to, struct kv_error *err);
+void nvram_rename_end(const char *from, const char *to, bool renamed);
+
 #endif
