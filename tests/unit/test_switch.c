@@ -3,6 +3,7 @@
  * front ends and drivers that break the rules. */
 #include <errno.h>
 #include <linux/virtio_net.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -332,6 +333,23 @@ static void memory_that_is_cut_short_costs_the_port_and_nothing_else(void **stat
     assert_int_equal(ftruncate(guests[0].memory_fd, GUEST_MEMORY), 0);
 }
 
+/* A part of a huge page can be neither replaced nor unmapped. */
+static void huge_pages_that_vanish_cost_the_port_and_nothing_else(void **state)
+{
+    guard_install();
+    int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+    if (fd < 0 || ftruncate(fd, 2 * GUEST_MEMORY) < 0)
+        skip();
+    const struct vhost_user_memory table = {
+        .count = 1, .regions = {{.size = GUEST_MEMORY, .address = GUEST_USER_ADDRESS}}};
+    switch_guest_say(&guests[0], VHOST_USER_SET_MEM_TABLE, &table, VHOST_USER_MEMORY_SIZE(1), fd);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    switch_step(&bench);
+    assert_false(port_of(0)->up);
+    assert_others_go_on();
+    close(fd);
+}
+
 static void messages_that_break_the_protocol_are_refused(void **state)
 {
     struct switch_guest *g = &guests[0];
@@ -445,6 +463,7 @@ int main(void)
         TEST(receive_buffers_outside_memory_end_the_receivers_ring, split),
         TEST(receive_buffers_that_cannot_be_written_end_the_ring, split),
         TEST(memory_that_is_cut_short_costs_the_port_and_nothing_else, split),
+        TEST(huge_pages_that_vanish_cost_the_port_and_nothing_else, split),
         TEST(messages_that_break_the_protocol_are_refused, split),
         TEST(rings_stop_tell_where_and_go_on, split),
         cmocka_unit_test(silent_stations_are_forgotten),

@@ -11,10 +11,10 @@
 #include "switch/ports/guard.h"
 #include "switch/ports/vhost.h"
 
-#define PAGE UINT64_C(4096)
-
-/* Only memory: a file of another file system may make us wait for its server at every touch. */
-static int check_file(int fd, const struct vhost_user_region *r, struct kv_error *err)
+/* Only memory: a file of another file system may make us wait for its server at every touch. page:
+ * bytes of one of the file's. */
+static int check_file(int fd, const struct vhost_user_region *r, uint64_t *page,
+                      struct kv_error *err)
 {
     struct stat st;
     struct statfs fs;
@@ -30,17 +30,20 @@ static int check_file(int fd, const struct vhost_user_region *r, struct kv_error
                             "memory region: bytes 0x%llx+0x%llx of a file of 0x%llx",
                             (unsigned long long)r->mmap_offset, (unsigned long long)r->size,
                             (unsigned long long)st.st_size);
+    *page = (uint64_t)fs.f_bsize;
     return 0;
 }
 
 static int map_region(struct vhost_memory *memory, const struct vhost_user_region *r, int fd,
                       struct kv_error *err)
 {
-    int rc = check_file(fd, r, err);
+    uint64_t page = 0;
+    int rc = check_file(fd, r, &page, err);
     if (rc < 0)
         return rc;
-    /* From the file's beginning, as the offset of huge pages must be aligned to them. */
-    size_t size = ALIGN_UP(r->mmap_offset + r->size, PAGE);
+    /* From the file's beginning, as the offset of huge pages must be aligned to them; to the end of
+     * a page, as a part of a huge one can be neither unmapped nor replaced (guard.h). */
+    size_t size = ALIGN_UP(r->mmap_offset + r->size, page);
     void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (map == MAP_FAILED)
         return kv_error_errno(err, KV_ERR_NET, errno, "memory region of 0x%zx bytes", size);
