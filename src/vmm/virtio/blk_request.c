@@ -258,7 +258,8 @@ static bool take_batch(struct blk_queue *queue, unsigned *budget)
     for (; *budget; --*budget) {
         struct blk_request *request = request_get(queue);
         if (!request) {
-            virtqueue_break(ring, "more requests are in flight than the queue holds");
+            if (!virtqueue_empty(ring))
+                virtqueue_break(ring, "more requests are in flight than the queue holds");
             return true;
         }
         if (virtqueue_pop(ring, &request->chain) <= 0) {

@@ -217,7 +217,8 @@ static bool take_batch(struct virtio_scsi *scsi)
         struct virtio_scsi_cmd_req header;
         struct scsi_request *request = request_get(scsi);
         if (!request) {
-            virtqueue_break(ring, "more requests are in flight than the queue holds");
+            if (!virtqueue_empty(ring))
+                virtqueue_break(ring, "more requests are in flight than the queue holds");
             return true;
         }
         if (virtqueue_pop(ring, &request->chain) <= 0) {
