@@ -249,6 +249,19 @@ static int read_driver_choices(struct read *r, xmlNode *node, struct model_disk 
     return 0;
 }
 
+static int check_sata_driver(struct read *r, const xmlNode *node)
+{
+    static const char *const of_virtio[] = {"iothread",  "queues",    "queue_size",
+                                            "ioeventfd", "event_idx", NULL};
+    int ret = 0;
+    for (const char *const *name = of_virtio; *name && ret == 0; name++) {
+        const char *value = xml_attr(node, *name);
+        if (value)
+            ret = read_refuse(r, node, *name, "'%s': disks with bus 'virtio' have it", value);
+    }
+    return ret;
+}
+
 static int check_fixed_driver(struct read *r, const xmlNode *node)
 {
     static const char *const fixed[] = {"ioeventfd", "event_idx", NULL};
@@ -284,6 +297,8 @@ static int read_driver(struct read *r, xmlNode *disk_node, struct model_disk *di
         ret = read_switch(r, node, "copy_on_read", &disk->copy_on_read);
     if (ret == 0)
         ret = check_fixed_driver(r, node);
+    if (ret == 0 && disk->bus == MODEL_DISK_SATA)
+        ret = check_sata_driver(r, node);
     if (ret == 0)
         ret = read_uint(r, node, "iothread", &disk->iothread);
     if (ret == 0)
@@ -460,6 +475,8 @@ static int check_source(struct read *r, xmlNode *node, struct model_disk *disk)
         ret = read_refuse(r, node, "model",
                           "'virtio-transitional': 'virtio' and 'virtio-non-transitional' are "
                           "accepted");
+    else if (ret == 0 && model && disk->bus == MODEL_DISK_SATA)
+        ret = read_refuse(r, node, "model", "'%s': disks with bus 'virtio' have it", model);
     return ret;
 }
 
@@ -490,6 +507,9 @@ static int read_blockio(struct read *r, xmlNode *node, struct model_disk *disk)
                                     "supported",
                                     names[i], disk->target, size);
     }
+    if (disk->bus == MODEL_DISK_SATA && disk->logical_block_size > 512)
+        return read_refuse(r, blockio, names[0], "'%u': a SATA disk's is 512",
+                           disk->logical_block_size);
     return 0;
 }
 

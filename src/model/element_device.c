@@ -78,7 +78,7 @@ static const struct element disk_rows[] = {
     REFUSED("geometry", "the guest chooses a disk's geometry"),
     ACTED("blockio", "logical_block_size physical_block_size"),
     ACTED("target", "dev bus !tray !removable !rotation_rate",
-          .why = "virtio disks have no such thing"),
+          .why = "a disk does not move, and a tray is closed at the start"),
     ACTED("iotune", NULL,
           WITH(ACTED("total_bytes_sec", NULL), ACTED("read_bytes_sec", NULL),
                ACTED("write_bytes_sec", NULL), ACTED("total_iops_sec", NULL),

@@ -276,6 +276,12 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
         {DOMAIN("<disk type='file' device='floppy'><source file='/a'/><target dev='sda' "
                 "bus='sata'/></disk>"),
          "/domain/devices/disk/@device: 'floppy': 'disk' and (on SATA) 'cdrom' are accepted"},
+        {DOMAIN("<disk type='file'><driver queues='2'/><source file='/a'/><target dev='sda' "
+                "bus='sata'/></disk>"),
+         "/domain/devices/disk/driver/@queues: '2': disks with bus 'virtio' have it"},
+        {DOMAIN("<disk type='file'><blockio logical_block_size='4096'/><source file='/a'/><target "
+                "dev='sda' bus='sata'/></disk>"),
+         "/domain/devices/disk/blockio/@logical_block_size: '4096': a SATA disk's is 512"},
         {DOMAIN("<disk type='file'><driver name='qemu' type='vmdk'/><source file='/a'/><target "
                 "dev='vda'/></disk>"),
          "/domain/devices/disk/driver/@type: 'vmdk'"},
