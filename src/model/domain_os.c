@@ -113,8 +113,8 @@ static int check_firmware_features(struct read *r, const xmlNode *os)
         int ret = read_yes_no(r, n, "enabled", &enabled);
         if (ret == 0 && enabled)
             ret = read_refuse(r, n, "enabled",
-                              "'yes': secure boot needs system management mode, which is not "
-                              "supported; 'no' is accepted");
+                              "'yes': secure boot wants UEFI with system management mode, which is "
+                              "not supported; 'no' is accepted");
         if (ret < 0)
             return ret;
     }
@@ -164,9 +164,6 @@ static int read_uefi(struct read *r, xmlNode *os)
         return read_refuse(r, loader, "readonly",
                            "'no': variables are in the file of <nvram>, the image is never "
                            "written; 'yes' is accepted");
-    int ret = check_firmware_features(r, os);
-    if (ret < 0)
-        return ret;
     if (!loader)
         loader = xml_add_child(os, "loader", "");
     if (!nvram)
@@ -174,7 +171,7 @@ static int read_uefi(struct read *r, xmlNode *os)
     if (!loader || !nvram || !xml_set_attr(loader, "readonly", "yes") ||
         !xml_set_attr(loader, "type", "pflash"))
         return read_no_memory(r);
-    ret = choose_uefi(r, loader, nvram);
+    int ret = choose_uefi(r, loader, nvram);
     r->d->loader = *xml_text(loader) ? xml_text(loader) : NULL;
     r->d->nvram = *xml_text(nvram) ? xml_text(nvram) : NULL;
     r->d->nvram_template = xml_attr(nvram, "template");
@@ -190,6 +187,8 @@ static int read_loader(struct read *r, xmlNode *os)
     int ret = read_choice(r, os, "firmware", firmwares, &firmware);
     if (ret == 0)
         ret = read_choice(r, loader, "type", types, &type);
+    if (ret == 0)
+        ret = check_firmware_features(r, os);
     if (ret < 0)
         return ret;
     bool efi = firmware && strcmp(firmware, "efi") == 0;
