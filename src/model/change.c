@@ -262,6 +262,13 @@ int model_chardev_set_path(struct model_domain *domain, struct model_chardev *ch
     return ret;
 }
 
+bool model_channel_is_open(const struct model_chardev *channel)
+{
+    const xmlNode *target = xml_child(channel->device.node, "target");
+    const char *state = target ? xml_attr(target, "state") : NULL;
+    return state && strcmp(state, "connected") == 0;
+}
+
 int model_channel_set_state(struct model_domain *domain, struct model_chardev *channel, bool open)
 {
     xmlNode *target = xml_child(channel->device.node, "target");

@@ -475,6 +475,7 @@ int model_domain_get_metadata(const struct model_domain *domain, int type, const
 int model_nic_set_target(struct model_domain *domain, struct model_nic *nic, const char *name);
 int model_chardev_set_path(struct model_domain *domain, struct model_chardev *chardev,
                            const char *path); /* the pty, or the socket that was chosen */
+bool model_channel_is_open(const struct model_chardev *channel);
 int model_channel_set_state(struct model_domain *domain, struct model_chardev *channel, bool open);
 int model_vsock_set_cid(struct model_domain *domain, unsigned cid);
 

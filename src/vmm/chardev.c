@@ -475,6 +475,16 @@ const char *chardev_label(const struct chardev *chardev)
     return chardev->label;
 }
 
+void chardev_set_guest_open(struct chardev *chardev, bool open)
+{
+    atomic_store(&chardev->closed, !open);
+}
+
+bool chardev_is_guest_open(struct chardev *chardev)
+{
+    return !atomic_load(&chardev->closed);
+}
+
 struct chardev *chardev_next(const struct chardev *previous)
 {
     struct list *next = previous ? previous->node.next : all.next;

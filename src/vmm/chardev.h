@@ -80,6 +80,11 @@ bool chardev_is_connected(struct chardev *chardev);
 /* Names it in query-chardev: the id of the device or port that it belongs to. Before the attach. */
 void chardev_set_label(struct chardev *chardev, const char *label);
 
+/* Whether somebody in the guest has the device open; so it is until the device says otherwise. Any
+ * thread. */
+void chardev_set_guest_open(struct chardev *chardev, bool open);
+bool chardev_is_guest_open(struct chardev *chardev);
+
 /* The first open one (previous NULL) or the one after; NULL at the end. In order of creation.
  * Control thread, which opens and frees them all. */
 struct chardev *chardev_next(const struct chardev *previous);

@@ -54,6 +54,7 @@ struct chardev {
     bool hung_up;       /* the other end is gone, what it sent may still wait */
     int64_t written_ns; /* when something was last written to the other end; under lock */
     atomic_bool paused; /* the device takes no input; others read it */
+    atomic_bool closed; /* nobody in the guest has it open */
     struct loop_work flush_work, input_work;
 
     pthread_mutex_t lock;

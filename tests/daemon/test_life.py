@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import signal
 import stat
 import struct
@@ -381,6 +382,35 @@ def test_a_daemon_that_is_killed_finds_its_machines_again(fresh):
         conn.lookupByName(name).destroy()
     assert [d.name() for d in conn.listAllDomains()] == ["kept"]
     assert fresh.monitors() == []
+
+
+AGENT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+
+
+def channel_state(domain):
+    return re.search(r"<target type='virtio' name='org.qemu.guest_agent.0' state='(\w+)'/>", domain.XMLDesc())[1]
+
+
+def test_a_channel_is_connected_while_the_guest_has_it_open_also_over_a_restart(fresh):
+    domain = fresh.connect().createXML(domain_xml("one", "obey", devices=AGENT))
+    assert channel_state(domain) == "disconnected"
+    assert "state=" not in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE).split("guest_agent")[1].split(">")[0]
+    told = Events(domain.connect(), (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,))
+    console = Console(domain)
+    console.expect(b"ready")
+    console.say(b"o")
+    number = f"id {libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE}"
+    channel = libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_REASON_CHANNEL
+    told.expect(("one", number, libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED, channel))
+    assert channel_state(domain) == "connected"
+    console.say(b"c")
+    told.expect(("one", number, libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_DISCONNECTED, channel))
+    assert channel_state(domain) == "disconnected"
+    console.say(b"o")
+    wait_for(lambda: channel_state(domain) == "connected", "the channel to be open again")
+    fresh.kill()
+    fresh.start()
+    assert channel_state(fresh.connect().lookupByName("one")) == "connected"
 
 
 def test_autostart_starts_once_a_boot_of_the_host(fresh):

@@ -5,6 +5,7 @@
  *
  *   e  sends back what follows, up to a newline
  *   w  writes 1,000,000 bytes to the virtio console, see below
+ *   o  opens the first port of its console device, c then closes it
  *   p  panics (pvpanic)     r  resets the machine    q  switches off
  *   d  starts its watchdog with two times 100 ms, after saying whether that had ended a guest
  * before k  restarts the watchdog's time
@@ -24,6 +25,10 @@
 #define LINE 50u
 #define LINES_AT_ONCE 100u
 #define NUMBER_DIGITS 5u
+#define CONTROL_TX 3
+#define MULTIPORT 2ull
+#define PORT_READY 3
+#define PORT_OPEN 6
 #define FOREVER UINT32_MAX
 
 static struct vdev console;
@@ -74,6 +79,36 @@ static void write_much(void)
     }
 }
 
+/* Says on the control queue whether the first port is in use (virtio 1.2, 5.3.6.2). */
+static void tell_port(uint16_t event, uint16_t value)
+{
+    static struct {
+        uint32_t id;
+        uint16_t event, value;
+    } message;
+    message.event = event;
+    message.value = value;
+    struct ring *r = &rings[CONTROL_TX];
+    r->desc[0].addr = (uint64_t)(uintptr_t)&message;
+    r->desc[0].len = sizeof(message);
+    r->desc[0].flags = 0;
+    vdev_offer(&console, CONTROL_TX, 0);
+    while (!vdev_wait_used(&console, CONTROL_TX, r->avail.idx, FOREVER))
+        ;
+}
+
+static void open_port(void)
+{
+    vdev_reset(&console);
+    if (!vdev_negotiate(&console, 1ull << 32 | MULTIPORT))
+        return;
+    for (unsigned q = 0; q < VDEV_QUEUES; q++)
+        vdev_enable_queue(&console, q);
+    vdev_driver_ok(&console);
+    tell_port(PORT_READY, 1);
+    tell_port(PORT_OPEN, 1);
+}
+
 static uint64_t watchdog;
 
 static void watchdog_write(unsigned offset, uint16_t value)
@@ -122,6 +157,10 @@ void payload_main(void)
             outb(RESET_CONTROL, 6);
         if (c == 'w' && has_console)
             write_much();
+        if (c == 'o' && has_console)
+            open_port();
+        if (c == 'c' && has_console)
+            tell_port(PORT_OPEN, 0);
         if (c == 'e')
             echo();
         if (c == 'd')

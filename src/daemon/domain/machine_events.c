@@ -171,6 +171,8 @@ static void on_channel(struct domain_live *live, struct machine *machine,
         struct model_chardev *channel = &live->document->channels[i];
         if (!channel->device.alias || strcmp(channel->device.alias, event->alias) != 0)
             continue;
+        if (model_channel_is_open(channel) == event->open)
+            continue;
         model_channel_set_state(live->document, channel, event->open);
         domain_text_changed(live->domains, live->domain, DOMAIN_TEXT_LIVE);
         agent = channel->name && strcmp(channel->name, "org.qemu.guest_agent.0") == 0;

@@ -299,6 +299,24 @@ static void on_channel(struct machine *machine, const json_t *data, struct machi
     machine_report(machine, event);
 }
 
+static void channels_explained(void *opaque, const json_t *result)
+{
+    size_t i;
+    json_t *chardev;
+    json_array_foreach ((json_t *)result, i, chardev) {
+        struct machine_event event = {.kind = MACHINE_EVENT_CHANNEL,
+                                      .alias = string_member(chardev, "label"),
+                                      .open =
+                                          json_is_true(json_object_get(chardev, "frontend-open"))};
+        machine_report(opaque, &event);
+    }
+}
+
+void machine_ask_channels(struct machine *machine)
+{
+    monitor_send(machine->monitor, "query-chardev", NULL, channels_explained, machine);
+}
+
 static void on_watchdog(struct machine *machine, const json_t *data, struct machine_event *event)
 {
     event->kind = MACHINE_EVENT_WATCHDOG;

@@ -81,6 +81,8 @@ void machine_last_words(const char *log_path, off_t from, char *out, size_t size
 struct monitor_handler machine_handler(struct machine *machine);
 void machine_report(struct machine *machine, const struct machine_event *event);
 void machine_begin_restart(struct machine *machine); /* loop thread */
+/* Reports which channels the guest has open, before the next command is answered. */
+void machine_ask_channels(struct machine *machine);
 /* Carries out what its state asks for after a reattach. */
 void machine_catch_up(struct machine *machine, const char *run_state);
 

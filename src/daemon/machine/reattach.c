@@ -27,8 +27,10 @@ static int take_over(struct machine *machine, struct kv_error *err)
     process_open_child(&machine->processes[1], &machine->processes[0]);
     int rc = monitor_connect(&machine->monitor, machine->control_path, &machine->processes[0],
                              CONNECT_TIMEOUT_MS, &machine->host->loop, &handler, err);
-    if (rc == 0)
+    if (rc == 0) {
+        machine_ask_channels(machine);
         rc = monitor_call(machine->monitor, "query-status", NULL, &status, 0, err);
+    }
     if (rc < 0)
         return rc;
     const char *run_state = json_string_value(json_object_get(status, "status"));

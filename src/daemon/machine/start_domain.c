@@ -39,6 +39,10 @@ static int finish(struct machine *machine, const struct machine_start *start, st
         rc = tell_paths(machine, domain, domain->consoles, domain->console_count, "console", err);
     if (rc == 0)
         rc = tell_paths(machine, domain, domain->channels, domain->channel_count, "channel", err);
+    /* The guest did not run yet. */
+    for (unsigned i = 0; rc == 0 && i < domain->channel_count; i++)
+        if (model_channel_set_state(domain, &domain->channels[i], false) < 0)
+            rc = api_error(err, VIR_ERR_NO_MEMORY, NULL);
     if (rc == 0)
         rc = machine_tune(machine, domain, err);
     return rc < 0 || start->paused ? rc : machine_cont(machine, err);

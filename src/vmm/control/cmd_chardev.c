@@ -10,8 +10,9 @@ static json_t *query_chardev(struct qmp_call *call)
     while ((chardev = chardev_next(chardev)))
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:b, s:b}", "label", chardev_label(chardev),
-                                        "filename", chardev_filename(chardev), "frontend-open", 1,
-                                        "x-kvasir-connected", chardev_is_connected(chardev)));
+                                        "filename", chardev_filename(chardev), "frontend-open",
+                                        chardev_is_guest_open(chardev), "x-kvasir-connected",
+                                        chardev_is_connected(chardev)));
     return list;
 }
 

@@ -214,6 +214,8 @@ static void owe(struct port *port, unsigned due)
 
 static void set_guest_open(struct port *port, bool on)
 {
+    if (!is_console(port))
+        chardev_set_guest_open(port->chardev, on);
     if (port->guest_open != on && !is_console(port))
         machine_emit(port->console->dev.machine, "VSERPORT_CHANGE",
                      json_pack("{s:b, s:s}", "open", on, "id", chardev_label(port->chardev)));
@@ -489,6 +491,8 @@ static int load_port(struct port *port, const json_t *state)
         return -EINVAL;
     port->ready = ready;
     port->guest_open = guest_open;
+    if (!is_console(port))
+        chardev_set_guest_open(port->chardev, guest_open);
     port->due = (unsigned)due & (2 * DUE_OPEN - 1);
     if (ready)
         port->due |= DUE_OPEN; /* the host's end is another one now */
@@ -629,6 +633,7 @@ int virtio_console_add_port(struct virtio_console *console, const char *name,
     /* A console alone does without the control protocol: then also drivers work that lack it. */
     if (name || console->port_count > 1)
         console->dev.features |= BIT(VIRTIO_CONSOLE_F_MULTIPORT);
+    chardev_set_guest_open(chardev, !name);
     chardev_attach(chardev, &port_ops, port);
     return 0;
 }
