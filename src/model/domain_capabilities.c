@@ -30,7 +30,7 @@ static const struct feature devices[] = {
     {"disk",
      true,
      {{"diskDevice", {"disk", "cdrom"}},
-      {"bus", {"virtio", "sata"}},
+      {"bus", {"scsi", "virtio", "sata"}},
       {"model", {"virtio", "virtio-non-transitional"}}}},
     {"graphics", false, {{0}}},
     {"video", true, {{"modelType", {"none"}}}},
