@@ -59,8 +59,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct vnc vnc = {.needs_password = data[0] & 1, .password = "secret"};
     unsigned piece = data[1] % 32 + 1U;
+    vnc_password_load(NULL);
     vnc_init(&vnc, &fake.machine);
-    struct vnc_client *client = vnc_client_add(&vnc, sockets[0]);
+    struct vnc_client *client = vnc_client_add(&vnc, sockets[0], false);
     for (data += 2, size -= 2; client && size;) {
         size_t part = MIN(piece, size);
         bool stays = vnc_client_receive(client, data, part) && vnc_client_flush(client);

@@ -7,7 +7,6 @@
 #include "fake_machine.h"
 #include "unit.h"
 #include "vmm/devices/i8042.h"
-#include "vmm/display/des.h"
 #include "vmm/display/input.h"
 #include "vmm/display/vnc.h"
 #include "vmm/x86/layout.h"
@@ -54,18 +53,32 @@ static void set_config(uint8_t config)
     data(config);
 }
 
-static void des_encrypts_as_the_standard_says(void **state)
+/* Each answer was made by "openssl enc -des-ede3", which with one key thrice is DES. */
+static void a_challenge_is_encrypted_with_the_password(void **state)
 {
-    static const uint8_t key[] = {0x13, 0x34, 0x57, 0x79, 0x9b, 0xbc, 0xdf, 0xf1};
-    static const uint8_t in[] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef};
-    static const uint8_t wanted[] = {0x85, 0xe8, 0x13, 0x54, 0x0f, 0x0a, 0xb4, 0x05};
-    uint8_t out[8];
-    des_encrypt(key, in, out);
-    assert_memory_equal(out, wanted, 8);
-    static const uint8_t weak[8] = {1, 1, 1, 1, 1, 1, 1, 1}, zero[8];
-    static const uint8_t wanted_weak[] = {0x8c, 0xa6, 0x4d, 0xe9, 0xc1, 0xb1, 0x23, 0xa7};
-    des_encrypt(weak, zero, out);
-    assert_memory_equal(out, wanted_weak, 8);
+    static const struct {
+        const char *password;
+        uint8_t wanted[VNC_CHALLENGE];
+    } rows[] = {
+        {"secret",
+         {0xf1, 0x9b, 0x50, 0x47, 0x1f, 0x60, 0xf4, 0x22, 0x98, 0xe5, 0xc0, 0x14, 0x7d, 0xb5, 0x0e,
+          0x1e}},
+        {"",
+         {0x74, 0xf4, 0xae, 0x77, 0x7a, 0xa4, 0x31, 0xe8, 0x9c, 0xa4, 0x75, 0x7b, 0x24, 0x14, 0xf4,
+          0xd7}},
+        {"longerthaneight",
+         {0x93, 0xc4, 0x4a, 0x31, 0x94, 0x9a, 0xcc, 0xab, 0xb5, 0xe3, 0xda, 0x84, 0x14, 0x32, 0xb2,
+          0xe1}},
+    };
+    uint8_t challenge[VNC_CHALLENGE], out[VNC_CHALLENGE];
+    struct kv_error err;
+    for (unsigned i = 0; i < VNC_CHALLENGE; i++)
+        challenge[i] = (uint8_t)(i * 17);
+    assert_int_equal(vnc_password_load(&err), 0);
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(vnc_respond(rows[i].password, challenge, out), 0);
+        assert_memory_equal(out, rows[i].wanted, sizeof(out));
+    }
 }
 
 static void keys_have_one_place_and_several_names(void **state)
@@ -198,7 +211,7 @@ static void the_state_of_both_comes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(des_encrypts_as_the_standard_says),
+        TEST(a_challenge_is_encrypted_with_the_password),
         TEST(keys_have_one_place_and_several_names),
         TEST(keys_come_in_the_set_that_the_controller_makes),
         TEST(a_keyboard_that_is_off_keeps_its_bytes),

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -66,7 +67,59 @@ static json_t *set_password(struct qmp_call *call)
     struct vnc *vnc = vnc_find(call->machine);
     if (!vnc)
         return qmp_fail(call, QMP_DEVICE_NOT_ACTIVE, "There is no VNC server");
-    vnc_set_password(vnc, qmp_string(call, "password"));
+    return vnc_set_password(vnc, qmp_string(call, "password"), &call->error) < 0 ? NULL
+                                                                                 : qmp_done();
+}
+
+/* "now", "never", "+SECONDS" from now on, or seconds since the epoch. */
+static bool read_time(const char *text, int64_t *until)
+{
+    char *end;
+    bool relative = text[0] == '+';
+    if (strcmp(text, "never") == 0) {
+        *until = 0;
+        return true;
+    }
+    if (strcmp(text, "now") == 0) {
+        *until = 1;
+        return true;
+    }
+    errno = 0;
+    *until = strtoll(text + relative, &end, 10);
+    bool good =
+        end != text + relative && !*end && !errno && *until >= 0 && *until < INT32_MAX * 8LL;
+    *until = relative ? *until + time(NULL) : *until ? *until : 1;
+    return good;
+}
+
+static json_t *expire_password(struct qmp_call *call)
+{
+    struct vnc *vnc = vnc_find(call->machine);
+    int64_t until;
+    if (!vnc)
+        return qmp_fail(call, QMP_DEVICE_NOT_ACTIVE, "There is no VNC server");
+    if (!read_time(qmp_string(call, "time"), &until))
+        return qmp_fail(call, QMP_GENERIC_ERROR,
+                        "time '%.40s' is no time; accepted: now, never, +SECONDS, SECONDS since "
+                        "the epoch",
+                        qmp_string(call, "time"));
+    vnc_expire_password(vnc, until);
+    return qmp_done();
+}
+
+static json_t *add_client(struct qmp_call *call)
+{
+    struct vnc *vnc = vnc_find(call->machine);
+    bool trusted = false;
+    qmp_boolean(call, "skipauth", &trusted);
+    if (!vnc)
+        return qmp_fail(call, QMP_DEVICE_NOT_ACTIVE, "There is no VNC server");
+    int fd = qmp_fd_take(call->server, qmp_string(call, "fdname"));
+    if (fd < 0)
+        return qmp_fail(call, QMP_GENERIC_ERROR, "File descriptor named '%.200s' not found",
+                        qmp_string(call, "fdname"));
+    if (vnc_add_viewer(vnc, fd, trusted) < 0)
+        return qmp_fail(call, QMP_GENERIC_ERROR, "There are %d viewers already", VNC_CLIENTS_MAX);
     return qmp_done();
 }
 
@@ -80,6 +133,18 @@ static const struct qmp_argument set_password_arguments[] = {
 };
 static const struct qmp_argument change_password_arguments[] = {
     {"password", QMP_STRING},
+    {NULL},
+};
+
+static const struct qmp_argument expire_password_arguments[] = {
+    {"protocol", QMP_STRING, .values = protocols},
+    {"time", QMP_STRING},
+    {NULL},
+};
+static const struct qmp_argument add_client_arguments[] = {
+    {"protocol", QMP_STRING, .values = protocols},
+    {"fdname", QMP_STRING},
+    {"skipauth", QMP_BOOLEAN, .optional = true},
     {NULL},
 };
 
@@ -97,6 +162,9 @@ const struct qmp_command qmp_display_commands[] = {
     {"query-vnc", "where viewers of the screen connect", query_vnc},
     {"set_password", "what viewers must know from now on; 8 bytes count", set_password,
      set_password_arguments},
+    {"expire_password", "until when it holds", expire_password, expire_password_arguments},
+    {"add_client", "a connected descriptor named by getfd is a viewer's", add_client,
+     add_client_arguments},
     {"change-vnc-password", "the same", set_password, change_password_arguments},
     {NULL},
 };

@@ -25,14 +25,24 @@
 
 struct vnc_config {
     char *listen, *password, *id;
+    int share;
+};
+
+static const char *const shares[] = {
+    [VNC_SHARE_IGNORE] = "ignore",
+    [VNC_SHARE_ALLOW_EXCLUSIVE] = "allow-exclusive",
+    [VNC_SHARE_FORCE_SHARED] = "force-shared",
+    NULL,
 };
 
 static const struct option_spec vnc_options[] = {
     OPTION(STRING, struct vnc_config, listen, .required = true,
-           .help = "ADDRESS:PORT, unix:PATH or fd:N of a listening socket"),
+           .help = "ADDRESS:PORT, unix:PATH, fd:N of a listening socket, or none"),
     OPTION(STRING, struct vnc_config, password,
            .help =
                "what viewers must know, 8 bytes count; empty: nobody enters before set_password"),
+    OPTION(ENUM, struct vnc_config, share, .values = shares,
+           .help = "what becomes of viewers that want to be alone"),
     OPTION(STRING, struct vnc_config, id, .help = "name of the server"),
     OPTION_END,
 };
@@ -106,22 +116,56 @@ struct vnc *vnc_find(struct machine *machine)
     return NULL;
 }
 
-struct password_change {
+/* What the control thread wants done on the display's. */
+struct change {
     struct vnc *vnc;
     const char *password;
+    int64_t until;
+    int fd;
+    bool trusted, done;
 };
 
 static void change_password(void *opaque)
 {
-    struct password_change *change = opaque;
+    struct change *change = opaque;
     change->vnc->needs_password = true;
     snprintf(change->vnc->password, sizeof(change->vnc->password), "%s", change->password);
 }
 
-void vnc_set_password(struct vnc *vnc, const char *password)
+int vnc_set_password(struct vnc *vnc, const char *password, struct kv_error *err)
 {
-    struct password_change change = {vnc, password};
+    if (!vnc->has_passwords)
+        return kv_error_set(err, KV_ERR_DEVICE, ENOENT,
+                            "there was no libnettle for passwords when the machine was started");
+    struct change change = {.vnc = vnc, .password = password};
     loop_call(&vnc->display->thread.loop, change_password, &change);
+    return 0;
+}
+
+static void change_end(void *opaque)
+{
+    struct change *change = opaque;
+    change->vnc->password_until = change->until;
+}
+
+void vnc_expire_password(struct vnc *vnc, int64_t until)
+{
+    struct change change = {.vnc = vnc, .until = until};
+    loop_call(&vnc->display->thread.loop, change_end, &change);
+}
+
+static void add_viewer(void *opaque)
+{
+    struct change *change = opaque;
+    change->done = vnc_client_add(change->vnc, change->fd, change->trusted);
+}
+
+int vnc_add_viewer(struct vnc *vnc, int fd, bool trusted)
+{
+    struct change change = {.vnc = vnc, .fd = fd, .trusted = trusted};
+    fd_set_nonblocking(fd, true);
+    loop_call(&vnc->display->thread.loop, add_viewer, &change);
+    return change.done ? 0 : -ENOSPC;
 }
 
 json_t *vnc_describe(struct vnc *vnc)
@@ -143,7 +187,7 @@ static void on_viewer(void *opaque, uint32_t events)
     if (fd < 0)
         return;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* refused on unix sockets */
-    vnc_client_add(vnc, fd);
+    vnc_client_add(vnc, fd, false);
 }
 
 static int listen_tcp(const char *text, struct kv_error *err)
@@ -163,7 +207,7 @@ static int listen_tcp(const char *text, struct kv_error *err)
     if (!host || getaddrinfo(*address ? address : NULL, colon + 1, &hints, &found) != 0)
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
                             "listen '%s' is no address; accepted: 127.0.0.1:5900, [::1]:5900, "
-                            "unix:PATH, fd:N",
+                            "unix:PATH, fd:N, none",
                             text);
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0)
@@ -179,6 +223,8 @@ static int listen_tcp(const char *text, struct kv_error *err)
 
 static int open_socket(struct vnc *vnc, const char *text, struct kv_error *err)
 {
+    if (strcmp(text, "none") == 0)
+        return 0;
     if (strncmp(text, "unix:", 5) == 0) {
         vnc->fd = fd_listen_unix(text + 5, err);
         if (vnc->fd < 0)
@@ -254,13 +300,20 @@ static int vnc_create(struct machine *machine, const void *opaque, struct kv_err
     if (!vnc)
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "vnc: out of memory");
     vnc_init(vnc, machine);
+    vnc->share = (enum vnc_share)config->share;
     vnc->needs_password = config->password;
+    struct kv_error missing;
+    vnc->has_passwords = vnc_password_load(config->password ? err : &missing) == 0;
+    if (config->password && !vnc->has_passwords) {
+        free_device(&vnc->device);
+        return -ENOENT;
+    }
     snprintf(vnc->password, sizeof(vnc->password), "%s", config->password ? config->password : "");
     vnc->address = strdup(config->listen);
     int rc = device_register(machine, &vnc->device, &device_ops, config->id, err);
     if (rc == 0) {
         rc = open_socket(vnc, config->listen, err);
-        if (rc == 0)
+        if (rc == 0 && vnc->fd >= 0)
             rc = loop_add(&vnc->display->thread.loop, &vnc->listener, vnc->fd, EPOLLIN, on_viewer,
                           vnc);
         if (rc < 0)

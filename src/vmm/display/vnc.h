@@ -21,8 +21,16 @@
 
 #define VNC_CLIENTS_MAX 32
 #define VNC_PASSWORD_MAX 8 /* bytes that count; that is the protocol's */
-#define VNC_BAND 16        /* rows; damage is noted for each so many */
+#define VNC_CHALLENGE 16
+#define VNC_BAND 16 /* rows; damage is noted for each so many */
 #define VNC_BANDS_MAX 256
+
+/* What becomes of a viewer that wants to be alone. */
+enum vnc_share {
+    VNC_SHARE_IGNORE,          /* others stay */
+    VNC_SHARE_ALLOW_EXCLUSIVE, /* others are cut off, and none comes in while it looks */
+    VNC_SHARE_FORCE_SHARED,    /* it is */
+};
 
 struct vnc {
     struct device device;
@@ -38,8 +46,11 @@ struct vnc {
     bool changed; /* since the last look */
     struct list clients;
     unsigned client_count;
+    enum vnc_share share;
+    bool has_passwords; /* what they need is loaded */
     bool needs_password;
     char password[VNC_PASSWORD_MAX + 1]; /* empty: nobody comes in */
+    int64_t password_until;              /* seconds since the epoch; 0: for ever */
 };
 
 /* How a viewer wants its pixels. */
@@ -53,8 +64,8 @@ struct vnc_format {
 struct vnc_client;
 struct vnc_client *vnc_client_of(struct list *node);
 
-/* Takes the connected socket over. NULL: no memory or too many. */
-struct vnc_client *vnc_client_add(struct vnc *vnc, int fd);
+/* Takes the connected socket over; trusted: it needs no password. NULL: no memory or too many. */
+struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, bool trusted);
 void vnc_client_free(struct vnc_client *client);
 /* Bytes of the viewer's arrive; false: it is to be closed. For the socket's events, and for tests.
  */
@@ -75,12 +86,21 @@ int vnc_put_raw(struct buffer *out, const struct vnc_format *format, const struc
 int vnc_put_hextile(struct buffer *out, const struct vnc_format *format,
                     const struct display *display, const struct display_rect *rect);
 
-/* The answer to a challenge. */
-void vnc_respond(const char *password, const uint8_t challenge[16], uint8_t response[16]);
+/* Loads what passwords need; before the jail. */
+int vnc_password_load(struct kv_error *err);
+/* The answer to a challenge. -ENOENT: that is not there. */
+int vnc_respond(const char *password, const uint8_t challenge[VNC_CHALLENGE],
+                uint8_t response[VNC_CHALLENGE]);
+
+/* Tells QMP's clients of a viewer's socket. */
+void vnc_tell(const struct vnc *vnc, const char *event, int fd, bool password);
 
 /* For QMP, on the control thread. */
 struct vnc *vnc_find(struct machine *machine);
-void vnc_set_password(struct vnc *vnc, const char *password);
+int vnc_set_password(struct vnc *vnc, const char *password, struct kv_error *err);
+void vnc_expire_password(struct vnc *vnc, int64_t until);
+/* A viewer whose socket (taken over) came by other ways. -ENOSPC: there are too many. */
+int vnc_add_viewer(struct vnc *vnc, int fd, bool trusted);
 json_t *vnc_describe(struct vnc *vnc);
 
 /* For tests: all but the socket. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -20,7 +21,6 @@
 
 #define VERSION "RFB 003.008\n"
 #define VERSION_LEN 12
-#define CHALLENGE 16
 #define SECURITY_NONE 1
 #define SECURITY_PASSWORD 2
 #define LOGIN_NS INT64_C(10000000000) /* for the greeting and the password */
@@ -61,9 +61,11 @@ struct vnc_client {
     bool keep;   /* it only looked at them: there are more of the message */
     size_t skip; /* bytes of a text that nobody wants */
     unsigned minor;
-    uint8_t challenge[CHALLENGE];
-    bool ready;  /* the picture may be sent */
-    bool ending; /* closed once what it is told has left */
+    uint8_t challenge[VNC_CHALLENGE];
+    bool trusted;   /* needs no password */
+    bool ready;     /* the picture may be sent */
+    bool exclusive; /* wants to be alone, and is */
+    bool ending;    /* closed once what it is told has left */
 
     struct vnc_format format;
     bool hextile, desktop_size, pointer_mode, key_codes;
@@ -108,6 +110,16 @@ static void send_be32(struct vnc_client *client, uint32_t value)
 {
     uint32_t be = htobe32(value);
     send_bytes(client, &be, sizeof(be));
+}
+
+static unsigned security_type(const struct vnc_client *client)
+{
+    return client->vnc->needs_password && !client->trusted ? SECURITY_PASSWORD : SECURITY_NONE;
+}
+
+static void tell(const struct vnc_client *client, const char *event)
+{
+    vnc_tell(client->vnc, event, client->fd, security_type(client) == SECURITY_PASSWORD);
 }
 
 static void expect(struct vnc_client *client, size_t needed,
@@ -273,13 +285,35 @@ static bool take_message(struct vnc_client *client, const uint8_t *bytes)
 
 /* ---------------------------------------------------------------- greeting */
 
+/* Whether the viewer may look, as it wants to be alone or not. */
+static bool share(struct vnc_client *client, bool alone)
+{
+    struct vnc *vnc = client->vnc;
+    if (alone && vnc->share == VNC_SHARE_FORCE_SHARED)
+        return false;
+    if (vnc->share != VNC_SHARE_ALLOW_EXCLUSIVE)
+        return true;
+    list_for_each_safe (node, &vnc->clients) {
+        struct vnc_client *other = vnc_client_of(node);
+        if (other == client || !other->ready)
+            continue;
+        if (alone)
+            vnc_client_free(other);
+        else if (other->exclusive)
+            return false;
+    }
+    client->exclusive = alone;
+    return true;
+}
+
 static bool client_init(struct vnc_client *client, const uint8_t *bytes)
 {
     static const uint8_t format[16] = {32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0};
     struct display *display = client->vnc->display;
     size_t len = strlen(client->vnc->name);
-    /* A viewer wants to be alone (bytes[0] is 0): others stay, several may look. */
     loop_timer_cancel(&client->login);
+    if (!share(client, !bytes[0]))
+        return false;
     display_refresh(display);
     client->width = display->width;
     client->height = display->height;
@@ -289,6 +323,7 @@ static bool client_init(struct vnc_client *client, const uint8_t *bytes)
     send_be32(client, (uint32_t)len);
     send_bytes(client, client->vnc->name, len);
     client->ready = true;
+    tell(client, "VNC_INITIALIZED");
     expect(client, 1, take_message);
     return true;
 }
@@ -302,12 +337,13 @@ static bool begin_session(struct vnc_client *client)
 static bool check_password(struct vnc_client *client, const uint8_t *bytes)
 {
     static const char reason[] = "the password is wrong";
-    const char *password = client->vnc->password;
-    uint8_t expected[CHALLENGE], differs = 0;
-    vnc_respond(password, client->challenge, expected);
-    for (unsigned i = 0; i < CHALLENGE; i++)
+    const struct vnc *vnc = client->vnc;
+    uint8_t expected[VNC_CHALLENGE],
+        differs = vnc_respond(vnc->password, client->challenge, expected) < 0;
+    for (unsigned i = 0; i < VNC_CHALLENGE; i++)
         differs |= expected[i] ^ bytes[i];
-    bool right = !differs && password[0];
+    bool right =
+        !differs && vnc->password[0] && (!vnc->password_until || time(NULL) < vnc->password_until);
     send_be32(client, !right);
     if (right)
         return begin_session(client);
@@ -323,20 +359,15 @@ static bool check_password(struct vnc_client *client, const uint8_t *bytes)
 static bool begin_security(struct vnc_client *client, unsigned type)
 {
     if (type == SECURITY_PASSWORD) {
-        if (getrandom(client->challenge, CHALLENGE, 0) != CHALLENGE)
+        if (getrandom(client->challenge, VNC_CHALLENGE, 0) != VNC_CHALLENGE)
             return false;
-        send_bytes(client, client->challenge, CHALLENGE);
-        expect(client, CHALLENGE, check_password);
+        send_bytes(client, client->challenge, VNC_CHALLENGE);
+        expect(client, VNC_CHALLENGE, check_password);
         return true;
     }
     if (client->minor >= 8)
         send_be32(client, 0);
     return begin_session(client);
-}
-
-static unsigned security_type(const struct vnc_client *client)
-{
-    return client->vnc->needs_password ? SECURITY_PASSWORD : SECURITY_NONE;
 }
 
 static bool choose_security(struct vnc_client *client, const uint8_t *bytes)
@@ -546,7 +577,7 @@ static void too_late(void *opaque)
     vnc_client_free(opaque);
 }
 
-struct vnc_client *vnc_client_add(struct vnc *vnc, int fd)
+struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, bool trusted)
 {
     struct vnc_client *client =
         vnc->client_count < VNC_CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
@@ -558,12 +589,14 @@ struct vnc_client *vnc_client_add(struct vnc *vnc, int fd)
     *client = (struct vnc_client){
         .vnc = vnc,
         .fd = fd,
+        .trusted = trusted,
         .source = LOOP_SOURCE_INIT,
         .in = BUFFER_INIT(4 + 4 * ENCODINGS_MAX + 4096),
         .format = {.bytes = 4, .max = {255, 255, 255}, .shift = {16, 8, 0}},
     };
     list_add_tail(&vnc->clients, &client->node);
     vnc->client_count++;
+    tell(client, "VNC_CONNECTED");
     struct loop *loop = &vnc->display->thread.loop;
     if (fd >= 0 && loop_add(loop, &client->source, fd, EPOLLIN, on_event, client) < 0) {
         vnc_client_free(client);
@@ -580,6 +613,7 @@ struct vnc_client *vnc_client_add(struct vnc *vnc, int fd)
 
 void vnc_client_free(struct vnc_client *client)
 {
+    tell(client, "VNC_DISCONNECTED");
     loop_remove(&client->source);
     loop_timer_cancel(&client->login);
     list_del(&client->node);

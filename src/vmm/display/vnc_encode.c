@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "vmm/display/des.h"
 #include "vmm/display/vnc.h"
 
 #define TILE 16
@@ -130,14 +129,4 @@ int vnc_put_hextile(struct buffer *out, const struct vnc_format *format,
         }
     }
     return 0;
-}
-
-void vnc_respond(const char *password, const uint8_t challenge[16], uint8_t response[16])
-{
-    uint8_t key[VNC_PASSWORD_MAX] = {0};
-    for (unsigned i = 0; i < VNC_PASSWORD_MAX && password[i]; i++)
-        for (unsigned bit = 0; bit < 8; bit++) /* VNC counts a key's bits from the other end */
-            key[i] |= (uint8_t)(((uint8_t)password[i] >> bit & 1) << (7 - bit));
-    des_encrypt(key, challenge, response);
-    des_encrypt(key, challenge + 8, response + 8);
 }

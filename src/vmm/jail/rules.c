@@ -148,6 +148,8 @@ const struct rule jail_rules[] = {
 
     /* Sockets that are open or come in; no addresses. */
     {C | I, SYS_accept4},
+    {I, SYS_getsockname}, /* a viewer of the screen is told of by its address */
+    {I, SYS_getpeername},
     {C | I | W, SYS_recvmsg},
     {C | I | W, SYS_sendmsg},
     {C | I, SYS_recvmmsg},
