@@ -138,7 +138,7 @@ static const struct {
     {"set-lifecycle-action", "type", "poweroff reboot crash"},
     {"shutdown", "mode", "acpi agent initctl signal paravirt"},
     {"top", "sort", "cpu memory disk net name"},
-    {"wait", "for", "running paused shutoff gone agent address ssh"},
+    {"wait", "for", "running paused shutoff gone"},
 };
 
 /* Objects of an option; a verb's prefix decides where the same name means different things. */

@@ -59,7 +59,7 @@ static const struct {
     {"top", "sort", "by cpu, memory, disk, net or name"},
     {"undefine", "storage", "disks to remove as well: targets or paths, joined by commas"},
     {"vol-create-as", "capacity", "size, in bytes or with a suffix"},
-    {"wait", "for", "running, paused, shutoff, gone, agent, address or ssh"},
+    {"wait", "for", "running, paused, shutoff or gone"},
     {"wait", "timeout", "seconds to wait at most"},
     {NULL, "abort", "end the job"},
     {NULL, "abort-on-error", "give up on an I/O error"},

@@ -43,9 +43,8 @@ static const struct verb beyond[] = {
      VERB_BARE},
     {"top", "[--sort=<string>] [--interval=<number>] [--count=<number>]",
      "the machines that run and what they take, live", "top --sort memory", top_show},
-    {"wait", "<domain> [--for=<string>] [--timeout=<number>]",
-     "wait until a machine is in a state or its guest can be reached",
-     "wait web --for ssh --timeout 60", wait_for_machine},
+    {"wait", "<domain> [--for=<string>] [--timeout=<number>]", "wait until a machine is in a state",
+     "wait web --for shutoff --timeout 60", wait_for_machine},
     {NULL},
 };
 static const struct verb_group beyond_group = {"Beyond virsh", "beyond", beyond};

@@ -46,13 +46,11 @@ static void device_alias(const struct model_device *device, unsigned number, cha
         [MODEL_NIC] = "net",         [MODEL_SERIAL] = "serial",      [MODEL_CONSOLE] = "console",
         [MODEL_CHANNEL] = "channel", [MODEL_MEMBALLOON] = "balloon", [MODEL_RNG] = "rng",
         [MODEL_PANIC] = "panic",     [MODEL_VSOCK] = "vsock",        [MODEL_WATCHDOG] = "watchdog",
+        [MODEL_VIDEO] = "video",
     };
     const struct model_disk *disk = (const struct model_disk *)device;
-    const struct model_address *a = &device->address;
     if (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_SATA)
-        snprintf(out, size, "sata%u-0-%u", a->controller, a->unit);
-    else if (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_SCSI)
-        snprintf(out, size, "scsi%u-0-%u-%u", a->controller, a->target, a->unit);
+        snprintf(out, size, "sata%u-0-%u", device->address.controller, device->address.unit);
     else if (device->kind == MODEL_DISK)
         snprintf(out, size, "virtio-disk%u", disk_index(disk->target));
     else if (device->kind == MODEL_CONTROLLER)
@@ -86,8 +84,8 @@ int assign_aliases(struct read *r)
     for (unsigned i = 0; i < d->device_count; i++) {
         struct model_device *device = d->devices[i];
         bool twin = device->kind == MODEL_CONSOLE && ((struct model_chardev *)device)->twin;
-        if (device->alias || twin)
-            continue;
+        if (device->alias || twin || device->kind == MODEL_GRAPHICS)
+            continue; /* libvirt shows none of graphics */
         char alias[64];
         unsigned number = device->kind == MODEL_OTHER ? count_before(d, i) : numbers[device->kind];
         do
@@ -143,6 +141,17 @@ static void strip_chardev(xmlNode *node)
         xml_remove(source);
 }
 
+/* What the daemon chose: a port, a socket that the element itself does not name. */
+static void strip_graphics(xmlNode *node)
+{
+    const char *autoport = xml_attr(node, "autoport");
+    xmlNode *listen = xml_child(node, "listen");
+    if (autoport && strcmp(autoport, "yes") == 0)
+        xml_set_attr(node, "port", "-1");
+    if (listen && !xml_attr(node, "socket"))
+        xml_set_attr(listen, "socket", NULL);
+}
+
 static void strip_device(xmlNode *node)
 {
     static const char *const chardevs[] = {"serial", "console", "channel", NULL};
@@ -151,6 +160,8 @@ static void strip_device(xmlNode *node)
         strip_chardev(node);
     if (xml_is(node, "disk"))
         strip_chain(node);
+    if (xml_is(node, "graphics"))
+        strip_graphics(node);
     xmlNode *cid = xml_is(node, "vsock") ? xml_child(node, "cid") : NULL;
     const char *automatic = cid ? xml_attr(cid, "auto") : NULL;
     if (automatic && strcmp(automatic, "yes") == 0)

@@ -288,3 +288,35 @@ int model_vsock_set_cid(struct model_domain *domain, unsigned cid)
     domain->vsock->cid = cid;
     return 0;
 }
+
+/* The first <listen>, with a value where the element itself has it as well. */
+static int set_listen(struct model_domain *domain, const char *own, const char *attribute,
+                      const char *value)
+{
+    xmlNode *node = domain->graphics->device.node, *listen = xml_child(node, "listen");
+    if (!listen || !xml_set_attr(listen, attribute, value) ||
+        (own && !xml_set_attr(node, own, value)))
+        return -ENOMEM;
+    element_sort(element_find(device_elements, "graphics"), node);
+    return 0;
+}
+
+int model_graphics_set_port(struct model_domain *domain, unsigned port, const char *address)
+{
+    char text[12];
+    struct model_graphics *graphics = domain->graphics;
+    snprintf(text, sizeof(text), "%u", port);
+    if (!xml_set_attr(graphics->device.node, "port", text))
+        return -ENOMEM;
+    graphics->port = port;
+    int ret = address ? set_listen(domain, "listen", "address", address) : 0;
+    graphics->address = xml_attr(graphics->device.node, "listen");
+    return ret;
+}
+
+int model_graphics_set_socket(struct model_domain *domain, const char *path)
+{
+    int ret = set_listen(domain, NULL, "socket", path);
+    domain->graphics->socket = xml_child_attr(domain->graphics->device.node, "listen", "socket");
+    return ret;
+}

@@ -125,6 +125,131 @@ int read_device_common(struct read *r, xmlNode *node, enum model_device_kind kin
     return ret;
 }
 
+/* -------------------------------------------------------------- controllers */
+
+struct controller_type {
+    const char *name;
+    bool refused;
+    const char *left_out; /* why; NULL: acted on */
+};
+
+#define NO_DISK_ON_IT "a controller without a disk; disks are on virtio and SATA"
+
+static const struct controller_type controller_types[] = {
+    {"pci", false, NULL},
+    {"virtio-serial", false, NULL},
+    {"usb", false, "USB is not supported"},
+    {"ide", false, NO_DISK_ON_IT},
+    {"sata", false, NO_DISK_ON_IT},
+    {"scsi", false, NO_DISK_ON_IT},
+    {"fdc", false, NO_DISK_ON_IT},
+    {"isa", false, NO_DISK_ON_IT},
+    {"ccid", true, NULL},
+    {"xenbus", true, NULL},
+};
+
+static const struct controller_type *find_controller_type(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(controller_types); i++) {
+        if (strcmp(controller_types[i].name, name) == 0)
+            return &controller_types[i];
+    }
+    return NULL;
+}
+
+static int read_pci_controller(struct read *r, xmlNode *node, struct model_controller *c)
+{
+    static const char *const roots[] = {"pci-root", "pcie-root", NULL};
+    static const char *const ports[] = {"pcie-root-port",
+                                        "pcie-switch-upstream-port",
+                                        "pcie-switch-downstream-port",
+                                        "pcie-to-pci-bridge",
+                                        "dmi-to-pci-bridge",
+                                        "pci-bridge",
+                                        NULL};
+    static const char *const others[] = {"pci-expander-bus", "pcie-expander-bus", NULL};
+    if (!c->model)
+        return read_xml_error(r, "Missing required attribute 'model' in element 'controller'");
+    if (read_is_one_of(c->model, others))
+        return read_refuse(r, node, "model", "'%s': 'pcie-root-port' is accepted", c->model);
+    bool root = read_is_one_of(c->model, roots);
+    if (!root && !read_is_one_of(c->model, ports))
+        return read_unsupported(r, "Unknown model type '%s'", c->model);
+    if (root && c->index)
+        return api_error(r->err, VIR_ERR_XML_ERROR,
+                         "pci-root and pcie-root controllers should have index 0");
+    const char *wanted = strncmp(r->d->machine, "pc-i440fx", 9) == 0 ? "pci-root" : "pcie-root";
+    if (c->index == 0 && strcmp(c->model, wanted) != 0)
+        return api_error(r->err, VIR_ERR_XML_ERROR,
+                         "The PCI controller with index='0' must be model='%s' for this machine "
+                         "type, but model='%s' was found instead",
+                         wanted, c->model);
+    return root ? 0 : read_left_out(r, node, "devices are directly on bus 0");
+}
+
+/* An index that was not given: the first that no controller of the type has. */
+static int choose_index(struct read *r, xmlNode *node, const struct model_controller *c)
+{
+    bool used[CONTROLLERS_MAX] = {false};
+    for (xmlNode *n = xml_child(r->devices, "controller"); n; n = xml_next_same(n)) {
+        const char *type = xml_attr(n, "type"), *text = xml_attr(n, "index");
+        uint64_t value;
+        if (type && text && strcmp(type, c->type) == 0 &&
+            xml_number(text, CONTROLLERS_MAX - 1, &value))
+            used[value] = true;
+    }
+    unsigned index = 0;
+    while (index < CONTROLLERS_MAX - 1 && used[index])
+        index++;
+    char text[16];
+    snprintf(text, sizeof(text), "%u", index);
+    return read_set(r, node, "index", text);
+}
+
+static bool has_disks(const struct read *r, const struct model_controller *c)
+{
+    for (xmlNode *n = xml_child(r->devices, "disk"); n; n = xml_next_same(n)) {
+        if (strcmp(c->type, "sata") == 0 && disk_sata_controller(n) == (int)c->index)
+            return true;
+    }
+    return false;
+}
+
+int read_controller(struct read *r, xmlNode *node, struct model_controller *c)
+{
+    int ret = read_device_common(r, node, MODEL_CONTROLLER, &c->device);
+    if (ret < 0)
+        return ret;
+    c->type = xml_attr(node, "type");
+    c->model = xml_attr(node, "model");
+    const struct controller_type *type = c->type ? find_controller_type(c->type) : NULL;
+    if (!type)
+        return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                              "Invalid value for attribute 'type' in element 'controller': '%s'.",
+                              c->type ? c->type : "");
+    if (!xml_attr(node, "index"))
+        ret = choose_index(r, node, c);
+    if (ret == 0)
+        ret = read_uint(r, node, "index", &c->index);
+    if (ret < 0)
+        return ret;
+    for (unsigned i = 0; i < r->d->controller_count; i++) {
+        const struct model_controller *other = &r->d->controllers[i];
+        if (other != c && other->index == c->index && strcmp(other->type, c->type) == 0)
+            return read_xml_error(r, "Multiple '%s' controllers with index '%u'", c->type,
+                                  c->index);
+    }
+    if (type->refused)
+        return read_refuse(r, node, "type", "'%s': 'pci', 'sata' and 'virtio-serial' are accepted",
+                           c->type);
+    if (strcmp(c->type, "pci") == 0)
+        return read_pci_controller(r, node, c);
+    c->has_disks = has_disks(r, c);
+    if (type->left_out && !c->has_disks && !(c->model && strcmp(c->model, "none") == 0))
+        return read_left_out(r, node, type->left_out);
+    return 0;
+}
+
 /* ------------------------------------------------------------ small devices */
 
 static int check_virtio_model(struct read *r, const xmlNode *node, const char *what)
@@ -268,38 +393,6 @@ int read_watchdog(struct read *r, xmlNode *node, struct model_watchdog *watchdog
 
 /* --------------------------------------------- what the guest runs without */
 
-static int read_input(struct read *r, const xmlNode *node)
-{
-    static const char *const types[] = {"mouse", "tablet", "keyboard", NULL};
-    static const char *const buses[] = {"usb", "ps2", NULL};
-    const char *bus = xml_attr(node, "bus"), *type = xml_attr(node, "type");
-    if (type && read_is_one_of(type, types) && (!bus || read_is_one_of(bus, buses)))
-        return read_left_out(r, node, "there is no display that it would belong to");
-    return read_refuse(r, node, NULL,
-                       "there are no input devices; what would be on bus 'ps2' or 'usb' is left "
-                       "out");
-}
-
-/* Clients add a display of their own choice; who names a port or a password wants that one. */
-static int read_graphics(struct read *r, const xmlNode *node)
-{
-    static const char *const ports[] = {"port", "tlsPort", "websocket"};
-    if (xml_attr(node, "passwd"))
-        return read_refuse(r, node, "passwd", "displays are not supported");
-    const char *autoport = xml_attr(node, "autoport");
-    if (autoport && strcmp(autoport, "yes") == 0)
-        return 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(ports); i++) {
-        const char *port = xml_attr(node, ports[i]);
-        if (port && strcmp(port, "-1") != 0 && strcmp(port, "0") != 0)
-            return read_refuse(r, node, ports[i],
-                               "'%s': displays are not supported; one with autoport='yes' is "
-                               "left out",
-                               port);
-    }
-    return 0;
-}
-
 static int read_audio(struct read *r, const xmlNode *node)
 {
     const char *type = xml_attr(node, "type");
@@ -307,14 +400,6 @@ static int read_audio(struct read *r, const xmlNode *node)
         return 0;
     return read_refuse(r, node, "type", "'%s': sound is not supported; 'none' is accepted",
                        type ? type : "");
-}
-
-static int read_video(struct read *r, const xmlNode *node)
-{
-    const char *model = xml_child_attr(node, "model", "type");
-    return model && strcmp(model, "none") == 0
-               ? 0
-               : read_left_out(r, node, "displays are not supported");
 }
 
 static int read_redirdev(struct read *r, const xmlNode *node)
@@ -338,8 +423,10 @@ int read_carried(struct read *r, xmlNode *node)
         const char *name;
         int (*read)(struct read *r, const xmlNode *node);
     } rows[] = {
-        {"input", read_input}, {"graphics", read_graphics}, {"audio", read_audio},
-        {"video", read_video}, {"redirdev", read_redirdev}, {"channel", read_spice_channel},
+        {"input", read_input},
+        {"audio", read_audio},
+        {"redirdev", read_redirdev},
+        {"channel", read_spice_channel},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         if (xml_is(node, rows[i].name))
@@ -350,15 +437,15 @@ int read_carried(struct read *r, xmlNode *node)
 
 void domain_strip_left_out(xmlNode *root)
 {
-    static const char *const displays[] = {"graphics", "input", "sound", "audio", "redirdev", NULL};
+    static const char *const sounds[] = {"sound", "audio", "redirdev", NULL};
     xmlNode *devices = xml_child(root, "devices"), *next = NULL;
+    bool screen = devices && screen_is_there(devices);
     for (xmlNode *n = devices ? xml_first(devices) : NULL; n; n = next) {
-        const char *type = xml_attr(n, "type");
-        const char *model = xml_is(n, "video") ? xml_child_attr(n, "model", "type") : "none";
+        const char *type = xml_attr(n, "type"), *bus = xml_attr(n, "bus");
         bool clipboard = xml_is(n, "channel") && type && strcmp(type, "spicevmc") == 0;
+        bool input = xml_is(n, "input") && !(screen && bus && strcmp(bus, "ps2") == 0);
         next = xml_next(n);
-        if (clipboard || !model || strcmp(model, "none") != 0 ||
-            read_is_one_of(xml_name(n), displays))
+        if (clipboard || input || read_is_one_of(xml_name(n), sounds))
             xml_remove(n);
     }
 }

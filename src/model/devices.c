@@ -172,17 +172,19 @@ static bool needs_virtio_serial(const struct read *r)
 }
 
 /* Those that disks are at, by their address or by their name's place. */
-static int add_drive_controllers(struct read *r, const struct drive_bus *bus)
+static int add_sata_controllers(struct read *r)
 {
-    int ret = 0;
-    for (xmlNode *n = xml_child(r->devices, "disk"); n && ret == 0; n = xml_next_same(n)) {
+    for (xmlNode *n = xml_child(r->devices, "disk"); n; n = xml_next_same(n)) {
         char text[12];
-        int index = disk_controller(n, bus);
+        int index = disk_sata_controller(n);
+        if (index < 0)
+            continue;
         snprintf(text, sizeof(text), "%d", index);
-        if (index >= 0)
-            ret = add_controller(r, bus->name, text, bus->model);
+        int ret = add_controller(r, "sata", text, NULL);
+        if (ret < 0)
+            return ret;
     }
-    return ret;
+    return 0;
 }
 
 static int add_controllers(struct read *r)
@@ -191,11 +193,7 @@ static int add_controllers(struct read *r)
     int ret = add_controller(r, "pci", "0", pc ? "pci-root" : "pcie-root");
     if (ret == 0 && needs_virtio_serial(r))
         ret = add_controller(r, "virtio-serial", "0", NULL);
-    for (unsigned i = 0; ret == 0 && i < MODEL_DISK_BUSES; i++) {
-        if (drive_buses[i].name)
-            ret = add_drive_controllers(r, &drive_buses[i]);
-    }
-    return ret;
+    return ret < 0 ? ret : add_sata_controllers(r);
 }
 
 /* ------------------------------------------------------------------- others */
@@ -279,6 +277,8 @@ int complete_devices(struct read *r)
     if (ret == 0)
         ret = number_virtio_consoles(r);
     if (ret == 0)
+        ret = complete_screen(r);
+    if (ret == 0)
         ret = add_controllers(r);
     return ret < 0 ? ret : add_memballoon(r);
 }
@@ -307,6 +307,8 @@ READER(read_panic, struct model_panic)
 READER(read_memballoon, struct model_memballoon)
 READER(read_vsock, struct model_vsock)
 READER(read_watchdog, struct model_watchdog)
+READER(read_graphics, struct model_graphics)
+READER(read_video, struct model_video)
 
 #define MANY_OF(name_, type_, field_, reader_)                                                     \
     {                                                                                              \
@@ -331,6 +333,8 @@ static const struct device_table device_tables[] = {
     ONE_OF("memballoon", struct model_memballoon, memballoon, read_memballoon),
     ONE_OF("vsock", struct model_vsock, vsock, read_vsock),
     ONE_OF("watchdog", struct model_watchdog, watchdog, read_watchdog),
+    ONE_OF("graphics", struct model_graphics, graphics, read_graphics),
+    ONE_OF("video", struct model_video, video, read_video),
 };
 
 static int add_device(struct read *r, struct model_device *device)
@@ -448,6 +452,8 @@ int read_devices(struct read *r)
     int ret = complete_devices(r);
     for (unsigned i = 0; ret == 0 && i < ARRAY_SIZE(device_tables); i++)
         ret = read_table(r, &device_tables[i]);
+    if (ret == 0)
+        ret = read_screen(r);
     if (ret == 0)
         ret = read_others(r);
     if (ret == 0)

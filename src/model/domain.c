@@ -131,7 +131,8 @@ char *model_domain_format(const struct model_domain *domain, unsigned flags)
 {
     bool strip = flags & (MODEL_FORMAT_INACTIVE | MODEL_FORMAT_MIGRATABLE) && domain->id >= 0;
     bool remove = flags & MODEL_FORMAT_PRESENT && domain->left_out_count && domain->id >= 0;
-    bool change = strip || remove || flags & MODEL_FORMAT_UPDATE_CPU;
+    bool hide = !(flags & MODEL_FORMAT_SECURE) && domain->graphics && domain->graphics->password;
+    bool change = strip || remove || hide || flags & MODEL_FORMAT_UPDATE_CPU;
     xmlDoc *doc = change ? xmlCopyDoc(domain->doc, 1) : domain->doc;
     if (!doc)
         return NULL;
@@ -141,6 +142,8 @@ char *model_domain_format(const struct model_domain *domain, unsigned flags)
         domain_strip_live(root);
     if (remove)
         domain_strip_left_out(root);
+    if (hide)
+        xml_set_attr(xml_child(xml_child(root, "devices"), "graphics"), "passwd", NULL);
     if (flags & MODEL_FORMAT_UPDATE_CPU)
         ret = update_cpu(domain, root);
     struct buffer text = BUFFER_INIT(0);

@@ -39,6 +39,8 @@ enum model_device_kind {
     MODEL_PANIC,
     MODEL_VSOCK,
     MODEL_WATCHDOG,
+    MODEL_GRAPHICS,
+    MODEL_VIDEO,
     MODEL_OTHER, /* carried or left out: inputs, audio, ... */
     MODEL_DEVICE_KINDS,
 };
@@ -123,12 +125,10 @@ struct model_iotune {
 };
 
 enum model_disk_bus {
-    MODEL_DISK_VIRTIO, /* a PCI device of its own */
-    /* At a controller; the drive's address: */
-    MODEL_DISK_SATA, /* controller, unit: its port */
-    MODEL_DISK_SCSI, /* controller, target, unit: the LUN */
-    MODEL_DISK_BUSES,
+    MODEL_DISK_VIRTIO,
+    MODEL_DISK_SATA, /* the drive's address: controller, unit */
 };
+#define MODEL_SATA_UNITS 6 /* of a controller */
 
 struct model_disk {
     struct model_device device;
@@ -246,10 +246,8 @@ struct model_chardev {
 struct model_controller {
     struct model_device device;
     const char *type, *model; /* "pci"/"pcie-root", "virtio-serial", "usb", ... */
-    bool real;                /* of disks: the machine has it; else it is left out */
+    bool has_disks;           /* of SATA: without any it is left out */
     unsigned index;
-    unsigned cmd_per_lun, max_sectors; /* of SCSI; 0: the monitor's choice */
-    unsigned iothread;                 /* of SCSI; 1...; 0: none chosen */
 };
 
 struct model_rng {
@@ -275,6 +273,38 @@ struct model_vsock {
 struct model_watchdog {
     struct model_device device;
     const char *action; /* reset, shutdown, poweroff, pause, dump, none, inject-nmi */
+};
+
+enum model_listen {
+    MODEL_LISTEN_ADDRESS,
+    MODEL_LISTEN_SOCKET,
+    MODEL_LISTEN_NONE, /* only viewers that the daemon hands over */
+};
+
+#define MODEL_VNC_PORT_FIRST 5900
+#define MODEL_VNC_PORT_LAST 65535
+#define MODEL_VNC_PASSWORD_MAX 8 /* bytes; the protocol's */
+
+/* The screen as viewers see it; always VNC: others are refused. */
+struct model_graphics {
+    struct model_device device;
+    enum model_listen listen;
+    const char *address; /* ADDRESS: of the host, or NULL: 127.0.0.1 */
+    const char *socket;  /* SOCKET: its path, or NULL: chosen at the start */
+    bool autoport;
+    unsigned port;            /* 0: chosen at the start */
+    const char *share_policy; /* allow-exclusive, force-shared, ignore or NULL */
+    const char *password;     /* NULL: none is asked for; "": nobody enters */
+    bool expires;
+    int64_t password_until; /* while expires: seconds since the epoch */
+};
+
+/* The screen as the guest sees it: standard VGA, and with it a PS/2 keyboard and mouse. */
+struct model_video {
+    struct model_device device;
+    bool none;
+    unsigned vram_kib;
+    unsigned xres, yres; /* the best mode; 0: the monitor's choice */
 };
 
 struct model_panic {
@@ -388,6 +418,8 @@ struct model_domain {
     struct model_memballoon *memballoon; /* NULL: none written and none added */
     struct model_vsock *vsock;
     struct model_watchdog *watchdog; /* i6300esb, or NULL */
+    struct model_graphics *graphics; /* NULL: nobody looks */
+    struct model_video *video;       /* NULL, or none: no screen */
     /* All of the above and what is only carried. */
     unsigned device_count;
     struct model_device **devices;
@@ -434,9 +466,8 @@ enum model_format_flags { /* libvirt's VIR_DOMAIN_XML_* numbers */
                           MODEL_FORMAT_PRESENT = 1 << 16,
 };
 
-/* The document as libvirt prints it; to be free()d. NULL: memory. No document that is accepted has
- * a password in it, so SECURE changes nothing; INACTIVE of a live domain leaves out what only a
- * live one has. */
+/* The document as libvirt prints it; to be free()d. NULL: memory. Without SECURE the screen's
+ * password is left out; INACTIVE of a live domain leaves out what only a live one has. */
 char *model_domain_format(const struct model_domain *domain, unsigned flags);
 
 /* ------------------------------------------------------------------ changes */
@@ -482,6 +513,9 @@ int model_chardev_set_path(struct model_domain *domain, struct model_chardev *ch
 bool model_channel_is_open(const struct model_chardev *channel);
 int model_channel_set_state(struct model_domain *domain, struct model_chardev *channel, bool open);
 int model_vsock_set_cid(struct model_domain *domain, unsigned cid);
+/* Where it listens: the port and address (NULL: as it is), or the socket's path. */
+int model_graphics_set_port(struct model_domain *domain, unsigned port, const char *address);
+int model_graphics_set_socket(struct model_domain *domain, const char *path);
 
 /* Attributes and text anywhere, by a path such as "devices/emulator" or "cputune/shares" below
  * <domain>; elements are made where missing, in libvirt's order. value NULL removes. attribute

@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#define NO_DISPLAY "displays are not supported"
+#define NO_DISPLAY "SPICE is not supported"
 #define NO_USB "USB is not supported"
 #define NO_SOUND "sound is not supported"
 #define NO_PASSTHROUGH "passing a host's devices to the guest is not supported"
@@ -224,6 +224,23 @@ static const struct element audio_rows[] = {
     REFUSED("input", NO_SOUND), REFUSED("output", NO_SOUND), {.name = NULL},
 };
 
+/* Of <graphics> types that are refused by name where the type is read. */
+#define ANY(name_) ACTED(name_, NULL, MANY, .anything = true)
+static const struct element graphics_rows[] = {
+    ACTED("listen", "type address network socket", MANY),
+    ANY("channel"), ANY("image"), ANY("jpeg"), ANY("zlib"), ANY("playback"), ANY("streaming"),
+    ANY("clipboard"), ANY("mouse"), ANY("filetransfer"), ANY("gl"), ANY("audio"),
+    {.name = NULL},
+};
+static const struct element video_rows[] = {
+    ACTED("driver", "!name !vgaconf " VIRTIO_DRIVER, .why = "a VGA has no such choice"),
+    ACTED("model", "type ram vram vram64 vgamem heads primary !blob !edid",
+          .why = "a VGA has no such choice",
+          WITH(REFUSED("acceleration", "a VGA has none"), ACTED("resolution", "x y"))),
+    INFO,
+    {.name = NULL},
+};
+
 const struct element device_elements[] = {
     ACTED("emulator", NULL),
     ACTED("disk", "type device model !rawio !sgio snapshot", MANY,
@@ -242,10 +259,13 @@ const struct element device_elements[] = {
     ACTED("channel", "type", MANY, .children = channel_rows),
     ACTED("input", "type bus model", MANY, .children = carried_rows),
     REFUSED("tpm", "TPMs are not supported"),
-    LEFT_OUT("graphics", NO_DISPLAY),
+    ACTED("graphics", "type socket port tlsPort autoport websocket listen keymap powerControl "
+                      "sharePolicy passwd passwdValidTo connected defaultMode display xauth "
+                      "fullscreen multiUser replaceUser p2p address",
+          MANY, .children = graphics_rows),
     ACTED("audio", "id type !timerPeriod", MANY, .why = NO_SOUND, .children = audio_rows),
     LEFT_OUT("sound", NO_SOUND),
-    ACTED("video", NULL, MANY, .anything = true),
+    ACTED("video", NULL, MANY, .children = video_rows),
     REFUSED("hostdev", NO_PASSTHROUGH),
     LEFT_OUT("redirdev", NO_USB),
     REFUSED("redirfilter", NO_USB),

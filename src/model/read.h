@@ -97,10 +97,18 @@ int read_panic(struct read *r, xmlNode *node, struct model_panic *panic);
 int read_memballoon(struct read *r, xmlNode *node, struct model_memballoon *balloon);
 int read_watchdog(struct read *r, xmlNode *node, struct model_watchdog *watchdog);
 int read_vsock(struct read *r, xmlNode *node, struct model_vsock *vsock);
+int read_graphics(struct read *r, xmlNode *node, struct model_graphics *graphics);
+int read_video(struct read *r, xmlNode *node, struct model_video *video);
+int read_input(struct read *r, const xmlNode *node); /* after the video device */
+/* The screen and viewers together. */
+int read_screen(struct read *r);
 int read_carried(struct read *r, xmlNode *node);
 
 /* Devices that libvirt adds, consoles that pair with serial ports; before the view. */
 int complete_devices(struct read *r);
+int complete_screen(struct read *r);
+/* Whether a document's guest has a screen. */
+bool screen_is_there(const xmlNode *devices);
 /* Addresses for the devices of the view that need and lack one, and checks of those they have. */
 int assign_addresses(struct read *r);
 /* Aliases of a live document. */
@@ -117,23 +125,8 @@ void domain_strip_left_out(xmlNode *root);
 /* "vdb": 1; what is not a disk's name: 0. */
 unsigned disk_index(const char *target);
 
-/* Disks that are at a controller, by their bus (address_drive.c); name NULL: not so. */
-struct drive_bus {
-    const char *name;              /* of the bus, and the controller's type */
-    unsigned disks;                /* of a controller, when names alone say where they are */
-    unsigned target_max, unit_max; /* of an address */
-    const char *model;             /* of a controller that is added, or NULL */
-    const char *prefix;            /* of names of disks in the guest */
-};
-extern const struct drive_bus drive_buses[MODEL_DISK_BUSES];
-
-/* The controller of the bus that a <disk> is at, by its address or by its name's place; -1: none.
- */
-int disk_controller(const xmlNode *disk, const struct drive_bus *bus);
-/* Addresses of drives that lack one, and checks of those that have. */
-int assign_drives(struct read *r);
-/* An <iothread> that was asked for is there. */
-int check_iothread(struct read *r, const char *what, unsigned iothread);
+/* The SATA controller that a <disk> is at, by its address or by its name's place; -1: none. */
+int disk_sata_controller(const xmlNode *disk);
 
 #define CONTROLLERS_MAX 1024 /* of a type; more elements are refused earlier */
 

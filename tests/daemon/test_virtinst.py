@@ -53,13 +53,16 @@ def disks(domain):
 
 @pytest.mark.parametrize("system", ["linux2022", "debian11", "rhel9.0"])
 def test_the_choices_for_a_system_run(conn, install, pool, system):
-    """Spice, sound, USB and their like are virt-install's choices as well: the machine runs without."""
+    """Among them a screen by VNC; sound, USB and their like are virt-install's choices as well: the machine runs
+    without."""
     install("chosen", "--disk", "size=0.1", "--network", "none", system=system)
     domain = conn.lookupByName("chosen")
     assert domain.isActive()
     live, kept = domain.XMLDesc(), domain.XMLDesc(2)
     assert "bus='virtio'" in live and "machine='pc-q35" in live and "mode='host-passthrough'" in live
-    assert "<graphics" not in live and "<graphics" in kept
+    assert re.search("<graphics type='vnc' port='59[0-9]*' autoport='yes' listen='127.0.0.1'>", live)
+    assert "<graphics type='vnc' port='-1' autoport='yes'>" in kept and "<model type='vga' vram='16384'" in live
+    assert "type='tablet'" not in live and "type='tablet'" in kept and "<input type='keyboard' bus='ps2'" in live
     assert disks(domain) == [os.path.join(pool, "chosen.qcow2")]
     domain.destroy()
     domain.undefine()
@@ -78,7 +81,7 @@ def test_an_existing_image_is_imported_and_used_once(conn, install, pool):
 
 def test_a_legacy_system_is_refused_by_name_and_leaves_nothing(conn, install, pool):
     """Without a known system virt-install chooses IDE."""
-    with pytest.raises(Refused, match="'ide': 'virtio', 'sata' and 'scsi' are accepted"):
+    with pytest.raises(Refused, match="'ide': 'virtio' and 'sata' are accepted"):
         install("old", "--disk", "size=0.1", "--network", "none", system="generic")
     assert conn.listAllDomains() == [] and os.listdir(pool) == []
 

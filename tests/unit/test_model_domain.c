@@ -194,15 +194,11 @@ static void devices_on_root_ports_get_slots_of_their_own(void **state)
 
 static void what_clients_always_add_is_left_out_and_named(void **state)
 {
-    static const char *const names[] = {"graphics", "video", "sound",     "redirdev",
-                                        "channel",  "input", "controller"};
+    static const char *const names[] = {"sound", "redirdev", "channel", "input", "controller"};
     struct model_domain *d =
         parse(DOMAIN("<controller type='usb' model='qemu-xhci'/>"
                      "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/>"
-                     "</channel><input type='tablet' bus='usb'/>"
-                     "<graphics type='spice' port='-1' tlsPort='-1' autoport='yes'>"
-                     "<image compression='off'/></graphics><sound model='ich9'/>"
-                     "<video><model type='vga'/></video>"
+                     "</channel><input type='tablet' bus='usb'/><sound model='ich9'/>"
                      "<redirdev bus='usb' type='spicevmc'/>"));
     assert_int_equal(d->left_out_count, sizeof(names) / sizeof(names[0]));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -212,20 +208,93 @@ static void what_clients_always_add_is_left_out_and_named(void **state)
         assert_true(found);
     }
     assert_int_equal(d->channel_count, 0);
-    expect_format(d, 0, "<graphics type='spice' port='-1' tlsPort='-1' autoport='yes'>");
 
     struct kv_error err;
     assert_int_equal(model_domain_set_id(d, 3, &err), 0);
     static const char *const present[] = {"<controller type='usb'", "<memballoon"};
     for (size_t i = 0; i < sizeof(present) / sizeof(present[0]); i++)
         expect_format(d, MODEL_FORMAT_PRESENT, present[i]);
-    static const char *const absent[] = {"<graphics", "<video",   "<sound",
-                                         "<redirdev", "<channel", "<input"};
+    static const char *const absent[] = {"<sound", "<redirdev", "<channel", "<input"};
     for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++) {
         expect_format(d, 0, absent[i]);
         expect_no_format(d, MODEL_FORMAT_PRESENT, absent[i]);
     }
+    model_domain_free(d);
+}
+
+static void a_screen_is_completed_as_libvirt_does(void **state)
+{
+    struct kv_error err;
+    struct model_domain *d =
+        parse(DOMAIN("<graphics type='vnc' port='-1'/><input type='tablet' bus='usb'/>"));
+    expect_format(d, 0,
+                  "    <input type='tablet' bus='usb'/>\n"
+                  "    <input type='mouse' bus='ps2'/>\n"
+                  "    <input type='keyboard' bus='ps2'/>\n"
+                  "    <graphics type='vnc' port='-1' autoport='yes'>\n"
+                  "      <listen type='address'/>\n"
+                  "    </graphics>\n"
+                  "    <video>\n"
+                  "      <model type='vga' vram='16384' heads='1' primary='yes'/>\n"
+                  "      <address type='pci' domain='0x0000' bus='0x00' slot='0x02' "
+                  "function='0x0'/>\n"
+                  "    </video>\n");
+    assert_true(d->graphics->autoport && !d->graphics->port && !d->graphics->password);
+    assert_int_equal(d->video->vram_kib, 16384);
+    assert_int_equal(d->left_out_count, 1);
+
+    assert_int_equal(model_domain_set_id(d, 3, &err), 0);
+    assert_int_equal(model_graphics_set_port(d, 5907, "127.0.0.1"), 0);
+    expect_format(d, MODEL_FORMAT_PRESENT,
+                  "    <input type='mouse' bus='ps2'>\n"
+                  "      <alias name='input1'/>\n"
+                  "    </input>\n");
+    expect_format(d, 0,
+                  "    <graphics type='vnc' port='5907' autoport='yes' listen='127.0.0.1'>\n"
+                  "      <listen type='address' address='127.0.0.1'/>\n"
+                  "    </graphics>\n");
     expect_format(d, 0, "<alias name='video0'/>");
+    expect_no_format(d, MODEL_FORMAT_PRESENT, "tablet");
+    expect_format(d, MODEL_FORMAT_INACTIVE, "<graphics type='vnc' port='-1' autoport='yes'");
+    model_domain_free(d);
+}
+
+static void a_screens_socket_is_the_users_or_chosen(void **state)
+{
+    struct kv_error err;
+    struct model_domain *d = parse(DOMAIN("<graphics type='vnc' socket='/s' port='5901'/>"
+                                          "<video><model type='vga' vram='9000'/></video>"));
+    expect_format(d, 0,
+                  "<graphics type='vnc' socket='/s'>\n"
+                  "      <listen type='socket' socket='/s'/>\n");
+    expect_format(d, 0, "vram='16384'");
+    model_domain_free(d);
+    d = parse(DOMAIN("<graphics type='vnc'><listen type='socket'/></graphics>"));
+    assert_int_equal(model_domain_set_id(d, 3, &err), 0);
+    assert_int_equal(model_graphics_set_socket(d, "/run/s"), 0);
+    assert_string_equal(d->graphics->socket, "/run/s");
+    expect_format(d, 0, "<listen type='socket' socket='/run/s'/>");
+    expect_format(d, MODEL_FORMAT_INACTIVE, "<listen type='socket'/>");
+    model_domain_free(d);
+}
+
+static void a_screens_password_is_shown_to_who_may_see_it(void **state)
+{
+    struct model_domain *d =
+        parse(DOMAIN("<graphics type='vnc' port='5901' passwd='secret' "
+                     "passwdValidTo='2030-01-01T00:00:00' connected='keep' listen='::1'/>"));
+    static const char shown[] = "<graphics type='vnc' port='5901' autoport='no' listen='::1' "
+                                "passwd='secret' passwdValidTo='2030-01-01T00:00:00' "
+                                "connected='keep'>";
+    assert_string_equal(d->graphics->password, "secret");
+    assert_true(d->graphics->expires && d->graphics->password_until == 1893456000);
+    expect_format(d, MODEL_FORMAT_SECURE, shown);
+    expect_no_format(d, 0, "secret");
+    expect_format(d, MODEL_FORMAT_SECURE | MODEL_FORMAT_INACTIVE, shown);
+    struct model_domain *copy = model_domain_copy(d);
+    assert_non_null(copy);
+    expect_format(copy, MODEL_FORMAT_SECURE, shown);
+    model_domain_free(copy);
     model_domain_free(d);
 }
 
@@ -267,40 +336,6 @@ static void sata_disks_and_cdroms_have_units_of_controllers(void **state)
     assert_true(d->disks[0].cdrom && !d->disks[0].image.path && d->disks[0].device.slot == -1);
     expect_format(d, 0, "<address type='drive' controller='1' bus='0' target='0' unit='1'/>");
     expect_format(d, 0, "<controller type='sata' index='1'");
-    model_domain_free(d);
-}
-
-static void scsi_disks_have_a_controller_and_places_by_name_as_libvirt_gives_them(void **state)
-{
-    struct model_domain *d =
-        parse(DOMAIN("<disk type='file'><source file='/h'/><target dev='sdh' bus='scsi'/></disk>"
-                     "<disk type='file' device='cdrom'><target dev='sdp' bus='scsi'/></disk>"
-                     "<disk type='file'><source file='/x'/><target dev='sdx' bus='scsi'/>"
-                     "<address type='drive' controller='0' bus='0' target='3' unit='200'/></disk>"
-                     "<disk type='file'><source file='/a'/><target dev='sda'/></disk>"));
-    struct kv_error err;
-    expect_format(d, 0, "<controller type='scsi' index='0' model='virtio-scsi'>");
-    expect_format(d, 0, "<controller type='scsi' index='1' model='virtio-scsi'>");
-    expect_format(d, 0, "<target dev='sda' bus='scsi'/>");
-    expect_format(d, 0, "<address type='drive' controller='0' bus='0' target='0' unit='8'/>");
-    expect_format(d, 0, "<address type='drive' controller='1' bus='0' target='0' unit='0'/>");
-    assert_true(d->controllers[1].real && d->controllers[1].device.slot > 0);
-    assert_int_equal(model_domain_set_id(d, 1, &err), 0);
-    assert_string_equal(d->disks[0].device.alias, "scsi0-0-0-0");
-    assert_string_equal(d->disks[3].device.alias, "scsi0-0-3-200");
-    assert_non_null(model_domain_find_alias(d, "scsi1"));
-    model_domain_free(d);
-}
-
-static void a_scsi_controller_has_its_drivers_limits(void **state)
-{
-    struct model_domain *d =
-        parse(DOMAIN("<controller type='scsi' model='auto'><driver queues='1' cmd_per_lun='8' "
-                     "max_sectors='512' ioeventfd='on'/></controller>"));
-    expect_format(d, 0, "<controller type='scsi' index='0' model='virtio-scsi'>");
-    assert_int_equal(d->controllers[0].cmd_per_lun, 8);
-    assert_int_equal(d->controllers[0].max_sectors, 512);
-    assert_true(d->controllers[0].real);
     model_domain_free(d);
 }
 
@@ -548,9 +583,10 @@ int main(void)
         cmocka_unit_test(the_view_holds_what_was_written),
         cmocka_unit_test(devices_on_root_ports_get_slots_of_their_own),
         cmocka_unit_test(sata_disks_and_cdroms_have_units_of_controllers),
-        cmocka_unit_test(scsi_disks_have_a_controller_and_places_by_name_as_libvirt_gives_them),
-        cmocka_unit_test(a_scsi_controller_has_its_drivers_limits),
         cmocka_unit_test(what_clients_always_add_is_left_out_and_named),
+        cmocka_unit_test(a_screen_is_completed_as_libvirt_does),
+        cmocka_unit_test(a_screens_socket_is_the_users_or_chosen),
+        cmocka_unit_test(a_screens_password_is_shown_to_who_may_see_it),
         cmocka_unit_test(a_controller_without_an_index_is_the_one_that_channels_want),
         cmocka_unit_test(a_mac_with_xx_is_filled_in),
         cmocka_unit_test(more_devices_than_slots_are_refused),

@@ -140,7 +140,9 @@ static void domain_capabilities_offer_what_is_there(void **state)
     assert_string_equal(xml_text(at(doc, "os/enum/value")), "bios");
     assert_string_equal(xml_attr(at(doc, "os/loader"), "supported"),
                         model_host_bios() ? "yes" : "no");
-    assert_string_equal(xml_attr(at(doc, "devices/graphics"), "supported"), "no");
+    assert_string_equal(xml_attr(at(doc, "devices/graphics"), "supported"), "yes");
+    assert_string_equal(xml_text(at(doc, "devices/graphics/enum/value")), "vnc");
+    assert_string_equal(xml_text(at(doc, "devices/video/enum/value")), "vga");
     assert_string_equal(xml_attr(at(doc, "devices/disk"), "supported"), "yes");
     xmlFreeDoc(doc);
     static const char *const wrong[][3] = {

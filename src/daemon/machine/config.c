@@ -278,14 +278,12 @@ static int add_watchdog(struct plan *plan, const struct model_watchdog *watchdog
 static int add_controller(struct plan *plan, const struct model_controller *controller,
                           struct kv_error *err)
 {
-    if (!controller->real)
+    if (!controller->has_disks)
         return 0;
-    json_t *options = json_sprintf("%s%u", controller->type, controller->index);
+    json_t *options = json_sprintf("sata%u", controller->index);
     options = json_pack("{s:o}", "id", options);
     config_set_slot(options, &controller->device);
-    config_set_number(options, "cmd-per-lun", controller->cmd_per_lun);
-    config_set_number(options, "max-sectors", controller->max_sectors);
-    return plan_add(plan, controller->type, options, err);
+    return plan_add(plan, "sata", options, err);
 }
 
 int plan_configure(struct plan *plan, const struct machine_start *start, struct kv_error *err)
@@ -294,6 +292,8 @@ int plan_configure(struct plan *plan, const struct machine_start *start, struct 
     int rc = set_machine(plan, start, err);
     if (rc == 0)
         rc = config_add_chardevs(plan, domain, err);
+    if (rc == 0)
+        rc = config_add_screen(plan, domain, err);
     for (unsigned i = 0; rc == 0 && i < domain->controller_count; i++)
         rc = add_controller(plan, &domain->controllers[i], err);
     for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++)

@@ -14,6 +14,14 @@ int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_
 /* Serial ports, consoles and channels. */
 int config_add_chardevs(struct plan *plan, struct model_domain *domain, struct kv_error *err);
 
+/* Video and graphics; where viewers connect is written into the document. */
+int config_add_screen(struct plan *plan, struct model_domain *domain, struct kv_error *err);
+
+/* A socket at the first address of the host's that works: listening, or connected. Returns the
+ * descriptor; -EADDRINUSE. */
+int config_open_inet(const char *host, const char *service, int type, bool listens,
+                     struct kv_error *err);
+
 /* chain.c: an image with all that lies under it, opened; *out: its description for the monitor
  * (block/description.h), new. */
 int chain_open(struct plan *plan, const struct machine_start *start,

@@ -43,8 +43,7 @@ static int connect_socket(int fd, const struct addrinfo *address)
     return 0;
 }
 
-/* The first address that works. Returns the descriptor. */
-static int open_inet(const char *host, const char *service, int type, bool listens,
+int config_open_inet(const char *host, const char *service, int type, bool listens,
                      struct kv_error *err)
 {
     struct addrinfo hints = {.ai_socktype = type, .ai_flags = listens ? AI_PASSIVE : 0}, *list;
@@ -144,7 +143,7 @@ static int open_tcp(struct end *end, struct kv_error *err)
     const struct model_chardev *chardev = end->chardev;
     if (chardev->telnet)
         return refuse(end, "telnet is not possible; raw is", err);
-    return open_inet(chardev->host, chardev->service, SOCK_STREAM, chardev->listen, err);
+    return config_open_inet(chardev->host, chardev->service, SOCK_STREAM, chardev->listen, err);
 }
 
 static int open_udp(struct end *end, struct kv_error *err)
@@ -153,7 +152,7 @@ static int open_udp(struct end *end, struct kv_error *err)
     int fd = -1;
     if (chardev->bind_host || chardev->bind_service)
         return refuse(end, "a source address of UDP is not possible", err);
-    fd = open_inet(chardev->host, chardev->service, SOCK_DGRAM, false, err);
+    fd = config_open_inet(chardev->host, chardev->service, SOCK_DGRAM, false, err);
     return fd;
 }
 

@@ -213,6 +213,17 @@ int machine_resize_disk(struct machine *machine, const char *alias, uint64_t byt
 int machine_set_balloon(struct machine *machine, uint64_t bytes, struct kv_error *err);
 int machine_set_balloon_period(struct machine *machine, unsigned seconds, struct kv_error *err);
 
+/* The screen. *fd becomes a PNG file in memory, the caller's. */
+int machine_screenshot(struct machine *machine, int *fd, struct kv_error *err);
+/* Presses keys together: numbers of scan code set 1, 0x80 for the prefix e0. hold_ms 0: 100. */
+int machine_send_keys(struct machine *machine, const unsigned *numbers, unsigned count,
+                      unsigned hold_ms, struct kv_error *err);
+/* A connected socket (which stays the caller's) becomes a viewer's; trusted: without password. */
+int machine_add_viewer(struct machine *machine, int fd, bool trusted, struct kv_error *err);
+/* What viewers must know; until: seconds since the epoch, while expires. */
+int machine_set_password(struct machine *machine, const char *password, bool expires, int64_t until,
+                         struct kv_error *err);
+
 /* coredump-*: the machine stands still after the panic; its owner calls machine_dump() and then
  * machine_kill() or machine_restart().
  * What on_poweroff, on_reboot and on_crash do from now on: libvirt's VIR_DOMAIN_LIFECYCLE_* and

@@ -43,6 +43,10 @@ static int finish(struct machine *machine, const struct machine_start *start, st
     for (unsigned i = 0; rc == 0 && i < domain->channel_count; i++)
         if (model_channel_set_state(domain, &domain->channels[i], false) < 0)
             rc = api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    const struct model_graphics *graphics = domain->graphics;
+    if (rc == 0 && graphics && graphics->password)
+        rc = machine_set_password(machine, graphics->password, graphics->expires,
+                                  graphics->password_until, err);
     if (rc == 0)
         rc = machine_tune(machine, domain, err);
     return rc < 0 || start->paused ? rc : machine_cont(machine, err);

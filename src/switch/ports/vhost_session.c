@@ -4,6 +4,7 @@
  * vhost.h. On the control thread.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/util.h"
 #include "switch/ports/vhost.h"
 
@@ -225,7 +227,7 @@ static struct vhost_ring *ring_for_fd(struct call *call, int *fd)
     }
     *fd = -1;
     if (!none) {
-        if (!is_eventfd(call->fds[0])) {
+        if (!is_eventfd(call->fds[0]) || fd_set_nonblocking(call->fds[0], true) < 0) {
             refuse(call, "its descriptor is not an eventfd");
             return NULL;
         }

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A domain's screen: the monitor's VGA, and the socket that viewers connect to, which is opened
+ * here. Its password comes later, over the control socket (screen.c): until then nobody enters.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "daemon/machine/config.h"
+#include "daemon/machine/machine_internal.h"
+#include "model/api_error.h"
+
+#define ADDRESS_DEFAULT "127.0.0.1"
+#define BACKLOG 16
+
+static int add_video(struct plan *plan, const struct model_video *video, struct kv_error *err)
+{
+    json_t *options = json_pack("{s:i}", "memory", (int)video->vram_kib * 1024);
+    config_set_text(options, "id", video->device.alias);
+    config_set_slot(options, &video->device);
+    config_set_number(options, "xres", video->xres);
+    config_set_number(options, "yres", video->yres);
+    return plan_add(plan, "vga", options, err);
+}
+
+/* Returns the descriptor. Of ports that are chosen, the first that nobody listens on. */
+static int listen_address(struct model_domain *domain, struct kv_error *err)
+{
+    const struct model_graphics *graphics = domain->graphics;
+    const char *address = graphics->address ? graphics->address : ADDRESS_DEFAULT;
+    unsigned port = graphics->autoport ? MODEL_VNC_PORT_FIRST : graphics->port;
+    int fd;
+    do {
+        char service[12];
+        snprintf(service, sizeof(service), "%u", port);
+        fd = config_open_inet(address, service, SOCK_STREAM, true, err);
+    } while (fd == -EADDRINUSE && graphics->autoport && ++port <= MODEL_VNC_PORT_LAST);
+    if (fd == -EADDRINUSE && graphics->autoport)
+        return api_error(err, VIR_ERR_INTERNAL_ERROR,
+                         "Unable to find an unused port in range 'vnc' (%d-%d)",
+                         MODEL_VNC_PORT_FIRST, MODEL_VNC_PORT_LAST);
+    if (fd < 0)
+        return fd;
+    listen(fd, BACKLOG);
+    char *own = strdup(address); /* the document's may move */
+    int rc = own ? model_graphics_set_port(domain, port, own) : -ENOMEM;
+    free(own);
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return api_error(err, VIR_ERR_NO_MEMORY, NULL);
+}
+
+static int listen_socket(struct plan *plan, struct model_domain *domain, struct kv_error *err)
+{
+    char own[512];
+    if (!domain->graphics->socket) {
+        snprintf(own, sizeof(own), "%s/%s.vnc", plan->host->run_dir, plan->uuid);
+        if (model_graphics_set_socket(domain, own) < 0)
+            return api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    }
+    return plan_listen(plan, domain->graphics->socket, err);
+}
+
+static int add_graphics(struct plan *plan, struct model_domain *domain, struct kv_error *err)
+{
+    const struct model_graphics *graphics = domain->graphics;
+    const char *share = graphics->share_policy ? graphics->share_policy : "allow-exclusive";
+    json_t *where = NULL;
+    if (graphics->listen == MODEL_LISTEN_NONE) {
+        where = json_string("none");
+    } else {
+        int fd = graphics->listen == MODEL_LISTEN_SOCKET ? listen_socket(plan, domain, err)
+                                                         : listen_address(domain, err);
+        if (fd < 0)
+            return fd;
+        where = plan_fd_text(plan, fd, err);
+    }
+    if (!where)
+        return -ENOMEM;
+    json_t *options = json_pack("{s:o, s:s}", "listen", where, "share", share);
+    if (graphics->password)
+        json_object_set_new(options, "password", json_string(""));
+    return plan_add(plan, "vnc", options, err);
+}
+
+int config_add_screen(struct plan *plan, struct model_domain *domain, struct kv_error *err)
+{
+    if (!domain->video || domain->video->none)
+        return 0;
+    int rc = add_video(plan, domain->video, err);
+    return rc < 0 || !domain->graphics ? rc : add_graphics(plan, domain, err);
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A domain's screen: <video> (what the guest draws on), <graphics> (who looks at it), <input>, and
+ * those of them that libvirt adds by itself; see read.h.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/util.h"
+#include "model/read.h"
+
+#define VRAM_MIN_KIB 4096u /* what the monitor's VGA can have */
+#define VRAM_MAX_KIB 65536u
+#define VRAM_DEFAULT "16384" /* as libvirt's */
+
+/* --------------------------------------------------------------- completion */
+
+bool screen_is_there(const xmlNode *devices)
+{
+    const xmlNode *video = xml_child(devices, "video");
+    const char *model = video ? xml_child_attr(video, "model", "type") : NULL;
+    return video && !(model && strcmp(model, "none") == 0);
+}
+
+static int add_video(struct read *r)
+{
+    return xml_add_child(r->devices, "video", NULL) ? 0 : read_no_memory(r);
+}
+
+/* What every screen has here, whether the document says so or not. */
+static int add_input(struct read *r, const char *type)
+{
+    for (const xmlNode *n = xml_child(r->devices, "input"); n; n = xml_next_same(n)) {
+        const char *is = xml_attr(n, "type"), *bus = xml_attr(n, "bus");
+        if (is && strcmp(is, type) == 0 && (!bus || strcmp(bus, "ps2") == 0))
+            return 0;
+    }
+    xmlNode *node = xml_add_child(r->devices, "input", NULL);
+    if (!node || !xml_set_attr(node, "type", type) || !xml_set_attr(node, "bus", "ps2"))
+        return read_no_memory(r);
+    return 0;
+}
+
+int complete_screen(struct read *r)
+{
+    int ret = 0;
+    if (xml_child(r->devices, "graphics") && !xml_child(r->devices, "video"))
+        ret = add_video(r);
+    if (ret < 0 || !screen_is_there(r->devices))
+        return ret;
+    ret = add_input(r, "mouse");
+    return ret < 0 ? ret : add_input(r, "keyboard");
+}
+
+/* -------------------------------------------------------------------- video */
+
+static int read_vram(struct read *r, xmlNode *model, struct model_video *video)
+{
+    char text[12];
+    if (!xml_attr(model, "vram") && read_set(r, model, "vram", VRAM_DEFAULT) < 0)
+        return read_no_memory(r);
+    int ret = read_uint(r, model, "vram", &video->vram_kib);
+    if (ret < 0)
+        return ret;
+    if (video->vram_kib < VRAM_MIN_KIB || video->vram_kib > VRAM_MAX_KIB)
+        return read_refuse(r, model, "vram", "'%u': %u to %u KiB are accepted", video->vram_kib,
+                           VRAM_MIN_KIB, VRAM_MAX_KIB);
+    unsigned size = VRAM_MIN_KIB;
+    while (size < video->vram_kib)
+        size *= 2;
+    video->vram_kib = size;
+    snprintf(text, sizeof(text), "%u", size);
+    return read_set(r, model, "vram", text);
+}
+
+static int read_vga(struct read *r, xmlNode *model, struct model_video *video)
+{
+    static const char *const others[] = {"ram", "vram64", "vgamem"};
+    unsigned heads = 1;
+    bool primary = true;
+    int ret = read_vram(r, model, video);
+    for (unsigned i = 0; ret == 0 && i < ARRAY_SIZE(others); i++) {
+        if (xml_attr(model, others[i]))
+            ret = read_refuse(r, model, others[i], "a VGA has 'vram' only");
+    }
+    if (ret == 0)
+        ret = read_positive(r, model, "heads", &heads);
+    if (ret == 0 && heads != 1)
+        ret = read_refuse(r, model, "heads", "'%u': '1' is accepted", heads);
+    if (ret == 0)
+        ret = read_yes_no(r, model, "primary", &primary);
+    if (ret == 0)
+        ret = read_set(r, model, "heads", "1");
+    if (ret == 0)
+        ret = read_set(r, model, "primary", "yes");
+    const xmlNode *resolution = xml_child(model, "resolution");
+    if (ret == 0 && resolution && (!xml_attr(resolution, "x") || !xml_attr(resolution, "y")))
+        return read_xml_error(r, "missing values for resolution");
+    if (ret == 0)
+        ret = read_positive(r, resolution, "x", &video->xres);
+    return ret < 0 ? ret : read_positive(r, resolution, "y", &video->yres);
+}
+
+int read_video(struct read *r, xmlNode *node, struct model_video *video)
+{
+    static const char *const models[] = {"default", "vga",   "cirrus",    "vmvga",  "xen",
+                                         "vbox",    "qxl",   "parallels", "virtio", "gop",
+                                         "none",    "bochs", "ramfb",     NULL};
+    int ret = read_device_common(r, node, MODEL_VIDEO, &video->device);
+    xmlNode *model = element_child(node, "model");
+    if (ret < 0 || !model)
+        return ret < 0 ? ret : read_no_memory(r);
+    const char *type = xml_attr(model, "type");
+    if (type && !read_is_one_of(type, models))
+        return read_unsupported(r, "unknown video model '%s'", type);
+    if (!type || strcmp(type, "default") == 0) {
+        ret = read_set(r, model, "type", "vga");
+        type = "vga";
+    }
+    video->none = strcmp(type, "none") == 0;
+    if (ret < 0 || video->none)
+        return ret;
+    if (strcmp(type, "vga") != 0)
+        return read_refuse(r, model, "type", "'%s': 'vga' and 'none' are accepted", type);
+    return read_vga(r, model, video);
+}
+
+/* ----------------------------------------------------------------- graphics */
+
+/* A value that <graphics> and its <listen> both may have, and then have to agree on. */
+static int read_twice(struct read *r, xmlNode *node, const char *own, xmlNode *listen,
+                      const char *theirs, const char **out)
+{
+    const char *a = xml_attr(node, own), *b = xml_attr(listen, theirs);
+    a = a && *a ? a : NULL;
+    b = b && *b ? b : NULL;
+    if (a && b && strcmp(a, b) != 0)
+        return read_xml_error(r,
+                              "graphics '%s' attribute '%s' must match '%s' attribute of first "
+                              "listen element (found '%s')",
+                              own, a, theirs, b);
+    if (a && !b && read_set(r, listen, theirs, a) < 0)
+        return read_no_memory(r);
+    if (!a && read_set(r, node, own, NULL) < 0)
+        return read_no_memory(r);
+    if (!b && !a && read_set(r, listen, theirs, NULL) < 0)
+        return read_no_memory(r);
+    *out = a ? a : b;
+    return 0;
+}
+
+static int read_address(struct read *r, xmlNode *node, xmlNode *listen,
+                        struct model_graphics *graphics)
+{
+    int ret = read_twice(r, node, "listen", listen, "address", &graphics->address);
+    return ret < 0 || !graphics->address ? ret : read_set(r, node, "listen", graphics->address);
+}
+
+/* A socket in <listen> alone is the daemon's choice (of a live document) or becomes the user's. */
+static int read_socket(struct read *r, xmlNode *node, xmlNode *listen,
+                       struct model_graphics *graphics)
+{
+    int ret = read_twice(r, node, "socket", listen, "socket", &graphics->socket);
+    if (ret < 0 || !graphics->socket)
+        return ret;
+    if (*graphics->socket != '/')
+        return read_refuse(r, listen, "socket", "'%s': an absolute path is accepted",
+                           graphics->socket);
+    return r->flags & MODEL_PARSE_INACTIVE || r->d->id < 0
+               ? read_set(r, node, "socket", graphics->socket)
+               : 0;
+}
+
+static int read_listen(struct read *r, xmlNode *node, struct model_graphics *graphics)
+{
+    static const char *const types[] = {"none", "address", "network", "socket", NULL};
+    xmlNode *listen = element_child(node, "listen");
+    if (!listen)
+        return read_no_memory(r);
+    if (xml_next_same(listen))
+        return read_refuse(r, xml_next_same(listen), NULL, "one <listen> is accepted");
+    const char *type = xml_attr(node, "socket") ? "socket" : "address";
+    int ret = xml_attr(listen, "type") ? read_choice(r, listen, "type", types, &type)
+                                       : read_set(r, listen, "type", type);
+    if (ret < 0)
+        return ret;
+    if (strcmp(type, "network") == 0)
+        return read_refuse(r, listen, "type",
+                           "'network': 'address', 'socket' and 'none' are accepted");
+    graphics->listen = *type == 's'   ? MODEL_LISTEN_SOCKET
+                       : *type == 'n' ? MODEL_LISTEN_NONE
+                                      : MODEL_LISTEN_ADDRESS;
+    if (graphics->listen == MODEL_LISTEN_SOCKET)
+        return read_socket(r, node, listen, graphics);
+    return graphics->listen == MODEL_LISTEN_ADDRESS ? read_address(r, node, listen, graphics) : 0;
+}
+
+/* "-1", "0" or nothing: chosen at the start. */
+static int read_port(struct read *r, xmlNode *node, struct model_graphics *graphics)
+{
+    const char *text = xml_attr(node, "port");
+    bool chosen = text && strcmp(text, "-1") != 0;
+    graphics->autoport = !chosen;
+    if (graphics->listen != MODEL_LISTEN_ADDRESS) {
+        graphics->autoport = false;
+        return read_set(r, node, "port", NULL) < 0 || read_set(r, node, "autoport", NULL) < 0
+                   ? read_no_memory(r)
+                   : 0;
+    }
+    int ret = chosen ? read_uint(r, node, "port", &graphics->port) : 0;
+    if (ret == 0)
+        ret = read_yes_no(r, node, "autoport", &graphics->autoport);
+    if (ret < 0)
+        return ret;
+    if (graphics->autoport && r->d->id < 0)
+        graphics->port = 0;
+    if ((graphics->port || !graphics->autoport) &&
+        (graphics->port < MODEL_VNC_PORT_FIRST || graphics->port > MODEL_VNC_PORT_LAST))
+        return read_unsupported(r, "vnc port must be in range [%d,%d]", MODEL_VNC_PORT_FIRST,
+                                MODEL_VNC_PORT_LAST);
+    if (!graphics->port)
+        ret = read_set(r, node, "port", "-1");
+    return ret < 0 ? ret : read_set(r, node, "autoport", graphics->autoport ? "yes" : "no");
+}
+
+static int read_password(struct read *r, const xmlNode *node, struct model_graphics *graphics)
+{
+    static const char *const actions[] = {"fail", "disconnect", "keep", NULL};
+    const char *connected = NULL, *until = xml_attr(node, "passwdValidTo");
+    struct tm tm = {0};
+    char more;
+    graphics->password = xml_attr(node, "passwd");
+    if (graphics->password && strlen(graphics->password) > MODEL_VNC_PASSWORD_MAX)
+        return read_unsupported(r, "VNC password is %zu characters long, only %d permitted",
+                                strlen(graphics->password), MODEL_VNC_PASSWORD_MAX);
+    int ret = read_choice(r, node, "connected", actions, &connected);
+    if (ret == 0 && connected && strcmp(connected, "keep") != 0)
+        ret = read_refuse(r, node, "connected", "'%s': 'keep' is accepted", connected);
+    if (ret < 0 || !until || !graphics->password)
+        return ret;
+    if (sscanf(until, "%4d-%2d-%2dT%2d:%2d:%2d%c", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+               &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &more) != 6)
+        return api_error_from(r->err, VIR_FROM_DOMAIN, VIR_ERR_INTERNAL_ERROR,
+                              "cannot parse password validity time '%s', expect "
+                              "YYYY-MM-DDTHH:MM:SS",
+                              until);
+    tm.tm_year -= 1900;
+    tm.tm_mon--;
+    graphics->password_until = timegm(&tm);
+    graphics->expires = true;
+    return 0;
+}
+
+/* What <graphics> may say of other types, and of VNC elsewhere. */
+static int refuse_others(struct read *r, const xmlNode *node)
+{
+    static const char *const others[] = {"tlsPort",     "defaultMode", "display",
+                                         "xauth",       "fullscreen",  "multiUser",
+                                         "replaceUser", "p2p",         "address"};
+    int ret = 0;
+    for (unsigned i = 0; ret == 0 && i < ARRAY_SIZE(others); i++) {
+        if (xml_attr(node, others[i]))
+            ret = read_refuse(r, node, others[i], "VNC has no such thing");
+    }
+    if (ret == 0 && xml_attr(node, "websocket"))
+        ret = read_refuse(r, node, "websocket", "WebSockets are not supported");
+    for (const xmlNode *n = xml_first(node); ret == 0 && n; n = xml_next(n)) {
+        if (!xml_is(n, "listen"))
+            ret = read_refuse(r, n, NULL, "of <graphics type='vnc'> 'listen' is accepted");
+    }
+    return ret;
+}
+
+static int read_choices(struct read *r, const xmlNode *node, struct model_graphics *graphics)
+{
+    static const char *const policies[] = {"allow-exclusive", "force-shared", "ignore", NULL};
+    const char *keymap = xml_attr(node, "keymap");
+    bool power = false;
+    int ret = read_choice(r, node, "sharePolicy", policies, &graphics->share_policy);
+    if (ret == 0)
+        ret = read_yes_no(r, node, "powerControl", &power);
+    if (ret == 0 && power)
+        ret = read_refuse(r, node, "powerControl", "'yes': viewers cannot switch the machine off");
+    if (ret == 0 && keymap && strcmp(keymap, "en-us") != 0)
+        ret =
+            read_refuse(r, node, "keymap",
+                        "'%s': 'en-us' is accepted; viewers that send key codes need none", keymap);
+    return ret;
+}
+
+int read_graphics(struct read *r, xmlNode *node, struct model_graphics *graphics)
+{
+    static const char *const types[] = {"sdl",   "vnc",          "rdp",  "desktop",
+                                        "spice", "egl-headless", "dbus", NULL};
+    const char *type = NULL;
+    int ret = read_device_common(r, node, MODEL_GRAPHICS, &graphics->device);
+    if (ret == 0)
+        ret = read_choice(r, node, "type", types, &type);
+    if (ret < 0)
+        return ret;
+    if (!type)
+        return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
+                              "Missing required attribute 'type' in element 'graphics'");
+    if (strcmp(type, "vnc") != 0)
+        return read_refuse(r, node, "type", "'%s': 'vnc' is accepted", type);
+    ret = refuse_others(r, node);
+    if (ret == 0)
+        ret = read_listen(r, node, graphics);
+    if (ret == 0)
+        ret = read_port(r, node, graphics);
+    if (ret == 0)
+        ret = read_choices(r, node, graphics);
+    return ret < 0 ? ret : read_password(r, node, graphics);
+}
+
+/* ------------------------------------------------------- inputs, all of them */
+
+int read_input(struct read *r, const xmlNode *node)
+{
+    static const char *const types[] = {"mouse",       "tablet", "keyboard",
+                                        "passthrough", "evdev",  NULL};
+    static const char *const buses[] = {"ps2", "usb", "xen", "parallels", "virtio", "none", NULL};
+    const char *type = NULL, *bus = NULL;
+    int ret = read_choice(r, node, "type", types, &type);
+    if (ret == 0)
+        ret = read_choice(r, node, "bus", buses, &bus);
+    if (ret < 0)
+        return ret;
+    bool usb = bus ? strcmp(bus, "usb") == 0 : type && strcmp(type, "tablet") == 0;
+    if (!type || *type == 'p' || *type == 'e' || (bus && !usb && strcmp(bus, "ps2") != 0))
+        return read_refuse(r, node, NULL,
+                           "type '%s' on bus '%s': 'keyboard' and 'mouse' on bus 'ps2' are "
+                           "accepted",
+                           type ? type : "", bus ? bus : "");
+    if (usb)
+        return read_left_out(r, node, "USB is not supported; a screen has a PS/2 mouse");
+    if (*type == 't')
+        return read_unsupported(r, "ps2 bus does not support %s input device", type);
+    return screen_is_there(r->devices)
+               ? 0
+               : read_left_out(r, node, "there is no screen that it would belong to");
+}
+
+static int refuse_second(struct read *r, const char *name)
+{
+    const xmlNode *node = xml_child(r->devices, name);
+    const xmlNode *second = node ? xml_next_same(node) : NULL;
+    return second ? read_refuse(r, second, NULL, "a machine has one screen at most") : 0;
+}
+
+int read_screen(struct read *r)
+{
+    const struct model_domain *d = r->d;
+    int ret = refuse_second(r, "graphics");
+    if (ret == 0)
+        ret = refuse_second(r, "video");
+    if (ret == 0 && d->graphics && d->video && d->video->none)
+        ret = read_refuse(r, d->graphics->device.node, NULL,
+                          "there is no screen to be seen: the video model is 'none'");
+    return ret;
+}
