@@ -37,6 +37,7 @@ struct nbd_request {
     uint16_t type, flags;
     uint64_t cookie, offset;
     uint32_t len;
+    int refused; /* -errno before it was begun: it has no buffer, its data is thrown away */
 
     uint8_t *buffer;
     size_t capacity;
@@ -456,7 +457,7 @@ static int check_request(const struct session *s, const struct nbd_request *r)
 static void run_request(struct nbd_request *r)
 {
     struct session *s = r->session;
-    int rc = check_request(s, r);
+    int rc = r->refused ? r->refused : check_request(s, r);
     const struct command *command = command_of(r->type);
     if (rc < 0 || (r->len == 0 && !(command->kind & NO_RANGE)))
         answer(r, rc);
@@ -469,6 +470,8 @@ static void run_request(struct nbd_request *r)
 /* Bytes of memory that a request needs. */
 static size_t memory_of(const struct session *s, const struct nbd_request *r)
 {
+    if (r->refused)
+        return 0;
     switch (r->type) {
     case NBD_CMD_WRITE:
         return r->len;
@@ -499,6 +502,7 @@ static bool begin_request(struct session *s)
         .offset = nbd_get64(frame + 16),
         .len = nbd_get32(frame + 24),
     };
+    next.refused = check_request(s, &next);
     size_t memory = memory_of(s, &next);
     if (nbd_get32(frame) != NBD_REQUEST_MAGIC) {
         broken(s, "a request without its magic number", nbd_get32(frame));
@@ -523,6 +527,7 @@ static bool begin_request(struct session *s)
     r->cookie = next.cookie;
     r->offset = next.offset;
     r->len = next.len;
+    r->refused = next.refused;
     r->charged = memory;
     s->bytes += memory;
     s->start += NBD_REQUEST_SIZE;
@@ -550,7 +555,8 @@ static void digest(struct session *s)
             continue;
         }
         size_t n = MIN(r->len - s->filled, s->end - s->start);
-        memcpy(r->buffer + s->filled, s->received + s->start, n);
+        if (!r->refused)
+            memcpy(r->buffer + s->filled, s->received + s->start, n);
         s->start += n;
         s->filled += n;
         if (s->filled < r->len)
@@ -564,7 +570,7 @@ static void digest(struct session *s)
  * for now. */
 static bool receive_some(struct session *s)
 {
-    struct nbd_request *r = s->filling;
+    struct nbd_request *r = s->filling && !s->filling->refused ? s->filling : NULL;
     struct iovec iov[2];
     unsigned count = 0;
     size_t rest = 0;

@@ -73,6 +73,29 @@ static void tell_unknown(struct qcow2_check *check, uint64_t first, uint64_t cou
     check->result->check_errors += count;
 }
 
+/* Whether a block of the disk's and the counted one say the same; NULL: all 0. *last: the last
+ * refcount that is not 0, if there is one. */
+static bool says_the_same(const struct qcow2 *s, const uint8_t *is, const uint8_t *should,
+                          uint64_t *last)
+{
+    size_t len = s->cluster_size;
+    if (!is || !should)
+        return buffer_is_zero(is ? is : should, len);
+    if (memcmp(is, should, len) != 0)
+        return false;
+    while (len && !is[len - 1])
+        len--;
+    uint64_t i =
+        MIN(BIT(s->refblock_bits), (len * 8 + BIT(s->refcount_order) - 1) >> s->refcount_order);
+    while (i-- > 0) {
+        if (qcow2_refcount_load(is, s->refcount_order, i)) {
+            *last = i;
+            break;
+        }
+    }
+    return true;
+}
+
 /* All clusters of the file and those beyond that are counted, by refcount blocks, so that what has
  * none costs nothing. */
 static void compare(struct qcow2_check *check, struct qcow2_refmap *counted,
@@ -88,12 +111,21 @@ static void compare(struct qcow2_check *check, struct qcow2_refmap *counted,
             tell_unknown(check, first, MIN(BIT(s->refblock_bits), clusters - first), rc);
         if (rc < 0 || (!has_block(disk, b) && !has_block(counted, b)))
             continue;
+        const uint8_t *on_disk =
+            has_block(disk, b) && first < clusters ? disk->blocks[b]->data : NULL;
+        const uint8_t *in_count = has_block(counted, b) ? counted->blocks[b]->data : NULL;
+        uint64_t last = UINT64_MAX;
+        if ((!on_disk && !in_count) || ((!on_disk || first + BIT(s->refblock_bits) <= clusters) &&
+                                        says_the_same(s, on_disk, in_count, &last))) {
+            highest = last == UINT64_MAX ? highest : first + last;
+            continue;
+        }
         for (uint64_t i = 0; i < BIT(s->refblock_bits); i++) {
             uint64_t cluster = first + i, is = 0, should = 0;
-            if (has_block(disk, b) && cluster < clusters)
-                is = qcow2_refcount_load(disk->blocks[b]->data, s->refcount_order, i);
-            if (has_block(counted, b))
-                should = qcow2_refcount_load(counted->blocks[b]->data, s->refcount_order, i);
+            if (on_disk && cluster < clusters)
+                is = qcow2_refcount_load(on_disk, s->refcount_order, i);
+            if (in_count)
+                should = qcow2_refcount_load(in_count, s->refcount_order, i);
             if (is || should)
                 highest = cluster;
             if (is != should)

@@ -397,7 +397,7 @@ static void work(struct block_node *node, struct input *in)
             at = size - MIN(size, at);
         if (!range_within(at, len, 0, size))
             continue;
-        memset(bytes, (int)op, sizeof(bytes));
+        memset(bytes, (int)op, MIN(len, sizeof(bytes)));
         switch (op % 8) {
         case 0:
         case 1:

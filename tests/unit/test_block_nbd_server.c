@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The NBD server against a client that speaks the protocol by hand, well and badly. */
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -297,6 +298,23 @@ static void what_an_export_cannot_do_is_an_error_and_not_an_end(void **state)
     stop(&f);
 }
 
+static void the_data_of_a_refused_write_takes_no_memory(void **state)
+{
+    static uint8_t piece[MIB(1)];
+    struct fixture f;
+    start(&f, NULL, false);
+    nbd_peer_go(&f.peer, "disk", false);
+    size_t before = mallinfo2().hblkhd;
+    nbd_peer_request(&f.peer, NBD_CMD_WRITE, 0, 9, SIZE, MIB(32));
+    for (unsigned i = 0; i < 32; i++) {
+        nbd_peer_write(&f.peer, piece, sizeof(piece));
+        assert_true(mallinfo2().hblkhd < before + MIB(8));
+    }
+    assert_int_equal(nbd_peer_error(&f.peer, 9), NBD_ENOSPC);
+    assert_int_equal(nbd_peer_command(&f.peer, NBD_CMD_READ, 0, 0, 0), 0);
+    stop(&f);
+}
+
 static void a_read_only_export_is_never_written(void **state)
 {
     struct fixture f;
@@ -517,6 +535,7 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read_back),
         cmocka_unit_test(structured_reads_send_data_with_its_place_and_zeros_as_a_hole),
         cmocka_unit_test(what_an_export_cannot_do_is_an_error_and_not_an_end),
+        cmocka_unit_test(the_data_of_a_refused_write_takes_no_memory),
         cmocka_unit_test(a_read_only_export_is_never_written),
         cmocka_unit_test(zeros_and_trims_reach_the_image),
         cmocka_unit_test(status_tells_holes_and_dirty_ranges),
