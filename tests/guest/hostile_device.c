@@ -401,6 +401,51 @@ static bool rng_sixteen_megabytes(struct vdev *dev)
     return send(dev, 0);
 }
 
+/* input (5.8) */
+
+static bool input_buffers_that_are_too_short(struct vdev *dev)
+{
+    desc(dev, 0, 0, in, 7, DESC_WRITE);
+    vdev_offer(dev, 0, 0);
+    desc(dev, 1, 0, out, 3, 0);
+    return send(dev, 1);
+}
+
+static bool input_buffers_of_the_wrong_direction(struct vdev *dev)
+{
+    desc(dev, 0, 0, out, 8, 0);
+    vdev_offer(dev, 0, 0);
+    desc(dev, 1, 0, in, 8, DESC_WRITE);
+    return send(dev, 1);
+}
+
+static bool input_lights_that_are_not_there(struct vdev *dev)
+{
+    for (unsigned i = 0; i < 40; i++) {
+        *(uint16_t *)out = (uint16_t)(i % 3 ? 0x11 : i * 1000); /* EV_LED */
+        *(uint16_t *)(out + 2) = (uint16_t)(i * 2003);
+        *(uint32_t *)(out + 4) = 0xffffffff;
+        desc(dev, 1, 0, out, 8, 0);
+        if (!send(dev, 1))
+            return false;
+    }
+    return true;
+}
+
+static bool input_every_selector(struct vdev *dev)
+{
+    uint64_t sum = 0;
+    for (unsigned select = 0; select < 0x20; select++) {
+        for (unsigned subsel = 0; subsel < 256; subsel += 15) {
+            write8(dev->config, (uint8_t)select);
+            write8(dev->config + 1, (uint8_t)subsel);
+            sum += read8(dev->config + 2) + read64(dev->config + 128) + read64(dev->config + 1024);
+        }
+    }
+    write64(dev->config + 130, UINT64_MAX);
+    return sum;
+}
+
 /* vsock (5.10.6) */
 
 static bool vsock_send(struct vdev *dev, uint16_t op, uint32_t len, uint32_t bytes)
@@ -514,6 +559,10 @@ static const struct {
     {VIRTIO_RNG, "readable buffer", rng_readable_buffer},
     {VIRTIO_RNG, "buffer of no length", rng_buffer_of_no_length},
     {VIRTIO_RNG, "sixteen megabytes at once", rng_sixteen_megabytes},
+    {VIRTIO_INPUT, "buffers that are too short", input_buffers_that_are_too_short},
+    {VIRTIO_INPUT, "buffers of the wrong direction", input_buffers_of_the_wrong_direction},
+    {VIRTIO_INPUT, "lights that are not there", input_lights_that_are_not_there},
+    {VIRTIO_INPUT, "every selector", input_every_selector},
     {VIRTIO_VSOCK, "every operation without a connection", vsock_every_operation},
     {VIRTIO_VSOCK, "length beyond the buffer", vsock_length_beyond_the_buffer},
     {VIRTIO_VSOCK, "header too short", vsock_header_too_short},

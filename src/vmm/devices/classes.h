@@ -7,6 +7,7 @@
 
 extern const struct device_class add_fd_class;
 extern const struct device_class debugcon_class;
+extern const struct device_class input_class; /* display/input_class.c */
 extern const struct device_class secret_class;
 extern const struct device_class serial_class;
 extern const struct device_class vga_class;

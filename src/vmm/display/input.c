@@ -12,45 +12,51 @@ void input_add(struct machine *machine, const struct input_sink *sink)
         sinks->sinks[sinks->count++] = sink;
 }
 
-bool input_key(struct machine *machine, unsigned code, bool down)
+enum kind { KEYS, POSITIONS, MOVEMENTS };
+
+static bool takes(const struct input_sink *sink, enum kind kind)
+{
+    const bool has[] = {
+        [KEYS] = sink->key != NULL,
+        [POSITIONS] = sink->absolute != NULL,
+        [MOVEMENTS] = sink->relative != NULL,
+    };
+    return has[kind] && (!sink->active || sink->active(sink->opaque));
+}
+
+static const struct input_sink *find(const struct machine *machine, enum kind kind)
 {
     const struct input_sinks *sinks = &machine->platform.input;
     for (unsigned i = sinks->count; i-- > 0;) {
-        if (!sinks->sinks[i]->key)
-            continue;
-        sinks->sinks[i]->key(sinks->sinks[i]->opaque, code, down);
-        return true;
+        if (takes(sinks->sinks[i], kind))
+            return sinks->sinks[i];
     }
-    return false;
+    return NULL;
+}
+
+bool input_key(struct machine *machine, unsigned code, bool down)
+{
+    const struct input_sink *sink = find(machine, KEYS);
+    if (sink)
+        sink->key(sink->opaque, code, down);
+    return sink;
 }
 
 bool input_is_absolute(struct machine *machine)
 {
-    const struct input_sinks *sinks = &machine->platform.input;
-    for (unsigned i = 0; i < sinks->count; i++)
-        if (sinks->sinks[i]->absolute)
-            return true;
-    return false;
+    return find(machine, POSITIONS);
 }
 
 void input_absolute(struct machine *machine, unsigned x, unsigned y, unsigned buttons)
 {
-    const struct input_sinks *sinks = &machine->platform.input;
-    for (unsigned i = sinks->count; i-- > 0;) {
-        if (!sinks->sinks[i]->absolute)
-            continue;
-        sinks->sinks[i]->absolute(sinks->sinks[i]->opaque, x, y, buttons);
-        return;
-    }
+    const struct input_sink *sink = find(machine, POSITIONS);
+    if (sink)
+        sink->absolute(sink->opaque, x, y, buttons);
 }
 
 void input_relative(struct machine *machine, int dx, int dy, unsigned buttons)
 {
-    const struct input_sinks *sinks = &machine->platform.input;
-    for (unsigned i = sinks->count; i-- > 0;) {
-        if (!sinks->sinks[i]->relative)
-            continue;
-        sinks->sinks[i]->relative(sinks->sinks[i]->opaque, dx, dy, buttons);
-        return;
-    }
+    const struct input_sink *sink = find(machine, MOVEMENTS);
+    if (sink)
+        sink->relative(sink->opaque, dx, dy, buttons);
 }

@@ -21,10 +21,22 @@ enum input_button {
 
 #define INPUT_AXIS_MAX 0x7fff /* of absolute positions */
 
+enum input_type { INPUT_KEYBOARD, INPUT_MOUSE, INPUT_TABLET };
+
+/* One more device that a machine is to have (--input). */
+struct input_config {
+    char *id;
+    int type, bus;
+    uint64_t slot; /* of PCI bus 0; 0: the first free one */
+    uint64_t port; /* of the USB controller; 0: the first free one */
+};
+
 /* A device that takes them; members it does not serve are NULL. Called under no lock of the
  * sender's. */
 struct input_sink {
     void *opaque;
+    /* Whether the guest listens to it now; NULL: always. */
+    bool (*active)(void *opaque);
     void (*key)(void *opaque, unsigned code, bool down);
     /* Where the pointer is, 0 to INPUT_AXIS_MAX, and which buttons are down. */
     void (*absolute)(void *opaque, unsigned x, unsigned y, unsigned buttons);
@@ -32,7 +44,7 @@ struct input_sink {
     void (*relative)(void *opaque, int dx, int dy, unsigned buttons);
 };
 
-#define INPUT_SINKS_MAX 4
+#define INPUT_SINKS_MAX 16
 
 struct input_sinks {
     const struct input_sink *sinks[INPUT_SINKS_MAX];
@@ -41,7 +53,7 @@ struct input_sinks {
 
 struct machine;
 
-/* Before the machine runs. A later sink comes before an earlier one. */
+/* Before the machine runs. Of those that listen a later sink comes before an earlier one. */
 void input_add(struct machine *machine, const struct input_sink *sink);
 
 /* False: no device takes keys. */

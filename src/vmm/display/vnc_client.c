@@ -70,6 +70,7 @@ struct vnc_client {
     struct vnc_format format;
     bool hextile, desktop_size, pointer_mode, key_codes;
     bool tell_size, tell_pointer, tell_keys; /* pseudo-rectangles that are due */
+    bool told_absolute;                      /* what the last one about pointers said */
     bool wants;                              /* asked for an update */
     unsigned width, height;                  /* that it knows */
     struct {
@@ -235,9 +236,10 @@ static bool pointer_event(struct vnc_client *client, const uint8_t *bytes)
     struct machine *machine = client->vnc->machine;
     const struct display *display = client->vnc->display;
     unsigned buttons = bytes[1], x = be16(bytes + 2), y = be16(bytes + 4);
-    if (input_is_absolute(machine))
+    bool movement = client->pointer_mode && !client->told_absolute;
+    if (input_is_absolute(machine) && !movement)
         input_absolute(machine, axis(x, display->width), axis(y, display->height), buttons);
-    else if (client->pointer_mode)
+    else if (movement)
         input_relative(machine, (int)x - POINTER_MIDDLE, (int)y - POINTER_MIDDLE, buttons);
     else
         input_relative(machine, (int)x - (int)client->x, (int)y - (int)client->y, buttons);
@@ -466,7 +468,8 @@ static unsigned put_notices(struct vnc_client *client)
         count++;
     }
     if (client->tell_pointer) {
-        rect.x = input_is_absolute(client->vnc->machine);
+        client->told_absolute = input_is_absolute(client->vnc->machine);
+        rect.x = client->told_absolute;
         put_header(client, &rect, ENCODING_POINTER_MODE);
         count++;
     }
@@ -494,10 +497,18 @@ static bool is_damaged(const struct vnc_client *client)
     return client->tell_size || client->tell_keys || client->tell_pointer;
 }
 
+/* A guest's driver for a tablet comes and goes. */
+static void notice_pointer(struct vnc_client *client)
+{
+    if (client->pointer_mode && client->told_absolute != input_is_absolute(client->vnc->machine))
+        client->tell_pointer = true;
+}
+
 bool vnc_client_update(struct vnc_client *client)
 {
     const struct display *display = client->vnc->display;
     static const uint8_t head[4]; /* type 0, padding, the count of rectangles */
+    notice_pointer(client);
     if (!client->ready || !client->wants || client->out.len || !display->pixels ||
         !is_damaged(client))
         return true;

@@ -28,6 +28,7 @@ const struct device_class *const device_classes[] = {
     &virtio_balloon_class,
     &watchdog_class,
     &vga_class,
+    &input_class,
     &vnc_class,
     NULL,
 };

@@ -8,6 +8,7 @@ const struct device_kind device_kinds[] = {
     {VIRTIO_RNG, "rng", 0},
     {VIRTIO_CONSOLE, "console", 1},
     {VIRTIO_BALLOON, "balloon", 0},
+    {VIRTIO_INPUT, "input", 1},
     {VIRTIO_VSOCK, "vsock", 1},
     {0},
 };
