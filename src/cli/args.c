@@ -85,6 +85,14 @@ int arg_int(struct cli *cli, const char *name, int *out)
     return r;
 }
 
+int arg_timeout(struct cli *cli, int *seconds)
+{
+    int r = arg_int(cli, "timeout", seconds);
+    if (r > 0 && (*seconds < 1 || *seconds > INT32_MAX / 1000))
+        return bad_number(cli, "timeout", arg_raw(cli, "timeout"));
+    return r;
+}
+
 int arg_u64(struct cli *cli, const char *name, uint64_t *out)
 {
     const char *value = arg_raw(cli, name);

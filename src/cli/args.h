@@ -19,6 +19,8 @@ int arg_int(struct cli *cli, const char *name, int *out);
 int arg_uint(struct cli *cli, const char *name, unsigned *out);
 int arg_u64(struct cli *cli, const char *name, uint64_t *out);
 int arg_i64(struct cli *cli, const char *name, int64_t *out);
+/* --timeout: seconds, at least one. */
+int arg_timeout(struct cli *cli, int *seconds);
 /* With a suffix; a number without one is scale bytes each. */
 int arg_size(struct cli *cli, const char *name, uint64_t *out, uint64_t scale, uint64_t max);
 int size_from_text(const char *text, uint64_t *out, uint64_t scale, uint64_t max);

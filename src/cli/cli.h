@@ -98,6 +98,8 @@ void *cli_call(struct cli *cli, const struct kvasir_procedure *procedure, const 
 int cli_connect(struct cli *cli);
 void cli_disconnect(struct cli *cli);
 
+int64_t cli_now_ms(void); /* of a clock that only goes forward */
+
 /* ---------------------------------------------------------------- errors */
 
 /* "error: ..." to standard error. Returns -1. */
@@ -122,6 +124,8 @@ enum lookup_by {
 };
 const wire_domain *lookup_domain_except(struct cli *cli, unsigned not_by); /* enum lookup_by */
 const wire_domain *lookup_domain_by(struct cli *cli, const char *name, unsigned by);
+/* The same, untold, unless the connection is lost. */
+const wire_domain *lookup_domain_quietly(struct cli *cli, const char *name, unsigned by);
 const wire_domain *lookup_domain_named(struct cli *cli, const char *name);
 bool uuid_from_text(const char *text, wire_uuid out);
 char *uuid_to_text(struct cli *cli, const wire_uuid uuid);
@@ -130,7 +134,5 @@ char *uuid_to_text(struct cli *cli, const wire_uuid uuid);
 
 /* All of it, NULL when it cannot be read (told). */
 char *read_text_file(struct cli *cli, const char *path);
-/* The same of any bytes; a zero is behind the last. */
-char *read_whole_file(struct cli *cli, const char *path, size_t *size);
 
 #endif

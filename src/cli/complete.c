@@ -138,7 +138,7 @@ static const struct {
     {"set-lifecycle-action", "type", "poweroff reboot crash"},
     {"shutdown", "mode", "acpi agent initctl signal paravirt"},
     {"top", "sort", "cpu memory disk net name"},
-    {"wait", "for", "running paused shutoff gone"},
+    {"wait", "for", "running paused shutoff gone agent address ssh"},
 };
 
 /* Objects of an option; a verb's prefix decides where the same name means different things. */
@@ -159,10 +159,9 @@ static const struct {
     {"", "command", add_help, true},
 };
 
-static const char *const file_options[] = {"file",      "xml",           "config",        "kernel",
-                                           "initrd",    "disk",          "image",         "xmlfile",
-                                           "backupxml", "checkpointxml", "log",           "ssh-key",
-                                           "key",       "user-data",     "network-config"};
+static const char *const file_options[] = {"file",      "xml",           "config", "kernel",
+                                           "initrd",    "disk",          "image",  "xmlfile",
+                                           "backupxml", "checkpointxml", "log"};
 
 static void add_values(struct cli *cli, const char *option, const char *partial,
                        struct candidates *out)

@@ -86,25 +86,18 @@ static void heard(struct kvasir_conn *conn, const struct kvasir_event *event, vo
     print_event(watch, event);
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Until there was one (without loop), the time is over, or somebody interrupts. */
 static int wait_for_events(struct watch *watch, int timeout)
 {
     struct cli *cli = watch->cli;
     struct sigaction old, act = {.sa_handler = note_signal};
-    int64_t end = timeout ? now_ms() + 1000 * (int64_t)timeout : INT64_MAX;
+    int64_t end = timeout ? cli_now_ms() + 1000 * (int64_t)timeout : INT64_MAX;
     bool over = false;
     int r = 0;
     interrupted = 0;
     sigaction(SIGINT, &act, &old);
     while (r >= 0 && !interrupted && !over && (watch->loop || !watch->count)) {
-        int64_t left = end - now_ms();
+        int64_t left = end - cli_now_ms();
         over = left <= 0;
         if (!over)
             r = kvasir_conn_run(cli->conn, timeout ? (int)left : -1, &cli->error);
@@ -141,15 +134,6 @@ static int watch_events(struct cli *cli, int event_class, int id, struct kvasir_
     return r;
 }
 
-static int read_timeout(struct cli *cli, int *seconds)
-{
-    int r = arg_int(cli, "timeout", seconds);
-    if (r > 0 && *seconds < 1)
-        return cli_error(cli, "Numeric value '%s' for <%s> option is malformed or out of range",
-                         arg_raw(cli, "timeout"), "timeout");
-    return r;
-}
-
 int event_domain(struct cli *cli)
 {
     const char *name = NULL;
@@ -168,7 +152,7 @@ int event_domain(struct cli *cli)
     } else if (!arg_on(cli, "all")) {
         return cli_error(cli, "one of --list, --all, or --event <type> is required");
     }
-    if (read_timeout(cli, &timeout) < 0)
+    if (arg_timeout(cli, &timeout) < 0)
         return -1;
     struct kvasir_domain *domain = NULL;
     if (arg_raw(cli, "domain")) {
@@ -196,7 +180,7 @@ int event_of_objects(struct cli *cli)
     int id = event_number(event_class, name);
     if (id < 0)
         return cli_error(cli, "unknown event type %s", name);
-    if (read_timeout(cli, &timeout) < 0)
+    if (arg_timeout(cli, &timeout) < 0)
         return -1;
     return watch_events(cli, event_class, id, NULL, NULL, timeout);
 }

@@ -56,19 +56,12 @@ static int register_all(struct cli *cli, struct kvasir_domain *domain, struct fo
     return n ? 0 : -1;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int events_follow(struct cli *cli)
 {
     struct follow follow = {.cli = cli};
     struct kvasir_domain *domain = NULL;
     int timeout = 0;
-    if (arg_int(cli, "timeout", &timeout) < 0)
+    if (arg_timeout(cli, &timeout) < 0)
         return -1;
     if (arg_raw(cli, "domain")) {
         const wire_domain *found = lookup_domain(cli);
@@ -78,11 +71,11 @@ int events_follow(struct cli *cli)
     }
     int r = register_all(cli, domain, &follow);
     struct sigaction old, act = {.sa_handler = note_signal};
-    int64_t end = timeout > 0 ? now_ms() + 1000 * (int64_t)timeout : INT64_MAX;
+    int64_t end = timeout > 0 ? cli_now_ms() + 1000 * (int64_t)timeout : INT64_MAX;
     interrupted = 0;
     sigaction(SIGINT, &act, &old);
     while (r >= 0 && !interrupted && (arg_on(cli, "follow") || !follow.count)) {
-        int64_t left = end - now_ms();
+        int64_t left = end - cli_now_ms();
         if (left <= 0)
             break;
         r = kvasir_conn_run(cli->conn, timeout > 0 ? (int)MIN(left, INT32_MAX) : -1, &cli->error);

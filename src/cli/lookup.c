@@ -92,7 +92,7 @@ static void hint_names(struct cli *cli, const char *wanted)
                  names[1] ? names[1] : "", names[2] ? " or " : "", names[2] ? names[2] : "");
 }
 
-const wire_domain *lookup_domain_by(struct cli *cli, const char *name, unsigned by)
+const wire_domain *lookup_domain_quietly(struct cli *cli, const char *name, unsigned by)
 {
     const REMOTE_RET(DOMAIN_LOOKUP_BY_NAME) *found = NULL;
     char *end;
@@ -110,13 +110,18 @@ const wire_domain *lookup_domain_by(struct cli *cli, const char *name, unsigned 
     }
     if (!found && (by & BY_NAME))
         found = CALL(cli, DOMAIN_LOOKUP_BY_NAME, .name = (char *)(uintptr_t)name);
-    bool alive = kvasir_conn_is_alive(cli->conn);
-    if (alive)
+    if (kvasir_conn_is_alive(cli->conn))
         cli_forget_error(cli);
+    return found ? &found->dom : NULL;
+}
+
+const wire_domain *lookup_domain_by(struct cli *cli, const char *name, unsigned by)
+{
+    const wire_domain *found = lookup_domain_quietly(cli, name, by);
     if (found)
-        return &found->dom;
+        return found;
     cli_error(cli, "failed to get domain '%s'", name);
-    if (alive)
+    if (kvasir_conn_is_alive(cli->conn))
         hint_names(cli, name);
     return NULL;
 }

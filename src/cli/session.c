@@ -4,6 +4,7 @@
 #include <libvirt/virterror.h>
 #include <unistd.h>
 
+#include "base/loop.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/memory.h"
@@ -52,6 +53,11 @@ char *cli_text(struct cli *cli, const char *fmt, ...)
     vsnprintf(text, (size_t)len + 1, fmt, args);
     va_end(args);
     return text;
+}
+
+int64_t cli_now_ms(void)
+{
+    return clock_monotonic_ns() / 1000000;
 }
 
 void cli_release(struct cli *cli)

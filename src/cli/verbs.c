@@ -35,17 +35,17 @@ static const struct verb beyond[] = {
     {"run",
      "<image> [--name=<string>] [--cpus=<number>] [--memory=<string>] [--kernel=<string>] "
      "[--initrd=<string>] [--cmdline=<string>] [--disk=<string>] [--network=<string>] "
-     "[--user=<string>] [--ssh-key=<string>] [--hostname=<string>] [--user-data=<string>] "
-     "[--network-config=<string>] [--share=<string>] [--console] [--rm] [--keep] [--print-xml]",
+     "[--share=<string>] [--user-data=<string>] [--console] [--rm] [--keep] [--print-xml]",
      "from a disk image or a kernel to a machine in one line",
-     "run debian.qcow2 --network user --user me --ssh-key ~/.ssh/id_ed25519.pub", run_machine},
+     "run debian.qcow2 --network user --console", run_machine},
     {"ssh", "<domain> [--user=<string>] [--port=<number>] [--key=<string>] [<command>]...",
      "log in to a guest, or run a command in it", "ssh web --user root -- uname -a", ssh_login,
      VERB_BARE},
     {"top", "[--sort=<string>] [--interval=<number>] [--count=<number>]",
      "the machines that run and what they take, live", "top --sort memory", top_show},
-    {"wait", "<domain> [--for=<string>] [--timeout=<number>]", "wait until a machine is in a state",
-     "wait web --for shutoff --timeout 60", wait_for_machine},
+    {"wait", "<domain> [--for=<string>] [--timeout=<number>]",
+     "wait until a machine is in a state or its guest can be reached",
+     "wait web --for ssh --timeout 60", wait_for_machine},
     {NULL},
 };
 static const struct verb_group beyond_group = {"Beyond virsh", "beyond", beyond};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PCI, SATA and virtio-serial addresses. All PCI devices really are on bus 0; an address on another
+ * PCI and virtio-serial addresses. All PCI devices really are on bus 0; an address on another
  * bus (a root port, in documents that libvirt completed) is kept as written, and the device gets a
  * slot that is free. Slot 0 is the host bridge, 31 the LPC bridge.
  */
@@ -25,7 +25,7 @@ static bool is_pci(const struct model_device *device)
 {
     if (device->kind == MODEL_CONTROLLER) {
         const struct model_controller *c = (const struct model_controller *)device;
-        return strcmp(c->type, "virtio-serial") == 0 || c->has_disks;
+        return strcmp(c->type, "virtio-serial") == 0 || c->real;
     }
     if (device->kind == MODEL_DISK)
         return ((const struct model_disk *)device)->bus == MODEL_DISK_VIRTIO;
@@ -167,100 +167,6 @@ static int assign_channels(struct read *r)
             !xml_set_attr(node, "port", text))
             return read_no_memory(r);
         device->address = (struct model_address){.kind = MODEL_ADDRESS_VIRTIO_SERIAL, .port = port};
-    }
-    return 0;
-}
-
-/* -------------------------------------------------------------------- SATA */
-
-int disk_sata_controller(const xmlNode *disk)
-{
-    const char *bus = xml_child_attr(disk, "target", "bus"),
-               *dev = xml_child_attr(disk, "target", "dev"),
-               *given = xml_child_attr(disk, "address", "controller");
-    uint64_t index;
-    if (!bus || !dev || strcmp(bus, "sata") != 0)
-        return -1;
-    if (given)
-        return xml_number(given, CONTROLLERS_MAX - 1, &index) ? (int)index : -1;
-    index = strlen(dev) < 3 ? 0 : disk_index(dev) / MODEL_SATA_UNITS;
-    return index < CONTROLLERS_MAX ? (int)index : -1;
-}
-
-static const struct model_disk *disk_at(const struct model_domain *d, const struct model_disk *but,
-                                        unsigned controller, unsigned unit)
-{
-    for (unsigned i = 0; i < d->disk_count; i++) {
-        const struct model_address *a = &d->disks[i].device.address;
-        if (&d->disks[i] != but && d->disks[i].bus == MODEL_DISK_SATA &&
-            a->kind == MODEL_ADDRESS_DRIVE && a->controller == controller && a->unit == unit)
-            return &d->disks[i];
-    }
-    return NULL;
-}
-
-static int set_drive(struct read *r, struct model_disk *disk, unsigned controller, unsigned unit)
-{
-    char controllers[12], units[12];
-    snprintf(controllers, sizeof(controllers), "%u", controller);
-    snprintf(units, sizeof(units), "%u", unit);
-    xmlNode *node = element_child(disk->device.node, "address");
-    if (!node || !xml_set_attr(node, "type", "drive") ||
-        !xml_set_attr(node, "controller", controllers) || !xml_set_attr(node, "bus", "0") ||
-        !xml_set_attr(node, "target", "0") || !xml_set_attr(node, "unit", units))
-        return read_no_memory(r);
-    disk->device.address =
-        (struct model_address){.kind = MODEL_ADDRESS_DRIVE, .controller = controller, .unit = unit};
-    return 0;
-}
-
-static int check_drive(struct read *r, const struct model_disk *disk)
-{
-    const struct model_domain *d = r->d;
-    const struct model_address *a = &disk->device.address;
-    if (a->kind != MODEL_ADDRESS_DRIVE)
-        return read_xml_error(r, "unexpected address type for sata disk");
-    if (a->bus || a->target || a->unit >= MODEL_SATA_UNITS)
-        return read_xml_error(r,
-                              "disk '%s': bus and target of a SATA disk's address are 0, unit is "
-                              "0 to %d",
-                              disk->target, MODEL_SATA_UNITS - 1);
-    if (disk_at(d, disk, a->controller, a->unit))
-        return read_xml_error(r,
-                              "Found duplicate drive address for disk with target name '%s' "
-                              "controller='%u' bus='0' target='0' unit='%u'",
-                              disk->target, a->controller, a->unit);
-    return 0;
-}
-
-/* As the name says where it is free: sda is unit 0 of controller 0, sdg unit 0 of controller 1. */
-static int assign_drives(struct read *r)
-{
-    struct model_domain *d = r->d;
-    for (unsigned i = 0; i < d->disk_count; i++) {
-        struct model_disk *disk = &d->disks[i];
-        if (disk->bus != MODEL_DISK_SATA)
-            continue;
-        int ret = 0;
-        if (disk->device.address.kind != MODEL_ADDRESS_NONE) {
-            ret = check_drive(r, disk);
-        } else {
-            unsigned at = disk_index(disk->target);
-            while (disk_at(d, disk, at / MODEL_SATA_UNITS, at % MODEL_SATA_UNITS))
-                at++;
-            ret = set_drive(r, disk, at / MODEL_SATA_UNITS, at % MODEL_SATA_UNITS);
-        }
-        for (unsigned c = 0; ret == 0 && c <= d->controller_count; c++) {
-            const struct model_controller *controller = &d->controllers[c];
-            if (c == d->controller_count)
-                return read_xml_error(r, "disk '%s' is at SATA controller %u, which is not there",
-                                      disk->target, disk->device.address.controller);
-            if (strcmp(controller->type, "sata") == 0 &&
-                controller->index == disk->device.address.controller)
-                break;
-        }
-        if (ret < 0)
-            return ret;
     }
     return 0;
 }

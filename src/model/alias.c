@@ -49,8 +49,11 @@ static void device_alias(const struct model_device *device, unsigned number, cha
         [MODEL_VIDEO] = "video",
     };
     const struct model_disk *disk = (const struct model_disk *)device;
+    const struct model_address *a = &device->address;
     if (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_SATA)
-        snprintf(out, size, "sata%u-0-%u", device->address.controller, device->address.unit);
+        snprintf(out, size, "sata%u-0-%u", a->controller, a->unit);
+    else if (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_SCSI)
+        snprintf(out, size, "scsi%u-0-%u-%u", a->controller, a->target, a->unit);
     else if (device->kind == MODEL_DISK)
         snprintf(out, size, "virtio-disk%u", disk_index(disk->target));
     else if (device->kind == MODEL_CONTROLLER)

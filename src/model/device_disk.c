@@ -249,7 +249,7 @@ static int read_driver_choices(struct read *r, xmlNode *node, struct model_disk 
     return 0;
 }
 
-static int check_sata_driver(struct read *r, const xmlNode *node)
+static int check_drive_driver(struct read *r, const xmlNode *node)
 {
     static const char *const of_virtio[] = {"iothread",  "queues",    "queue_size",
                                             "ioeventfd", "event_idx", NULL};
@@ -297,8 +297,8 @@ static int read_driver(struct read *r, xmlNode *disk_node, struct model_disk *di
         ret = read_switch(r, node, "copy_on_read", &disk->copy_on_read);
     if (ret == 0)
         ret = check_fixed_driver(r, node);
-    if (ret == 0 && disk->bus == MODEL_DISK_SATA)
-        ret = check_sata_driver(r, node);
+    if (ret == 0 && disk->bus != MODEL_DISK_VIRTIO)
+        ret = check_drive_driver(r, node);
     if (ret == 0)
         ret = read_uint(r, node, "iothread", &disk->iothread);
     if (ret == 0)
@@ -308,16 +308,23 @@ static int read_driver(struct read *r, xmlNode *disk_node, struct model_disk *di
     return ret;
 }
 
-static int check_driver(struct read *r, const struct model_disk *disk)
+int check_iothread(struct read *r, const char *what, unsigned iothread)
 {
     const struct model_domain *d = r->d;
-    bool found = disk->iothread == 0;
+    bool found = iothread == 0;
     for (unsigned i = 0; i < d->iothreads; i++)
-        found |= d->iothread_ids[i] == disk->iothread;
-    if (!found)
-        return api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
-                         "Disk iothread '%u' not defined in iothreadid", disk->iothread);
+        found |= d->iothread_ids[i] == iothread;
+    return found ? 0
+                 : api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
+                             "%s iothread '%u' not defined in iothreadid", what, iothread);
+}
+
+static int check_driver(struct read *r, const struct model_disk *disk)
+{
     unsigned size = disk->queue_size;
+    int ret = check_iothread(r, "Disk", disk->iothread);
+    if (ret < 0)
+        return ret;
     if (disk->queues > 64)
         return read_unsupported(r, "disk '%s' has %u queues; at most 64 are supported",
                                 disk->target, disk->queues);
@@ -431,9 +438,13 @@ static int read_target(struct read *r, xmlNode *node, struct model_disk *disk)
             bus = "xen";
         ret = read_set(r, target, "bus", bus);
     }
-    disk->bus = bus && strcmp(bus, "sata") == 0 ? MODEL_DISK_SATA : MODEL_DISK_VIRTIO;
+    disk->bus = MODEL_DISK_VIRTIO;
+    for (unsigned i = 0; i < MODEL_DISK_BUSES; i++) {
+        if (drive_buses[i].name && strcmp(bus, drive_buses[i].name) == 0)
+            disk->bus = (enum model_disk_bus)i;
+    }
     if (ret == 0 && disk->bus == MODEL_DISK_VIRTIO && strcmp(bus, "virtio") != 0)
-        ret = read_refuse(r, target, "bus", "'%s': 'virtio' and 'sata' are accepted", bus);
+        ret = read_refuse(r, target, "bus", "'%s': 'virtio', 'sata' and 'scsi' are accepted", bus);
     return ret;
 }
 
@@ -446,13 +457,14 @@ static int read_device_kind(struct read *r, xmlNode *node, struct model_disk *di
         ret = read_set(r, node, "device", "disk");
     if (ret < 0 || !kind || strcmp(kind, "disk") == 0)
         return ret;
-    disk->cdrom = strcmp(kind, "cdrom") == 0 && disk->bus == MODEL_DISK_SATA;
+    disk->cdrom = strcmp(kind, "cdrom") == 0 && disk->bus != MODEL_DISK_VIRTIO;
     if (disk->cdrom)
         return element_child(node, "readonly") ? 0 : read_no_memory(r);
     if (strcmp(kind, "lun") != 0 && strcmp(bus, "virtio") == 0)
         return api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
                          "disk type of '%s' does not support ejectable media", disk->target);
-    return read_refuse(r, node, "device", "'%s': 'disk' and (on SATA) 'cdrom' are accepted", kind);
+    return read_refuse(r, node, "device",
+                       "'%s': 'disk' and (on SATA and SCSI) 'cdrom' are accepted", kind);
 }
 
 static int check_source(struct read *r, xmlNode *node, struct model_disk *disk)
@@ -475,7 +487,7 @@ static int check_source(struct read *r, xmlNode *node, struct model_disk *disk)
         ret = read_refuse(r, node, "model",
                           "'virtio-transitional': 'virtio' and 'virtio-non-transitional' are "
                           "accepted");
-    else if (ret == 0 && model && disk->bus == MODEL_DISK_SATA)
+    else if (ret == 0 && model && disk->bus != MODEL_DISK_VIRTIO)
         ret = read_refuse(r, node, "model", "'%s': disks with bus 'virtio' have it", model);
     return ret;
 }

@@ -172,19 +172,17 @@ static bool needs_virtio_serial(const struct read *r)
 }
 
 /* Those that disks are at, by their address or by their name's place. */
-static int add_sata_controllers(struct read *r)
+static int add_drive_controllers(struct read *r, const struct drive_bus *bus)
 {
-    for (xmlNode *n = xml_child(r->devices, "disk"); n; n = xml_next_same(n)) {
+    int ret = 0;
+    for (xmlNode *n = xml_child(r->devices, "disk"); n && ret == 0; n = xml_next_same(n)) {
         char text[12];
-        int index = disk_sata_controller(n);
-        if (index < 0)
-            continue;
+        int index = disk_controller(n, bus);
         snprintf(text, sizeof(text), "%d", index);
-        int ret = add_controller(r, "sata", text, NULL);
-        if (ret < 0)
-            return ret;
+        if (index >= 0)
+            ret = add_controller(r, bus->name, text, bus->model);
     }
-    return 0;
+    return ret;
 }
 
 static int add_controllers(struct read *r)
@@ -193,7 +191,11 @@ static int add_controllers(struct read *r)
     int ret = add_controller(r, "pci", "0", pc ? "pci-root" : "pcie-root");
     if (ret == 0 && needs_virtio_serial(r))
         ret = add_controller(r, "virtio-serial", "0", NULL);
-    return ret < 0 ? ret : add_sata_controllers(r);
+    for (unsigned i = 0; ret == 0 && i < MODEL_DISK_BUSES; i++) {
+        if (drive_buses[i].name)
+            ret = add_drive_controllers(r, &drive_buses[i]);
+    }
+    return ret;
 }
 
 /* ------------------------------------------------------------------- others */

@@ -125,10 +125,12 @@ struct model_iotune {
 };
 
 enum model_disk_bus {
-    MODEL_DISK_VIRTIO,
-    MODEL_DISK_SATA, /* the drive's address: controller, unit */
+    MODEL_DISK_VIRTIO, /* a PCI device of its own */
+    /* At a controller; the drive's address: */
+    MODEL_DISK_SATA, /* controller, unit: its port */
+    MODEL_DISK_SCSI, /* controller, target, unit: the LUN */
+    MODEL_DISK_BUSES,
 };
-#define MODEL_SATA_UNITS 6 /* of a controller */
 
 struct model_disk {
     struct model_device device;
@@ -246,8 +248,10 @@ struct model_chardev {
 struct model_controller {
     struct model_device device;
     const char *type, *model; /* "pci"/"pcie-root", "virtio-serial", "usb", ... */
-    bool has_disks;           /* of SATA: without any it is left out */
+    bool real;                /* of disks: the machine has it; else it is left out */
     unsigned index;
+    unsigned cmd_per_lun, max_sectors; /* of SCSI; 0: the monitor's choice */
+    unsigned iothread;                 /* of SCSI; 1...; 0: none chosen */
 };
 
 struct model_rng {

@@ -30,7 +30,7 @@ static const struct feature devices[] = {
     {"disk",
      true,
      {{"diskDevice", {"disk", "cdrom"}},
-      {"bus", {"virtio", "sata"}},
+      {"bus", {"scsi", "virtio", "sata"}},
       {"model", {"virtio", "virtio-non-transitional"}}}},
     {"graphics", true, {{"type", {"vnc"}}}},
     {"video", true, {{"modelType", {"vga", "none"}}}},

@@ -200,19 +200,31 @@ void native_attribute(struct native *n, const char *name, const char *value)
 int native_add_disk(struct native *n, const struct native_disk *disk)
 {
     struct buffer *b = &n->devices;
-    bool block = strncmp(disk->path, "/dev/", 5) == 0;
-    if (!*disk->path)
+    bool block = strncmp(disk->path, "/dev/", 5) == 0, virtio = !*disk->bus;
+    unsigned *number = virtio ? &n->disks : &n->drives;
+    if (!*disk->path && !disk->cdrom)
         return native_refuse(n, "a disk", "has no file");
-    if (n->disks >= 26)
+    if (*number >= 26)
         return native_refuse(n, "a disk", "is one too many");
-    buffer_printf(b, "<disk type='%s' device='disk'><driver name='qemu'", block ? "block" : "file");
+    buffer_printf(b, "<disk type='%s' device='%s'><driver name='qemu'", block ? "block" : "file",
+                  disk->cdrom ? "cdrom" : "disk");
     native_attribute(n, "type", *disk->format ? disk->format : "raw");
     native_attribute(n, "cache", disk->cache);
     native_attribute(n, "io", disk->io);
     native_attribute(n, "discard", disk->discard);
-    buffer_printf(b, "/><source");
+    buffer_printf(b, *disk->path ? "/><source" : "/>");
     native_attribute(n, block ? "dev" : "file", disk->path);
-    buffer_printf(b, "/><target dev='vd%c' bus='virtio'/>", 'a' + (char)n->disks++);
+    buffer_printf(b, "%s<target dev='%cd%c'", *disk->path ? "/>" : "", virtio ? 'v' : 's',
+                  'a' + (char)(*number)++);
+    native_attribute(n, "bus", virtio ? "virtio" : disk->bus);
+    buffer_printf(b, "/>");
+    if (*disk->unit) {
+        buffer_printf(b, "<address type='drive'");
+        native_attribute(n, "controller", *disk->controller ? disk->controller : "0");
+        native_attribute(n, "target", disk->target);
+        native_attribute(n, "unit", disk->unit);
+        buffer_printf(b, "/>");
+    }
     if (*disk->serial) {
         buffer_printf(b, "<serial>");
         xml_escape(b, disk->serial);

@@ -24,8 +24,8 @@ struct native {
     char loader[1024], nvram[1024];
     uint64_t memory_kib, cpus, iothreads;
     uint64_t sockets, cores, threads;
-    unsigned disks;
-    struct buffer devices; /* their XML */
+    unsigned disks, drives; /* those of virtio, those at controllers: their names */
+    struct buffer devices;  /* their XML */
     unsigned backend_count;
     struct native_backend backends[NATIVE_BACKENDS_MAX];
 };
@@ -64,7 +64,9 @@ int native_cpus(struct native *n, const char *value, const char *key);
 
 struct native_disk {
     char path[1024], format[16], cache[16], serial[64], io[16], discard[16];
-    bool readonly;
+    char bus[16];                            /* "": virtio */
+    char controller[16], target[8], unit[8]; /* unit "": by the disk's name */
+    bool readonly, cdrom;
 };
 int native_add_disk(struct native *n, const struct native_disk *disk);
 /* " attribute='value'" unless value is empty. */

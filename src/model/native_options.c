@@ -26,14 +26,37 @@ static int kvasir_iothreads(struct native *n, const char *value)
     return parse_u64(value, &n->iothreads) < 0 ? native_refuse(n, value, "is not a number") : 0;
 }
 
-static int kvasir_disk(struct native *n, const char *value)
+/* "scsi0", "scsi0.0" -> "0" */
+static int read_controller(struct native *n, const char *name, struct native_disk *d)
 {
-    static const char *const known[] = {"path",   "format", "id",      "readonly", "cache",
-                                        "serial", "aio",    "discard", NULL};
-    struct native_disk d = {0};
-    char flag[8];
+    size_t prefix = strcspn(name, "0123456789"), digits = strspn(name + prefix, "0123456789");
+    if (*name && !digits)
+        return native_refuse(n, name, "has no number, as controllers have in a domain's XML");
+    snprintf(d->controller, sizeof(d->controller), "%.*s", (int)digits, name + prefix);
+    return 0;
+}
+
+static int kvasir_drive(struct native *n, const char *value, bool cdrom)
+{
+    static const char *const known[] = {"path",   "format", "id",         "readonly", "cache",
+                                        "serial", "aio",    "discard",    "bus",      "lun",
+                                        "unit",   "fd",     "controller", NULL};
+    struct native_disk d = {.cdrom = cdrom};
+    char flag[8], controller[32];
     if (native_known(n, value, known) < 0)
         return -EINVAL;
+    native_value(value, "bus", d.bus, sizeof(d.bus));
+    if (cdrom && !*d.bus)
+        strcpy(d.bus, "sata");
+    if (strcmp(d.bus, "virtio") == 0 || strcmp(d.bus, "auto") == 0)
+        d.bus[0] = '\0';
+    bool scsi = strcmp(d.bus, "scsi") == 0;
+    native_value(value, "controller", controller, sizeof(controller));
+    if (read_controller(n, controller, &d) < 0)
+        return -EINVAL;
+    native_value(value, "unit", scsi ? d.target : d.unit, sizeof(d.unit));
+    if (scsi && !native_value(value, "lun", d.unit, sizeof(d.unit)) && *d.target)
+        strcpy(d.unit, "0");
     if (!native_value(value, "path", d.path, sizeof(d.path)))
         native_value(value, NULL, d.path, sizeof(d.path));
     native_value(value, "format", d.format, sizeof(d.format));
@@ -49,6 +72,16 @@ static int kvasir_disk(struct native *n, const char *value)
         strcpy(d.discard, "ignore");
     d.readonly = native_value(value, "readonly", flag, sizeof(flag)) && strcmp(flag, "off") != 0;
     return native_add_disk(n, &d);
+}
+
+static int kvasir_disk(struct native *n, const char *value)
+{
+    return kvasir_drive(n, value, false);
+}
+
+static int kvasir_cdrom(struct native *n, const char *value)
+{
+    return kvasir_drive(n, value, true);
 }
 
 static int kvasir_net(struct native *n, const char *value)
@@ -139,6 +172,9 @@ const struct native_option native_kvasir_options[] = {
     {"--initrd", true, native_initrd},
     {"--cmdline", true, native_cmdline},
     {"--disk", true, kvasir_disk},
+    {"--cdrom", true, kvasir_cdrom},
+    {"--sata", true, NULL}, /* controllers come with their disks */
+    {"--scsi", true, NULL},
     {"--net", true, kvasir_net},
     {"--serial", true, kvasir_serial},
     {"--console", true, kvasir_console},
@@ -221,11 +257,28 @@ static int qemu_disk(struct native *n, const char *drive, const char *device)
     static const char *const known[] = {"file",  "if",       "format", "id",      "cache", "aio",
                                         "index", "readonly", "media",  "discard", NULL};
     struct native_disk d = {0};
-    char flag[16];
+    char flag[16], name[32], controller[32];
     if (native_known(n, drive, known) < 0)
         return -EINVAL;
-    if (native_value(drive, "media", flag, sizeof(flag)) && strcmp(flag, "disk") != 0)
-        return native_refuse(n, drive, "only disks are known");
+    native_value(device, NULL, name, sizeof(name));
+    const char *kind = strchr(name, '-');
+    d.cdrom = kind && strcmp(kind, "-cd") == 0;
+    if (strncmp(name, "scsi-", 5) == 0 || strncmp(name, "ide-", 4) == 0)
+        strcpy(d.bus, *name == 's' ? "scsi" : "sata");
+    if (native_value(drive, "media", flag, sizeof(flag)) &&
+        strcmp(flag, d.cdrom ? "cdrom" : "disk") != 0)
+        return native_refuse(n, drive, "its -device is of another kind");
+    native_value(device, "bus", controller, sizeof(controller));
+    if (read_controller(n, *d.bus ? controller : "", &d) < 0)
+        return -EINVAL;
+    if (strcmp(d.bus, "sata") == 0) { /* "ide.2": the chipset's controller, its port */
+        strcpy(d.unit, d.controller);
+        d.controller[0] = '\0';
+    } else {
+        native_value(device, "scsi-id", d.target, sizeof(d.target));
+        if (!native_value(device, "lun", d.unit, sizeof(d.unit)) && *d.target)
+            strcpy(d.unit, "0");
+    }
     native_value(drive, "file", d.path, sizeof(d.path));
     native_value(drive, "format", d.format, sizeof(d.format));
     native_value(drive, "cache", d.cache, sizeof(d.cache));
@@ -299,9 +352,17 @@ static int qemu_device(struct native *n, const char *value)
         const char *name;
         int (*read)(struct native *n, const char *device);
     } rows[] = {
-        {"virtio-blk-pci", qemu_blk},   {"virtio-net-pci", qemu_nic},
-        {"virtio-rng-pci", qemu_rng},   {"virtio-balloon-pci", qemu_nothing},
-        {"vhost-vsock-pci", add_vsock}, {"pvpanic", qemu_nothing},
+        {"virtio-blk-pci", qemu_blk},
+        {"virtio-net-pci", qemu_nic},
+        {"scsi-hd", qemu_blk},
+        {"scsi-cd", qemu_blk},
+        {"ide-hd", qemu_blk},
+        {"ide-cd", qemu_blk},
+        {"virtio-scsi-pci", qemu_nothing},
+        {"virtio-rng-pci", qemu_rng},
+        {"virtio-balloon-pci", qemu_nothing},
+        {"vhost-vsock-pci", add_vsock},
+        {"pvpanic", qemu_nothing},
     };
     char name[64];
     native_value(value, NULL, name, sizeof(name));

@@ -125,8 +125,23 @@ void domain_strip_left_out(xmlNode *root);
 /* "vdb": 1; what is not a disk's name: 0. */
 unsigned disk_index(const char *target);
 
-/* The SATA controller that a <disk> is at, by its address or by its name's place; -1: none. */
-int disk_sata_controller(const xmlNode *disk);
+/* Disks that are at a controller, by their bus (address_drive.c); name NULL: not so. */
+struct drive_bus {
+    const char *name;              /* of the bus, and the controller's type */
+    unsigned disks;                /* of a controller, when names alone say where they are */
+    unsigned target_max, unit_max; /* of an address */
+    const char *model;             /* of a controller that is added, or NULL */
+    const char *prefix;            /* of names of disks in the guest */
+};
+extern const struct drive_bus drive_buses[MODEL_DISK_BUSES];
+
+/* The controller of the bus that a <disk> is at, by its address or by its name's place; -1: none.
+ */
+int disk_controller(const xmlNode *disk, const struct drive_bus *bus);
+/* Addresses of drives that lack one, and checks of those that have. */
+int assign_drives(struct read *r);
+/* An <iothread> that was asked for is there. */
+int check_iothread(struct read *r, const char *what, unsigned iothread);
 
 #define CONTROLLERS_MAX 1024 /* of a type; more elements are refused earlier */
 

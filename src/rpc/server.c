@@ -119,6 +119,7 @@ static void check_client(struct rpc_client *client, bool crowded, int64_t now_ms
 {
     int64_t seconds = crowded ? CROWDED_SECONDS : PROVE_SECONDS;
     bool proves_slowly = (!atomic_load(&client->proved) || !tls_session_ready(client)) &&
+                         !atomic_load(&client->asked) &&
                          now_ms - client->arrived_at > seconds * 1000;
     if (proves_slowly || !keepalive_tick(client, now_ms)) {
         log_info("client %llu: %s", (unsigned long long)client->id,
@@ -156,6 +157,7 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct rpc_server *server = handle->data;
     log_info("signal %d: no more calls are taken", number);
+    atomic_store(&server->stopping, true);
     uv_stop(&server->loop);
 }
 

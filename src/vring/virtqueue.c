@@ -156,11 +156,18 @@ void virtqueue_push(struct virtqueue *vq, const struct virtqueue_chain *chain, u
 
 bool virtqueue_should_interrupt(struct virtqueue *vq)
 {
+    if (vq->pushed == 0)
+        return false;
+    full_barrier();
+    return virtqueue_wants_interrupt(vq);
+}
+
+bool virtqueue_wants_interrupt(struct virtqueue *vq)
+{
     uint64_t pushed = vq->pushed;
     if (pushed == 0 || !vq->started)
         return false;
     vq->pushed = 0;
-    full_barrier();
     return vq->packed ? virtqueue_packed_should_interrupt(vq, pushed)
                       : virtqueue_split_should_interrupt(vq, pushed);
 }

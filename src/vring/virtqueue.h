@@ -108,6 +108,9 @@ void virtqueue_push_many(struct virtqueue *vq, const struct virtqueue_chain *cha
  * (2.7.7, 2.8.10); false when nothing was. Contains the barrier. */
 bool virtqueue_should_interrupt(struct virtqueue *vq);
 
+/* The same for a caller that has had a barrier (seq_cst) since the push. */
+bool virtqueue_wants_interrupt(struct virtqueue *vq);
+
 /* Tells the driver not to kick, or to kick again. virtqueue_enable_kick() returns true when chains
  * arrived meanwhile, so the caller goes round once more. It must be called each time the queue was
  * found empty: with event index a kick is asked for once only. */

@@ -2,6 +2,7 @@
 """What kvasir does beyond virsh: run, ssh, wait, events, logs, top, doctor, JSON, completion, hints."""
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 from boot_disk import BootDisk  # noqa: E402  pylint: disable=wrong-import-position
-from kv_daemon import BUILD, Daemon, domain_xml, payload, wait_for  # noqa: E402  pylint: disable=wrong-import-position
+from kv_daemon import BUILD, Console, Daemon, domain_xml, payload, wait_for  # noqa: E402  pylint: disable=wrong-import-position
 
 KVASIR = os.path.join(BUILD, "kvasir")
 PATIENCE = 30
@@ -77,8 +78,8 @@ def test_run_takes_a_second_disk_and_tells_formats(kvasir, tmp_path):
     (bytes(4096), [], "neither a Linux kernel nor a disk that a BIOS starts from"),
     (b"KDMV" + bytes(4092), [], "an image of a format that machines do not write to"),
     (bytes(510) + b"\x55\xaa", ["--cmdline", "quiet"], "--initrd and --cmdline go with --kernel"),
-    (bytes(510) + b"\x55\xaa", ["--share", "/srv"], "virtio-fs is not built"),
-    (bytes(510) + b"\x55\xaa", ["--hostname", "x", "--print-xml"], "--print-xml starts no machine"),
+    (bytes(510) + b"\x55\xaa", ["--share", "/srv"], "folders are not shared with guests yet"),
+    (bytes(510) + b"\x55\xaa", ["--user-data", "file"], "cloud-init is not handed to guests yet"),
 ])
 def test_run_refuses_what_it_cannot_do(kvasir, tmp_path, content, words, error):
     image = tmp_path / "disk.raw"
@@ -90,7 +91,7 @@ MAC, ADDRESS = "52:54:00:5c:11:01", "192.0.2.77"
 
 
 @pytest.fixture
-def neighbour(daemon, tmp_path):
+def neighbour(daemon, kvasir, tmp_path):  # kvasir ends the machine
     """kvasir where the ARP table has the machine "near", with programs that say how they were called."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         pytest.skip("a network of one's own needs root and ip")
@@ -101,10 +102,14 @@ def neighbour(daemon, tmp_path):
     nic = f"<interface type='ethernet'><mac address='{MAC}'/><model type='virtio'/></interface>"
     uuid = daemon.connect().createXML(domain_xml("near", devices=nic)).UUIDString()
     prepare = ("ip link add kv type bridge && ip addr add 192.0.2.1/24 dev kv && ip link set kv up && "
-               f"ip neigh add {ADDRESS} lladdr {MAC} dev kv && exec \"$@\"")
+               f"ip neigh add {ADDRESS} lladdr {MAC} dev kv && ")
+    alone = prepare + 'exec "$@"'
+    not_alone = (prepare + f"ip addr add {ADDRESS}/32 dev lo && ip link set lo up && {{ {{beside}} & "
+                 '"$@"; status=$?; kill $!; exit $status; }')
 
-    def run(*words, known=True):
-        own = ["unshare", "-n", "sh", "-c", prepare, "sh"] if known else []
+    def run(*words, known=True, beside=None):
+        script = not_alone.replace("{beside}", shlex.join(beside)) if beside else alone
+        own = ["unshare", "-n", "sh", "-c", script, "sh"] if known else []
         done = subprocess.run([*own, KVASIR, "-c", daemon.uri(), *words], stdin=subprocess.DEVNULL, text=True,
                               capture_output=True, timeout=PATIENCE, check=False,
                               env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
@@ -146,6 +151,66 @@ def test_wait_fails_when_the_time_is_over(kvasir):
     kvasir("run", payload("sleep"), "--name", "long", "--memory", "64M")
     error = kvasir("wait", "long", "--for", "paused", "--timeout", "1", status=1).stderr
     assert "is running after 1 s, not paused" in error
+
+
+AGENT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+
+
+def test_wait_for_the_agent_ends_when_the_guest_opens_its_channel(kvasir, daemon):
+    domain = daemon.connect().createXML(domain_xml("agent", "obey", devices=AGENT))
+    waiting = subprocess.Popen([KVASIR, "-c", daemon.uri(), "wait", "agent", "--for", "agent", "--timeout", "20"],
+                               stdout=subprocess.DEVNULL)
+    console = Console(domain)
+    console.expect(b"ready")
+    assert waiting.poll() is None
+    console.say(b"o")
+    assert waiting.wait(PATIENCE) == 0
+    kvasir("wait", str(domain.ID()), "--for", "agent", "--timeout", "1")
+    console.say(b"c")
+    wait_for(lambda: "state='disconnected'" in domain.XMLDesc(), "the channel to be closed")
+    error = kvasir("wait", "agent", "--for", "agent", "--timeout", "1", status=1).stderr
+    assert "machine 'agent': its agent has not opened its channel after 1 s" in error
+    console.close()
+
+
+def test_wait_says_what_can_never_be(kvasir):
+    kvasir("run", payload("sleep"), "--name", "alone", "--memory", "64M")
+    assert "has no channel 'org.qemu.guest_agent.0'" in kvasir("wait", "alone", "--for", "agent", status=1).stderr
+    assert "has no network interface" in kvasir("wait", "alone", "--for", "ssh", status=1).stderr
+    assert "agent, address and ssh are known" in kvasir("wait", "alone", "--for", "x", status=1).stderr
+    assert "malformed or out of range" in kvasir("wait", "alone", "--timeout", "0", status=1).stderr
+
+
+def test_wait_for_an_address_prints_it(neighbour):
+    assert neighbour("wait", "near", "--for", "address") == (0, f"{ADDRESS}\n\n", "")
+    status, _, error = neighbour("wait", "near", "--for", "address", "--timeout", "1", known=False)
+    assert status == 1 and "no lease, agent or ARP entry tells its address after 1 s" in error
+
+
+GREETER = """
+import socket, sys, time
+time.sleep(float(sys.argv[2]))
+s = socket.create_server((sys.argv[1], 22))
+while True:
+    c = s.accept()[0]
+    c.sendall(sys.argv[3].encode())
+    time.sleep(0.2)
+    c.sendall(sys.argv[4].encode())
+    c.close()
+"""
+
+
+@pytest.mark.parametrize("late,first,second,status", [
+    ("0", "SSH-2.0-x\r\n", "", 0),
+    ("1", "welcome, all\r\nS", "SH-2.0-x\r\n", 0),
+    ("0", "not SSH-2.0\r\n", "nor this\r\n", 1),
+])
+def test_wait_for_ssh_is_until_something_greets_as_ssh(neighbour, late, first, second, status):
+    greeter = (sys.executable, "-c", GREETER, ADDRESS, late, first, second)
+    got, _, error = neighbour("wait", "near", "--for", "ssh", "--timeout", "10" if status == 0 else "2",
+                              beside=greeter)
+    assert got == status, error
+    assert status == 0 or f"nothing greets as ssh at {ADDRESS} after 2 s" in error
 
 
 def test_events_are_json_a_line(kvasir, daemon):

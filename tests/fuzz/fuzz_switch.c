@@ -83,7 +83,7 @@ static bool act(struct switch_bench *bench, struct switch_guest *bad, struct inp
         switch_step(bench);
         break;
     case ACT_SLEEP:
-        if (!bad->vp->port.ops->sleep(&bad->vp->port))
+        if (bad->vp->port.ops->sleep(&bad->vp->port) != PORT_HAS_WORK)
             bad->vp->port.ops->wake(&bad->vp->port);
         break;
     case ACT_CUT:

@@ -339,6 +339,40 @@ static void sata_disks_and_cdroms_have_units_of_controllers(void **state)
     model_domain_free(d);
 }
 
+static void scsi_disks_have_a_controller_and_places_by_name_as_libvirt_gives_them(void **state)
+{
+    struct model_domain *d =
+        parse(DOMAIN("<disk type='file'><source file='/h'/><target dev='sdh' bus='scsi'/></disk>"
+                     "<disk type='file' device='cdrom'><target dev='sdp' bus='scsi'/></disk>"
+                     "<disk type='file'><source file='/x'/><target dev='sdx' bus='scsi'/>"
+                     "<address type='drive' controller='0' bus='0' target='3' unit='200'/></disk>"
+                     "<disk type='file'><source file='/a'/><target dev='sda'/></disk>"));
+    struct kv_error err;
+    expect_format(d, 0, "<controller type='scsi' index='0' model='virtio-scsi'>");
+    expect_format(d, 0, "<controller type='scsi' index='1' model='virtio-scsi'>");
+    expect_format(d, 0, "<target dev='sda' bus='scsi'/>");
+    expect_format(d, 0, "<address type='drive' controller='0' bus='0' target='0' unit='8'/>");
+    expect_format(d, 0, "<address type='drive' controller='1' bus='0' target='0' unit='0'/>");
+    assert_true(d->controllers[1].real && d->controllers[1].device.slot > 0);
+    assert_int_equal(model_domain_set_id(d, 1, &err), 0);
+    assert_string_equal(d->disks[0].device.alias, "scsi0-0-0-0");
+    assert_string_equal(d->disks[3].device.alias, "scsi0-0-3-200");
+    assert_non_null(model_domain_find_alias(d, "scsi1"));
+    model_domain_free(d);
+}
+
+static void a_scsi_controller_has_its_drivers_limits(void **state)
+{
+    struct model_domain *d =
+        parse(DOMAIN("<controller type='scsi' model='auto'><driver queues='1' cmd_per_lun='8' "
+                     "max_sectors='512' ioeventfd='on'/></controller>"));
+    expect_format(d, 0, "<controller type='scsi' index='0' model='virtio-scsi'>");
+    assert_int_equal(d->controllers[0].cmd_per_lun, 8);
+    assert_int_equal(d->controllers[0].max_sectors, 512);
+    assert_true(d->controllers[0].real);
+    model_domain_free(d);
+}
+
 /* ------------------------------------------------------------------ changes */
 
 static void a_live_document_has_id_aliases_and_ttys(void **state)
@@ -583,6 +617,8 @@ int main(void)
         cmocka_unit_test(the_view_holds_what_was_written),
         cmocka_unit_test(devices_on_root_ports_get_slots_of_their_own),
         cmocka_unit_test(sata_disks_and_cdroms_have_units_of_controllers),
+        cmocka_unit_test(scsi_disks_have_a_controller_and_places_by_name_as_libvirt_gives_them),
+        cmocka_unit_test(a_scsi_controller_has_its_drivers_limits),
         cmocka_unit_test(what_clients_always_add_is_left_out_and_named),
         cmocka_unit_test(a_screen_is_completed_as_libvirt_does),
         cmocka_unit_test(a_screens_socket_is_the_users_or_chosen),

@@ -99,6 +99,34 @@ static void a_simple_qemu_command_line_becomes_a_domain(void **state)
     free(xml);
 }
 
+static void drives_at_controllers_keep_their_place(void **state)
+{
+    static const char *const parts[] = {
+        "<disk type='file' device='cdrom'>",
+        "<target dev='sda' bus='sata'/>",
+        "<address type='drive' controller='0' bus='0' target='0' unit='2'/>",
+        "<target dev='sdb' bus='scsi'/>",
+        "<address type='drive' controller='1' bus='0' target='3' unit='4'/>",
+        "<target dev='sdc' bus='scsi'/>",
+        "<controller type='scsi' index='1' model='virtio-scsi'>",
+        NULL,
+    };
+    char *xml = convert("qemu-argv", "qemu -kernel /k -drive if=none,id=c,media=cdrom "
+                                     "-device ide-cd,bus=ide.2,drive=c "
+                                     "-device virtio-scsi-pci,id=scsi1 "
+                                     "-drive file=/a,if=none,id=a -device "
+                                     "scsi-hd,bus=scsi1.0,channel=0,scsi-id=3,lun=4,drive=a "
+                                     "-drive file=/b,if=none,id=b -device scsi-hd,drive=b");
+    expect(xml, parts);
+    free(xml);
+    xml = convert("kvasir-argv", "kvasir-vmm --kernel /k --sata id=sata0 --scsi id=scsi1 "
+                                 "--cdrom controller=sata0,unit=2 "
+                                 "--disk /a,bus=scsi,controller=scsi1,unit=3,lun=4 "
+                                 "--disk /b,bus=scsi");
+    expect(xml, parts);
+    free(xml);
+}
+
 static void what_has_no_counterpart_is_refused_by_name(void **state)
 {
     expect_refused("xen-xl", "x", VIR_ERR_INVALID_ARG, "unsupported config type xen-xl");
@@ -123,6 +151,7 @@ int main(void)
         cmocka_unit_test(a_kvasir_vmm_command_line_becomes_a_domain),
         cmocka_unit_test(firmware_with_variables_is_an_image_in_flash),
         cmocka_unit_test(a_simple_qemu_command_line_becomes_a_domain),
+        cmocka_unit_test(drives_at_controllers_keep_their_place),
         cmocka_unit_test(what_has_no_counterpart_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

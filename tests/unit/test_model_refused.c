@@ -135,13 +135,25 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
         {BEGIN OS "<features><smm state='on'/></features></domain>", "/domain/features/smm"},
         {BEGIN OS "<pm><suspend-to-mem enabled='yes'/></pm></domain>",
          "/domain/pm/suspend-to-mem/@enabled"},
-        {DOMAIN("<disk type='file'><source file='/a'/><target dev='sda' bus='scsi'/></disk>"),
-         "/domain/devices/disk/target/@bus: 'scsi': 'virtio' and 'sata' are accepted"},
+        {DOMAIN("<disk type='file'><source file='/a'/><target dev='sda' bus='usb'/></disk>"),
+         "/domain/devices/disk/target/@bus: 'usb': 'virtio', 'sata' and 'scsi' are accepted"},
+        {DOMAIN("<controller type='scsi' model='lsilogic'/><disk type='file'><source file='/a'/>"
+                "<target dev='sda' bus='scsi'/></disk>"),
+         "/domain/devices/controller[1]/@model: 'lsilogic': 'virtio-scsi' and "
+         "'virtio-non-transitional' are accepted"},
+        {DOMAIN("<controller type='scsi'><driver queues='4'/></controller>"),
+         "/domain/devices/controller/driver/@queues: '4': a SCSI controller has 1"},
+        {DOMAIN("<controller type='scsi'><driver iothread='4'/></controller>"),
+         "Controller iothread '4' not defined in iothreadid"},
+        {DOMAIN("<disk type='file'><driver queue_size='64'/><source file='/a'/><target dev='sda' "
+                "bus='scsi'/></disk>"),
+         "/domain/devices/disk/driver/@queue_size: '64': disks with bus 'virtio' have it"},
         {DOMAIN("<disk type='file'><source file='/a'/><target dev='hda'/></disk>"),
          "/domain/devices/disk/target/@bus: 'ide'"},
         {DOMAIN("<disk type='file' device='floppy'><source file='/a'/><target dev='sda' "
                 "bus='sata'/></disk>"),
-         "/domain/devices/disk/@device: 'floppy': 'disk' and (on SATA) 'cdrom' are accepted"},
+         "/domain/devices/disk/@device: 'floppy': 'disk' and (on SATA and SCSI) 'cdrom' are "
+         "accepted"},
         {DOMAIN("<disk type='file'><driver queues='2'/><source file='/a'/><target dev='sda' "
                 "bus='sata'/></disk>"),
          "/domain/devices/disk/driver/@queues: '2': disks with bus 'virtio' have it"},

@@ -2,7 +2,9 @@
 /* The switch's forwarding, seen by guests on vhost-user ports: learning, VLANs, what is dropped;
  * front ends and drivers that break the rules. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_net.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -406,6 +408,50 @@ static void rings_stop_tell_where_and_go_on(void **state)
     assert_gets(1, 1, 0, -1, LEN);
 }
 
+/* --- Descriptors ------------------------------------------------------------ */
+
+static void a_guest_is_signalled_of_what_it_got(void **state)
+{
+    eventfd_t count;
+    assert_int_equal(eventfd_read(guests[1].call_fd, &count), -1);
+    transmit(0, 1, -1);
+    assert_int_equal(eventfd_read(guests[1].call_fd, &count), 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        transmit(0, 1, -1);
+        assert_gets(1, 1, 0, -1, LEN);
+        assert_int_equal(eventfd_read(guests[1].call_fd, &count), 0);
+    }
+}
+
+/* A write to it would wait for good. */
+static void a_full_eventfd_holds_nobody_up(void **state)
+{
+    int flags = fcntl(guests[0].call_fd, F_GETFL);
+    assert_int_equal(fcntl(guests[0].call_fd, F_SETFL, flags & ~O_NONBLOCK), 0);
+    assert_int_equal(eventfd_write(guests[0].call_fd, UINT64_MAX - 1), 0);
+    alarm(10);
+    transmit(0, 0xff, -1);
+    assert_gets(1, 0xff, 0, -1, LEN);
+    transmit(1, 0, -1);
+    assert_gets(0, 0, 1, -1, LEN);
+    alarm(0);
+}
+
+static void a_ring_without_kicks_is_looked_at_now_and_then(void **state)
+{
+    const uint64_t none = VHOST_USER_VRING_NO_FD | 1;
+    uint8_t frame[LEN];
+    assert_int_equal(switch_guest_say(&guests[0], VHOST_USER_SET_VRING_KICK, &none, 8, -1), 0);
+    assert_int_equal(forward_start(&bench.forward, FORWARD_CORE_ANY, NULL), 0);
+    usleep(100000);
+    assert_true(guests[0].vp->port.up);
+    assert_false(guests[0].vp->port.polled);
+    switch_guest_send(&guests[0], frame, make(frame, 1, 0, -1, LEN));
+    for (unsigned i = 0; i < 5000 && !guests[1].vp->port.counters.out_frames; i++)
+        usleep(1000);
+    assert_gets(1, 1, 0, -1, LEN);
+}
+
 static void silent_stations_are_forgotten(void **state)
 {
     struct mac_table table;
@@ -466,6 +512,10 @@ int main(void)
         TEST(huge_pages_that_vanish_cost_the_port_and_nothing_else, split),
         TEST(messages_that_break_the_protocol_are_refused, split),
         TEST(rings_stop_tell_where_and_go_on, split),
+        TEST(a_guest_is_signalled_of_what_it_got, split),
+        TEST(a_guest_is_signalled_of_what_it_got, packed),
+        TEST(a_full_eventfd_holds_nobody_up, split),
+        TEST(a_ring_without_kicks_is_looked_at_now_and_then, split),
         cmocka_unit_test(silent_stations_are_forgotten),
         cmocka_unit_test(a_full_table_keeps_what_it_has),
     };

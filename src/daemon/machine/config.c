@@ -278,12 +278,14 @@ static int add_watchdog(struct plan *plan, const struct model_watchdog *watchdog
 static int add_controller(struct plan *plan, const struct model_controller *controller,
                           struct kv_error *err)
 {
-    if (!controller->has_disks)
+    if (!controller->real)
         return 0;
-    json_t *options = json_sprintf("sata%u", controller->index);
+    json_t *options = json_sprintf("%s%u", controller->type, controller->index);
     options = json_pack("{s:o}", "id", options);
     config_set_slot(options, &controller->device);
-    return plan_add(plan, "sata", options, err);
+    config_set_number(options, "cmd-per-lun", controller->cmd_per_lun);
+    config_set_number(options, "max-sectors", controller->max_sectors);
+    return plan_add(plan, controller->type, options, err);
 }
 
 int plan_configure(struct plan *plan, const struct machine_start *start, struct kv_error *err)

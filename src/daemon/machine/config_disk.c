@@ -46,18 +46,31 @@ static const char *error_policy(const char *word)
     return word && strcmp(word, "enospace") == 0 ? "enospc" : word;
 }
 
+/* The names of controllers are add_controller()'s. */
+static void set_place(json_t *options, const struct model_disk *disk)
+{
+    static const char *const buses[MODEL_DISK_BUSES] = {
+        [MODEL_DISK_SATA] = "sata",
+        [MODEL_DISK_SCSI] = "scsi",
+    };
+    const struct model_address *a = &disk->device.address;
+    bool scsi = disk->bus == MODEL_DISK_SCSI;
+    if (!buses[disk->bus]) {
+        config_set_slot(options, &disk->device);
+        return;
+    }
+    json_object_set_new(options, "bus", json_string(buses[disk->bus]));
+    json_object_set_new(options, "controller",
+                        json_sprintf("%s%u", buses[disk->bus], a->controller));
+    json_object_set_new(options, "unit", json_integer(scsi ? a->target : a->unit));
+    config_set_number(options, "lun", scsi ? a->unit : 0);
+}
+
 static json_t *disk_options(const struct model_disk *disk)
 {
     json_t *options = json_object();
     config_set_text(options, "id", disk->device.alias ? disk->device.alias : disk->target);
-    if (disk->bus == MODEL_DISK_SATA) {
-        json_object_set_new(options, "bus", json_string("sata"));
-        json_object_set_new(options, "controller",
-                            json_sprintf("sata%u", disk->device.address.controller));
-        json_object_set_new(options, "unit", json_integer(disk->device.address.unit));
-    } else {
-        config_set_slot(options, &disk->device);
-    }
+    set_place(options, disk);
     config_set_text(options, "cache", disk->cache);
     config_set_text(options, "serial", disk->serial);
     /* Linux's own asynchronous I/O and io_uring are one here. */

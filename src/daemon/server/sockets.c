@@ -18,7 +18,7 @@
 
 #define POLKIT_BUS "/run/dbus/system_bus_socket"
 #define POLKIT_TOOL "/usr/bin/pkcheck"
-#define POLKIT_POLICY "/usr/share/polkit-1/actions/org.libvirt.unix.policy"
+#define POLKIT_ACTIONS "/usr/share/polkit-1/actions/"
 
 /* The three sockets of a directory, under libvirt's names. */
 enum kind {
@@ -38,7 +38,8 @@ struct plan {
 static bool polkit_runs(void)
 {
     return access(POLKIT_BUS, F_OK) == 0 && access(POLKIT_TOOL, X_OK) == 0 &&
-           access(POLKIT_POLICY, F_OK) == 0;
+           (access(POLKIT_ACTIONS "org.libvirt.unix.policy", F_OK) == 0 ||
+            access(POLKIT_ACTIONS "org.kvasir.policy", F_OK) == 0);
 }
 
 static int parse_auth(const char *name, const char *value, bool local, enum rpc_auth *out,

@@ -12,15 +12,22 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/util.h"
 
 #define SPIN_NS INT64_C(100000)        /* a port without work is polled for so long */
 #define EVENTS_EVERY_NS INT64_C(20000) /* while some ports are busy and others are not */
 #define EVENT_BATCH 64
 
+/* How often ports that tell nothing are looked at: less and less often while nothing is found. */
+#define LOOK_MIN_NS INT64_C(1000000)
+#define LOOK_MAX_NS INT64_C(32000000)
+
 int forward_init(struct forward *forward, struct kv_error *err)
 {
-    *forward = (struct forward){.epoll_fd = -1, .wake_fd = -1};
+    *forward = (struct forward){.epoll_fd = -1, .wake_fd = -1, .look_ns = LOOK_MIN_NS};
+    forward->notifier.null_fd = -1;
     list_init(&forward->active);
+    list_init(&forward->looked);
     pthread_mutex_init(&forward->lock, NULL);
     pthread_cond_init(&forward->done, NULL);
     forward->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -30,7 +37,7 @@ int forward_init(struct forward *forward, struct kv_error *err)
     if (forward->epoll_fd < 0 || forward->wake_fd < 0 ||
         epoll_ctl(forward->epoll_fd, EPOLL_CTL_ADD, forward->wake_fd, &event) < 0)
         return kv_error_errno(err, KV_ERR_NET, errno, "descriptors of the forwarding thread");
-    return 0;
+    return notifier_init(&forward->notifier, err);
 }
 
 /* --- Ports that are polled, ports that sleep ----------------------------- */
@@ -38,16 +45,17 @@ int forward_init(struct forward *forward, struct kv_error *err)
 void forward_add_port(struct forward *forward, struct port *port)
 {
     port->forward = forward;
-    port->polled = false;
+    port->polled = port->notify = false;
+    list_init(&port->active);
     forward->asleep++;
     forward_wake_port(port);
 }
 
 void forward_remove_port(struct forward *forward, struct port *port)
 {
-    if (port->polled)
-        list_del(&port->active);
-    else
+    /* It is on the list of active ones, on the one of those looked at, or on none. */
+    list_del(&port->active);
+    if (!port->polled)
         forward->asleep--;
     port->polled = false;
 }
@@ -60,6 +68,7 @@ void forward_wake_port(struct port *port)
         return;
     forward->asleep--;
     port->polled = true;
+    list_del(&port->active);
     list_add_tail(&forward->active, &port->active);
     port->ops->wake(port);
 }
@@ -75,7 +84,22 @@ void forward_unwatch(struct forward *forward, int fd)
     epoll_ctl(forward->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* timeout_ms: 0 or -1. */
+/* Of ports that are asleep and whose work has no event. */
+static void look(struct forward *forward)
+{
+    bool found = false;
+    list_for_each_safe (node, &forward->looked) {
+        struct port *port = list_entry(node, struct port, active);
+        if (port->ops->sleep(port) == PORT_HAS_WORK) {
+            forward_wake_port(port);
+            found = true;
+        }
+    }
+    forward->looked_ns = forward->now_ns;
+    forward->look_ns = found ? LOOK_MIN_NS : MIN(2 * forward->look_ns, LOOK_MAX_NS);
+}
+
+/* timeout_ms: -1: for good. */
 static void take_events(struct forward *forward, int timeout_ms)
 {
     struct epoll_event events[EVENT_BATCH];
@@ -85,9 +109,53 @@ static void take_events(struct forward *forward, int timeout_ms)
         if (events[i].data.ptr)
             forward_wake_port(events[i].data.ptr);
     }
+    if (!list_empty(&forward->looked) && forward->now_ns - forward->looked_ns >= forward->look_ns)
+        look(forward);
+}
+
+/* --- Telling ----------------------------------------------------------------- */
+
+static void notify(struct forward *forward)
+{
+    /* What was given is seen before we look whether somebody wants to be told (virtio 1.2, 2.7.7).
+     */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (unsigned i = 0; i < forward->notify_count; i++) {
+        forward->notify[i]->ops->notify(forward->notify[i]);
+        forward->notify[i]->notify = false;
+    }
+    forward->notify_count = 0;
+    if (forward->notifier.count)
+        notifier_flush(&forward->notifier);
+}
+
+void forward_notify_later(struct port *port)
+{
+    struct forward *forward = port->forward;
+    if (port->notify)
+        return;
+    if (forward->notify_count == FORWARD_NOTIFY_MAX)
+        notify(forward);
+    port->notify = true;
+    forward->notify[forward->notify_count++] = port;
 }
 
 /* --- Rounds --------------------------------------------------------------- */
+
+static void fall_asleep(struct forward *forward, struct port *port)
+{
+    enum port_sleep sleep = port->ops->sleep(port);
+    if (sleep == PORT_HAS_WORK)
+        return;
+    list_del(&port->active);
+    port->polled = false;
+    forward->asleep++;
+    if (sleep == PORT_NEEDS_LOOK) {
+        list_add_tail(&forward->looked, &port->active);
+        forward->look_ns = LOOK_MIN_NS;
+        forward->looked_ns = forward->now_ns;
+    }
+}
 
 bool forward_round(struct forward *forward)
 {
@@ -99,12 +167,12 @@ bool forward_round(struct forward *forward)
         if (port->ops->poll(port)) {
             port->busy_ns = forward->now_ns;
             worked = true;
-        } else if (forward->now_ns - port->busy_ns > SPIN_NS && !port->ops->sleep(port)) {
-            list_del(&port->active);
-            port->polled = false;
-            forward->asleep++;
+        } else if (forward->now_ns - port->busy_ns > SPIN_NS) {
+            fall_asleep(forward, port);
         }
     }
+    if (forward->notify_count)
+        notify(forward);
     return worked;
 }
 
@@ -125,7 +193,7 @@ static void sleep_until_event(struct forward *forward)
     atomic_store(&forward->sleeping, true);
     /* Whoever hands a task over either sees that we sleep, or we see the task. */
     if (!atomic_load(&forward->task))
-        take_events(forward, -1);
+        take_events(forward, list_empty(&forward->looked) ? -1 : (int)(forward->look_ns / 1000000));
     atomic_store(&forward->sleeping, false);
 }
 
@@ -213,6 +281,7 @@ void forward_destroy(struct forward *forward)
         close(forward->epoll_fd);
     if (forward->wake_fd >= 0)
         close(forward->wake_fd);
+    notifier_destroy(&forward->notifier);
     pthread_cond_destroy(&forward->done);
     pthread_mutex_destroy(&forward->lock);
 }

@@ -15,9 +15,11 @@
 
 #include "base/error.h"
 #include "base/list.h"
+#include "switch/forward/notifier.h"
 #include "switch/ports/port.h"
 
 #define FORWARD_CORE_ANY (-1)
+#define FORWARD_NOTIFY_MAX 16
 
 struct forward_task {
     void (*fn)(void *opaque);
@@ -30,8 +32,12 @@ struct forward {
     bool started; /* the control thread's */
     bool stop;
     struct list active; /* ports that are polled */
-    unsigned asleep;    /* ports that are not */
-    int64_t now_ns, events_ns;
+    struct list looked; /* ports asleep whose work has no event: they are looked at each look_ns */
+    unsigned asleep;    /* ports that are not polled */
+    int64_t now_ns, events_ns, looked_ns, look_ns;
+    struct port *notify[FORWARD_NOTIFY_MAX]; /* have something to tell */
+    unsigned notify_count;
+    struct notifier notifier;
     uint32_t now_s;
     /* Handing over: the control thread has one task at a time. */
     _Atomic(struct forward_task *) task;
@@ -61,6 +67,10 @@ void forward_unwatch(struct forward *forward, int fd);
 
 /* There may be work: polls it from now on. */
 void forward_wake_port(struct port *port);
+
+/* The port's other end is told (port_ops.notify) at the end of the round at the latest, after a
+ * barrier that all such ports share. */
+void forward_notify_later(struct port *port);
 
 /* One round over the ports that are polled; for tests, which have no thread. True: there was work.
  */

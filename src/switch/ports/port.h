@@ -55,15 +55,23 @@ static inline bool port_carries(const struct port_vlans *vlans, unsigned vlan)
     return vlans->carried[vlan / 64] >> (vlan % 64) & 1;
 }
 
+enum port_sleep {
+    PORT_HAS_WORK,
+    PORT_ASLEEP,     /* an event wakes it */
+    PORT_NEEDS_LOOK, /* no event tells of its work, so somebody has to look now and then */
+};
+
 struct port_ops {
     /* Takes a burst of frames in and hands them to the bridge; false: there was nothing. */
     bool (*poll)(struct port *port);
     /* Sends those of the frames that port->pending names. */
     void (*send)(struct port *port, const struct frame *frames);
-    /* From now on an event of forward_watch() is waited for. True: there is work already. */
-    bool (*sleep)(struct port *port);
+    /* From now on an event of forward_watch() is waited for, unless there is work already. */
+    enum port_sleep (*sleep)(struct port *port);
     /* The port is polled again. */
     void (*wake)(struct port *port);
+    /* Tells the other end of what it got since the last time; after forward_notify_later(). */
+    void (*notify)(struct port *port);
 };
 
 struct port {
@@ -73,8 +81,9 @@ struct port {
     uint16_t index; /* in the bridge */
     bool up;        /* somebody is at the other end */
     bool polled;    /* on the forwarding thread's list; else an event wakes it */
+    bool notify;    /* among forward->notify */
     unsigned mac_limit;
-    struct list active; /* while polled */
+    struct list active; /* while polled, or among those that are looked at */
     int64_t busy_ns;    /* when it had work last */
     struct port_vlans vlans;
     uint8_t pending_count;

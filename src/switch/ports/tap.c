@@ -150,9 +150,9 @@ static void tap_send(struct port *port, const struct frame *frames)
 
 /* Events come only for what arrives after the last read found nothing, so what came since the
  * last poll has its event. */
-static bool tap_sleep(struct port *port)
+static enum port_sleep tap_sleep(struct port *port)
 {
-    return false;
+    return PORT_ASLEEP;
 }
 
 static void tap_wake(struct port *port)

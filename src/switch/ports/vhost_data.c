@@ -4,7 +4,6 @@
  * sender's memory into the receiver's. On the forwarding thread.
  */
 #include <linux/virtio_net.h>
-#include <sys/eventfd.h>
 
 #include "base/loop.h"
 #include "base/util.h"
@@ -34,10 +33,15 @@ static struct {
     struct segments segments[RX_CHAINS];
 } out;
 
-static void call_guest(struct vhost_ring *ring)
+/* After the barrier. */
+static void vhost_notify(struct port *port)
 {
-    if (virtqueue_should_interrupt(&ring->vq) && ring->call_fd >= 0)
-        eventfd_write(ring->call_fd, 1);
+    struct vhost_port *vp = container_of(port, struct vhost_port, port);
+    for (unsigned i = 0; i < VHOST_RINGS_MAX; i++) {
+        struct vhost_ring *ring = &vp->rings[i];
+        if (virtqueue_wants_interrupt(&ring->vq) && ring->call_fd >= 0)
+            notifier_add(&port->forward->notifier, ring->call_fd);
+    }
 }
 
 /* A virtio header and a short frame. */
@@ -138,7 +142,7 @@ static bool poll_ring(struct vhost_port *vp, unsigned index)
         bridge_receive(&vp->port, in.frames, frames);
     if (count) {
         virtqueue_push_many(&ring->vq, in.chains, in.written, count);
-        call_guest(ring);
+        forward_notify_later(&vp->port);
     }
     if (__builtin_expect(ring->vq.broken, 0))
         vhost_ring_broken(vp, index);
@@ -169,19 +173,21 @@ static bool vhost_poll(struct port *port)
     return worked && !vp->ended;
 }
 
-static bool vhost_sleep(struct port *port)
+static enum port_sleep vhost_sleep(struct port *port)
 {
     struct vhost_port *vp = container_of(port, struct vhost_port, port);
-    bool work = false;
+    enum port_sleep sleep = PORT_ASLEEP;
     for (unsigned i = 1; i < VHOST_RINGS_MAX && port->up; i += 2) {
         struct vhost_ring *ring = &vp->rings[i];
-        /* Without a descriptor the guest tells us nothing, so it is polled for good. */
-        if (ring->vq.started && (ring->kick_fd < 0 || virtqueue_enable_kick(&ring->vq)))
-            work = true;
+        if (virtqueue_enable_kick(&ring->vq)) {
+            port->ops->wake(port);
+            return PORT_HAS_WORK;
+        }
+        /* Without a descriptor the guest tells us nothing. */
+        if (ring->vq.started && ring->kick_fd < 0)
+            sleep = PORT_NEEDS_LOOK;
     }
-    if (work)
-        port->ops->wake(port);
-    return work;
+    return sleep;
 }
 
 static void vhost_wake(struct port *port)
@@ -378,7 +384,7 @@ static void vhost_send(struct port *port, const struct frame *frames)
     virtqueue_push_many(vq, out.chains, out.written, r.used);
     while (r.popped > r.used)
         virtqueue_unpop(vq, &out.chains[--r.popped]);
-    call_guest(&vp->rings[ring]);
+    forward_notify_later(port);
     if (__builtin_expect(vq->broken, 0))
         vhost_ring_broken(vp, (unsigned)ring);
 }
@@ -388,4 +394,5 @@ const struct port_ops vhost_port_ops = {
     .send = vhost_send,
     .sleep = vhost_sleep,
     .wake = vhost_wake,
+    .notify = vhost_notify,
 };

@@ -5,7 +5,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -137,6 +136,7 @@ void vhost_ring_broken(struct vhost_port *vp, unsigned index)
     struct vhost_ring *ring = &vp->rings[index];
     log_guest("port '%s': ring %u is stopped: %s", vp->port.name, index, ring->vq.broken_reason);
     if (ring->err_fd >= 0)
-        eventfd_write(ring->err_fd, 1);
+        notifier_add(&vp->port.forward->notifier, ring->err_fd);
+    forward_notify_later(&vp->port);
     stop(vp, index);
 }

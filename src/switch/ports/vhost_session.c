@@ -4,7 +4,6 @@
  * vhost.h. On the control thread.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
@@ -12,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/util.h"
 #include "switch/ports/vhost.h"
 
@@ -227,7 +225,7 @@ static struct vhost_ring *ring_for_fd(struct call *call, int *fd)
     }
     *fd = -1;
     if (!none) {
-        if (!is_eventfd(call->fds[0]) || fd_set_nonblocking(call->fds[0], true) < 0) {
+        if (!is_eventfd(call->fds[0])) {
             refuse(call, "its descriptor is not an eventfd");
             return NULL;
         }

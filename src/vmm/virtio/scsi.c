@@ -610,12 +610,16 @@ int virtio_scsi_attach(struct machine *machine, const struct drive_config *confi
 
 struct scsi_config {
     char *id;
-    uint64_t slot;
+    uint64_t slot, cmd_per_lun, max_sectors;
 };
 
 static const struct option_spec scsi_options[] = {
     OPTION(STRING, struct scsi_config, id, .help = "name of the controller"),
     OPTION(UINT, struct scsi_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
+    OPTION_NAMED("cmd-per-lun", UINT, struct scsi_config, cmd_per_lun, .min = 1, .max = UINT32_MAX,
+                 .help = "commands that the guest should give a unit at a time; default 128"),
+    OPTION_NAMED("max-sectors", UINT, struct scsi_config, max_sectors, .min = 1, .max = UINT32_MAX,
+                 .help = "that the guest should transfer at a time; default 65535"),
     OPTION_END,
 };
 
@@ -623,7 +627,12 @@ static int create(struct machine *machine, const void *opaque, struct kv_error *
 {
     const struct scsi_config *config = opaque;
     struct virtio_device *made;
-    return make_controller(machine, config->id, config->slot, &made, err);
+    int rc = make_controller(machine, config->id, config->slot, &made, err);
+    if (rc == 0 && config->cmd_per_lun)
+        of(made)->config.cmd_per_lun = (uint32_t)config->cmd_per_lun;
+    if (rc == 0 && config->max_sectors)
+        of(made)->config.max_sectors = (uint32_t)config->max_sectors;
+    return rc;
 }
 
 const struct device_class virtio_scsi_class = {
