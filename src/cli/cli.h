@@ -134,5 +134,7 @@ char *uuid_to_text(struct cli *cli, const wire_uuid uuid);
 
 /* All of it, NULL when it cannot be read (told). */
 char *read_text_file(struct cli *cli, const char *path);
+/* The same of any bytes; a zero is behind the last. */
+char *read_whole_file(struct cli *cli, const char *path, size_t *size);
 
 #endif

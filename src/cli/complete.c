@@ -159,9 +159,10 @@ static const struct {
     {"", "command", add_help, true},
 };
 
-static const char *const file_options[] = {"file",      "xml",           "config", "kernel",
-                                           "initrd",    "disk",          "image",  "xmlfile",
-                                           "backupxml", "checkpointxml", "log"};
+static const char *const file_options[] = {"file",      "xml",           "config",        "kernel",
+                                           "initrd",    "disk",          "image",         "xmlfile",
+                                           "backupxml", "checkpointxml", "log",           "ssh-key",
+                                           "key",       "user-data",     "network-config"};
 
 static void add_values(struct cli *cli, const char *option, const char *partial,
                        struct candidates *out)

@@ -44,7 +44,7 @@ void *fd_list_call(struct cli *cli, const struct fd_list *fds,
 /* libvirt's limit of a document. */
 #define TEXT_FILE_MAX MIB(10)
 
-char *read_text_file(struct cli *cli, const char *path)
+char *read_whole_file(struct cli *cli, const char *path, size_t *size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -70,7 +70,14 @@ char *read_text_file(struct cli *cli, const char *path)
     if (error)
         cli_fail(cli, VIR_ERR_SYSTEM_ERROR, "Failed to read file '%s': %s", path, strerror(error));
     else if (text)
-        copy = cli_strndup(cli, text, len);
+        copy = memcpy(cli_alloc(cli, len + 1), text, len);
     free(text);
+    *size = len;
     return copy;
+}
+
+char *read_text_file(struct cli *cli, const char *path)
+{
+    size_t len;
+    return read_whole_file(cli, path, &len);
 }

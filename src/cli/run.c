@@ -15,6 +15,7 @@
 #include "cli/args.h"
 #include "cli/console.h"
 #include "cli/output.h"
+#include "cli/seed.h"
 #include "cli/verbs.h"
 #include "cli/xml.h"
 
@@ -23,6 +24,8 @@
 struct machine {
     const char *name, *kernel, *initrd, *cmdline, *network;
     const char *disks[2]; /* the image, the other disk; NULL: none */
+    const char *seed;     /* an image for cloud-init; NULL: none */
+    const char *uuid;     /* NULL: the daemon chooses */
     int cpus;
     uint64_t memory;
 };
@@ -158,9 +161,14 @@ static char *describe(struct cli *cli, const struct machine *machine)
             return NULL;
         disks = cli_text(cli, "%s%s", disks, disk);
     }
+    if (machine->seed)
+        disks = cli_text(cli,
+                         "%s    <disk type='file' device='cdrom'><driver name='qemu' type='raw'/>"
+                         "<source file='%s'/><target dev='sda' bus='sata'/><readonly/></disk>\n",
+                         disks, xml_escape(cli, machine->seed));
     return cli_text(
         cli,
-        "<domain type='kvm'>\n  <name>%s</name>\n"
+        "<domain type='kvm'>\n  <name>%s</name>\n%s"
         "  <memory unit='KiB'>%llu</memory>\n  <vcpu>%d</vcpu>\n"
         "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n%s%s%s  </os>\n"
         "  <features><acpi/><apic/></features>\n  <cpu mode='host-passthrough'/>\n"
@@ -168,25 +176,25 @@ static char *describe(struct cli *cli, const struct machine *machine)
         "    <console type='pty'><target type='serial' port='0'/></console>\n"
         "    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n"
         "  </devices>\n</domain>\n",
-        xml_escape(cli, machine->name), (unsigned long long)machine->memory / 1024, machine->cpus,
+        xml_escape(cli, machine->name), element(cli, "uuid", machine->uuid),
+        (unsigned long long)machine->memory / 1024, machine->cpus,
         element(cli, "kernel", machine->kernel), element(cli, "initrd", machine->initrd),
         machine->kernel ? element(cli, "cmdline", machine->cmdline) : "    <boot dev='hd'/>\n",
         disks, network);
 }
 
-/* What is asked for that cannot be had yet: refused rather than left out. */
+/* What cannot be had: refused rather than left out. */
 static int refuse_unbuilt(struct cli *cli)
 {
     if (arg_raw(cli, "share"))
-        return cli_error(cli, "--share '%s': folders are not shared with guests yet",
-                         arg_raw(cli, "share"));
-    if (!arg_raw(cli, "user-data"))
-        return 0;
-    cli_error(cli, "--user-data '%s': data for cloud-init is not handed to guests yet",
-              arg_raw(cli, "user-data"));
-    cli_hint(cli, "cloud-localds seed.img user-data (package cloud-image-utils) makes a disk of "
-                  "it; give that as --disk seed.img");
-    return -1;
+        return cli_error(
+            cli, "--share '%s': virtio-fs is not built, folders cannot be shared with guests",
+            arg_raw(cli, "share"));
+    if (arg_on(cli, "print-xml") && seed_is_wanted(cli))
+        return cli_error(cli,
+                         "--print-xml starts no machine, and a seed for cloud-init is made for "
+                         "one that starts");
+    return 0;
 }
 
 /* A kernel, an image with a kernel, or an image that starts by itself. */
@@ -237,29 +245,66 @@ static int read_options(struct cli *cli, struct machine *out)
     return 0;
 }
 
+/* NULL: told, or in cli->error. */
+static const wire_domain *start_transient(struct cli *cli, char *xml, unsigned flags)
+{
+    const REMOTE_RET(DOMAIN_CREATE_XML) *started =
+        CALL(cli, DOMAIN_CREATE_XML, .xml_desc = xml, .flags = flags);
+    return started ? &started->dom : NULL;
+}
+
+static const wire_domain *define(struct cli *cli, char *xml)
+{
+    const REMOTE_RET(DOMAIN_DEFINE_XML) *defined = CALL(cli, DOMAIN_DEFINE_XML, .xml = xml);
+    return defined ? &defined->dom : NULL;
+}
+
+static const wire_domain *start_kept(struct cli *cli, char *xml, unsigned flags)
+{
+    const wire_domain *domain = define(cli, xml);
+    const REMOTE_RET(DOMAIN_CREATE_WITH_FLAGS) *started =
+        domain ? CALL(cli, DOMAIN_CREATE_WITH_FLAGS, .dom = *domain, .flags = flags) : NULL;
+    return started ? &started->dom : NULL;
+}
+
+/* The seed is for the first boot only: it is removed while the machine has it open, and the
+ * definition is one without it. */
+static const wire_domain *start_seeded(struct cli *cli, struct machine *machine, unsigned flags,
+                                       bool keep)
+{
+    if (seed_make(cli, machine->name, &machine->seed) < 0)
+        return NULL;
+    char *xml = describe(cli, machine);
+    const wire_domain *domain = xml ? start_transient(cli, xml, flags) : NULL;
+    unlink(machine->seed);
+    if (!domain || !keep)
+        return domain;
+    machine->seed = NULL;
+    machine->uuid = uuid_to_text(cli, domain->uuid);
+    xml = describe(cli, machine);
+    if (xml && define(cli, xml))
+        return domain;
+    cli_error(cli, "machine '%s' runs, but was not defined", domain->name);
+    return NULL;
+}
+
 int run_machine(struct cli *cli)
 {
     struct machine machine;
     bool console = arg_on(cli, "console"), keep = arg_on(cli, "keep");
     if (arg_exclusive(cli, "keep", "rm") < 0 || read_options(cli, &machine) < 0)
         return -1;
-    char *xml = describe(cli, &machine);
-    if (!xml)
-        return -1;
-    if (arg_on(cli, "print-xml"))
-        return out_document(cli, "xml", xml);
     unsigned flags = console ? VIR_DOMAIN_START_PAUSED : 0;
-    const wire_domain *domain = NULL;
-    if (keep) {
-        const REMOTE_RET(DOMAIN_DEFINE_XML) *defined = CALL(cli, DOMAIN_DEFINE_XML, .xml = xml);
-        const REMOTE_RET(DOMAIN_CREATE_WITH_FLAGS) *started =
-            defined ? CALL(cli, DOMAIN_CREATE_WITH_FLAGS, .dom = defined->dom, .flags = flags)
-                    : NULL;
-        domain = started ? &started->dom : NULL;
+    const wire_domain *domain;
+    if (seed_is_wanted(cli)) {
+        domain = start_seeded(cli, &machine, flags, keep);
     } else {
-        const REMOTE_RET(DOMAIN_CREATE_XML) *started =
-            CALL(cli, DOMAIN_CREATE_XML, .xml_desc = xml, .flags = flags);
-        domain = started ? &started->dom : NULL;
+        char *xml = describe(cli, &machine);
+        if (!xml)
+            return -1;
+        if (arg_on(cli, "print-xml"))
+            return out_document(cli, "xml", xml);
+        domain = keep ? start_kept(cli, xml, flags) : start_transient(cli, xml, flags);
     }
     if (!domain)
         return cli_error(cli, "Failed to run '%s' as machine '%s'", arg_raw(cli, "image"),

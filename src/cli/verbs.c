@@ -35,9 +35,10 @@ static const struct verb beyond[] = {
     {"run",
      "<image> [--name=<string>] [--cpus=<number>] [--memory=<string>] [--kernel=<string>] "
      "[--initrd=<string>] [--cmdline=<string>] [--disk=<string>] [--network=<string>] "
-     "[--share=<string>] [--user-data=<string>] [--console] [--rm] [--keep] [--print-xml]",
+     "[--user=<string>] [--ssh-key=<string>] [--hostname=<string>] [--user-data=<string>] "
+     "[--network-config=<string>] [--share=<string>] [--console] [--rm] [--keep] [--print-xml]",
      "from a disk image or a kernel to a machine in one line",
-     "run debian.qcow2 --network user --console", run_machine},
+     "run debian.qcow2 --network user --user me --ssh-key ~/.ssh/id_ed25519.pub", run_machine},
     {"ssh", "<domain> [--user=<string>] [--port=<number>] [--key=<string>] [<command>]...",
      "log in to a guest, or run a command in it", "ssh web --user root -- uname -a", ssh_login,
      VERB_BARE},

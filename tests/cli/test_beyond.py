@@ -78,8 +78,8 @@ def test_run_takes_a_second_disk_and_tells_formats(kvasir, tmp_path):
     (bytes(4096), [], "neither a Linux kernel nor a disk that a BIOS starts from"),
     (b"KDMV" + bytes(4092), [], "an image of a format that machines do not write to"),
     (bytes(510) + b"\x55\xaa", ["--cmdline", "quiet"], "--initrd and --cmdline go with --kernel"),
-    (bytes(510) + b"\x55\xaa", ["--share", "/srv"], "folders are not shared with guests yet"),
-    (bytes(510) + b"\x55\xaa", ["--user-data", "file"], "cloud-init is not handed to guests yet"),
+    (bytes(510) + b"\x55\xaa", ["--share", "/srv"], "virtio-fs is not built"),
+    (bytes(510) + b"\x55\xaa", ["--hostname", "x", "--print-xml"], "--print-xml starts no machine"),
 ])
 def test_run_refuses_what_it_cannot_do(kvasir, tmp_path, content, words, error):
     image = tmp_path / "disk.raw"
