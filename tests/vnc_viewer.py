@@ -5,6 +5,7 @@ import ctypes
 import socket
 import struct
 import time
+import zlib
 
 RAW, HEXTILE, DESKTOP_SIZE = 0, 5, -223
 ROM = "/usr/share/seabios/vgabios-stdvga.bin"
@@ -32,13 +33,16 @@ def respond(password, challenge):
 
 
 class Viewer:
-    """One connection. `pixels` has a row of (red, green, blue) each."""
+    """One connection: to an address, or a socket that is connected. `pixels` has a row of (red, green, blue) each."""
 
-    def __init__(self, address, password=None, encodings=(RAW, DESKTOP_SIZE), version=b"RFB 003.008\n", timeout=20):
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        self.socket = socket.socket(family)
+    def __init__(self, address, password=None, encodings=(RAW, DESKTOP_SIZE), version=b"RFB 003.008\n", timeout=20,
+                 shared=True):
+        if isinstance(address, socket.socket):
+            self.socket = address
+        else:
+            self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+            self.socket.connect(address)
         self.socket.settimeout(timeout)
-        self.socket.connect(address)
         self.timeout = timeout
         assert self.read(12) == b"RFB 003.008\n"
         self.socket.sendall(version)
@@ -52,7 +56,7 @@ class Viewer:
             self.socket.sendall(respond(password or "", self.read(16)))
         if self.security == 2 or version == b"RFB 003.008\n":
             self.result(version)
-        self.socket.sendall(b"\1")
+        self.socket.sendall(bytes([shared]))
         self.width, self.height = struct.unpack(">HH", self.read(4))
         self.read(16)
         self.name = self.read(struct.unpack(">I", self.read(4))[0]).decode()
@@ -179,3 +183,23 @@ def read_ppm(data):
     width, height = map(int, size.split())
     assert len(rest) == 3 * width * height
     return [[tuple(rest[3 * (y * width + x):3 * (y * width + x) + 3]) for x in range(width)] for y in range(height)]
+
+
+def read_png(data):
+    """Rows of (red, green, blue) of a PNG file as the monitor makes them: true colour, filter "up"."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, parts = 8, {}
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        body = data[at + 8:at + 8 + size]
+        assert struct.unpack(">I", data[at + 8 + size:at + 12 + size])[0] == zlib.crc32(kind + body), kind
+        parts[kind] = parts.get(kind, b"") + body
+        at += 12 + size
+    width, height, depth, colors = struct.unpack(">IIBB", parts[b"IHDR"][:10])
+    assert (depth, colors) == (8, 2) and b"IEND" in parts
+    raw, line, rows, above = zlib.decompress(parts[b"IDAT"]), 1 + 3 * width, [], bytes(3 * width)
+    for y in range(height):
+        assert raw[y * line] == 2, f"row {y} is filtered otherwise"
+        above = bytes((dot + up) & 255 for dot, up in zip(raw[y * line + 1:(y + 1) * line], above))
+        rows.append([tuple(above[3 * x:3 * x + 3]) for x in range(width)])
+    return rows

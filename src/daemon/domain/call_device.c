@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Procedures that attach, detach and update devices: of definitions; what runs keeps its devices.
- */
+/* Procedures that attach, detach and update devices: of definitions; what runs keeps its devices,
+ * and only its screen's password changes. */
 #include <errno.h>
 #include <string.h>
 
@@ -17,13 +17,80 @@ static int attach_in_document(struct model_domain *model, bool live, void *opaqu
     return model_domain_attach(model, xml, strlen(xml), &device, err);
 }
 
+/* ------------------------------------------------------------------- update */
+
+struct update {
+    const char *xml;
+    const struct model_graphics *graphics; /* of the changed live document */
+};
+
+static bool same(const char *a, const char *b)
+{
+    return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
+
+/* What a viewer is connected by stays; what was chosen at the start need not be said. */
+static int check_graphics(const struct model_graphics *was, const struct model_graphics *is,
+                          struct kv_error *err)
+{
+    const char *what = NULL;
+    if (was->autoport != is->autoport || (is->port && was->port != is->port))
+        what = "port settings";
+    if (was->listen != is->listen || (is->address && !same(was->address, is->address)) ||
+        (is->socket && !same(was->socket, is->socket)))
+        what = "listen address setting";
+    if (!same(was->share_policy, is->share_policy))
+        what = "share policy";
+    if (was->password && !is->password)
+        return api_error(err, VIR_ERR_OPERATION_UNSUPPORTED,
+                         "the password of a running machine's screen can be changed, not taken "
+                         "away");
+    return what ? api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "cannot change %s on vnc graphics",
+                            what)
+                : 0;
+}
+
+/* model is a copy: was has what the machine uses. */
+static int update_graphics(struct model_domain *model, const struct model_domain *was,
+                           struct kv_error *err)
+{
+    int ret = check_graphics(was->graphics, model->graphics, err);
+    if (ret == 0 && was->graphics->listen == MODEL_LISTEN_ADDRESS &&
+        model_graphics_set_port(model, was->graphics->port, was->graphics->address) < 0)
+        ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    if (ret == 0 && was->graphics->listen == MODEL_LISTEN_SOCKET &&
+        model_graphics_set_socket(model, was->graphics->socket) < 0)
+        ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    return ret;
+}
+
 static int update_in_document(struct model_domain *model, bool live, void *opaque,
                               struct kv_error *err)
 {
     struct model_device *device;
-    const char *xml = opaque;
-    return model_domain_update(model, xml, strlen(xml), &device, err);
+    struct update *update = opaque;
+    struct model_domain *was = live ? model_domain_copy(model) : NULL;
+    if (live && !was)
+        return api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    int ret = model_domain_update(model, update->xml, strlen(update->xml), &device, err);
+    if (ret == 0 && live)
+        ret = device->kind == MODEL_GRAPHICS
+                  ? update_graphics(model, was, err)
+                  : api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "%s", live_refused);
+    update->graphics = model->graphics;
+    model_domain_free(was);
+    return ret;
 }
+
+static int update_machine(struct machine *machine, void *opaque, struct kv_error *err)
+{
+    const struct model_graphics *graphics = ((struct update *)opaque)->graphics;
+    return graphics->password ? machine_set_password(machine, graphics->password, graphics->expires,
+                                                     graphics->password_until, err)
+                              : 0;
+}
+
+/* ------------------------------------------------------------------- others */
 
 static int detach_in_document(struct model_domain *model, bool live, void *opaque,
                               struct kv_error *err)
@@ -89,7 +156,10 @@ CALL(update_flags)
     const REMOTE_ARGS(DOMAIN_UPDATE_DEVICE_FLAGS) *in = args;
     if (call_check_flags(call, in->flags, AFFECT | VIR_DOMAIN_DEVICE_MODIFY_FORCE, err))
         return -EINVAL;
-    return change(call, &in->dom, in->xml, in->flags, update_in_document, err);
+    struct update update = {.xml = in->xml};
+    const struct edit edit = {
+        .machine = update_machine, .document = update_in_document, .opaque = &update};
+    return call_edit(call, &in->dom, in->flags, &edit, err);
 }
 
 CALL(detach_alias)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Procedures on what no domain has here yet: saved states, snapshots, checkpoints, graphics, a
- * keyboard, a guest agent. Clients ask for lists of them as a matter of course and get empty ones;
+ * Procedures on what no domain has here yet: saved states, snapshots, checkpoints, a guest
+ * agent. Clients ask for lists of them as a matter of course and get empty ones;
  * what would make or use one is refused with the error that libvirt has for the case. What is not
  * listed at all answers VIR_ERR_NO_SUPPORT.
  */
@@ -65,12 +65,6 @@ static const struct {
     int code;
     const char *reason;
 } refusals[] = {
-    {REMOTE_PROC_DOMAIN_SEND_KEY, VIR_ERR_OPERATION_UNSUPPORTED, "the machine has no keyboard"},
-    {REMOTE_PROC_DOMAIN_SCREENSHOT, VIR_ERR_OPERATION_UNSUPPORTED, "the machine has no screen"},
-    {REMOTE_PROC_DOMAIN_OPEN_GRAPHICS, VIR_ERR_OPERATION_UNSUPPORTED,
-     "the machine has no graphics"},
-    {REMOTE_PROC_DOMAIN_OPEN_GRAPHICS_FD, VIR_ERR_OPERATION_UNSUPPORTED,
-     "the machine has no graphics"},
     {REMOTE_PROC_DOMAIN_MANAGED_SAVE, VIR_ERR_OPERATION_UNSUPPORTED,
      "the state of a machine cannot be saved"},
     {REMOTE_PROC_DOMAIN_SAVE, VIR_ERR_OPERATION_UNSUPPORTED,
@@ -151,10 +145,6 @@ static const struct rpc_handler rows[] = {
     {REMOTE_PROC_DOMAIN_LIST_ALL_CHECKPOINTS, none, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_CHECKPOINT_LOOKUP_BY_NAME, no_checkpoint_of_name, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_INTERFACE_ADDRESSES, interface_addresses, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_SEND_KEY, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_SCREENSHOT, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_OPEN_GRAPHICS, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_OPEN_GRAPHICS_FD, refused, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_MANAGED_SAVE, refused, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_SAVE, refused, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_SAVE_FLAGS, refused, RPC_INLINE},

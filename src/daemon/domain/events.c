@@ -63,6 +63,38 @@ void domain_event_watchdog(struct domains *domains, struct domain *domain, int a
     free(body.dom.name);
 }
 
+static wire_graphics_address address(const struct machine_address *from)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } families[] = {
+        {"ipv4", VIR_DOMAIN_EVENT_GRAPHICS_ADDRESS_IPV4},
+        {"ipv6", VIR_DOMAIN_EVENT_GRAPHICS_ADDRESS_IPV6},
+        {"unix", VIR_DOMAIN_EVENT_GRAPHICS_ADDRESS_UNIX},
+    };
+    wire_graphics_address to = {.node = text(from->node), .service = text(from->service)};
+    for (unsigned i = 0; i < ARRAY_SIZE(families); i++) {
+        if (strcmp(families[i].name, from->family) == 0)
+            to.family = families[i].number;
+    }
+    return to;
+}
+
+void domain_event_graphics(struct domains *domains, struct domain *domain,
+                           const struct machine_event *event)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_GRAPHICS)
+    body = {.phase = event->phase,
+            .local = address(&event->local),
+            .remote = address(&event->remote),
+            .auth_scheme = text(event->auth)};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_GRAPHICS, &body);
+    free(body.dom.name);
+}
+
 void domain_event_balloon(struct domains *domains, struct domain *domain, uint64_t kib)
 {
     REMOTE_RET(DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE) body = {.actual = kib};

@@ -186,6 +186,12 @@ static void on_channel(struct domain_live *live, struct machine *machine,
                            VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_REASON_CHANNEL);
 }
 
+static void on_viewer(struct domain_live *live, struct machine *machine,
+                      const struct machine_event *event)
+{
+    domain_event_graphics(live->domains, live->domain, event);
+}
+
 static void on_died(struct domain_live *live, struct machine *machine,
                     const struct machine_event *event)
 {
@@ -201,7 +207,7 @@ static event_fn *const handlers[] = {
     [MACHINE_EVENT_PANIC] = on_panic,     [MACHINE_EVENT_IO_ERROR] = on_io_error,
     [MACHINE_EVENT_BALLOON] = on_balloon, [MACHINE_EVENT_RTC_CHANGE] = on_rtc_change,
     [MACHINE_EVENT_CHANNEL] = on_channel, [MACHINE_EVENT_WATCHDOG] = on_watchdog,
-    [MACHINE_EVENT_DIED] = on_died,
+    [MACHINE_EVENT_VIEWER] = on_viewer,   [MACHINE_EVENT_DIED] = on_died,
 };
 
 void domain_machine_event(void *opaque, struct machine *machine, const struct machine_event *event)

@@ -326,6 +326,43 @@ static void on_watchdog(struct machine *machine, const json_t *data, struct mach
     machine_report(machine, event);
 }
 
+static struct machine_address viewer_address(const json_t *data, const char *name)
+{
+    const json_t *address = json_object_get(data, name);
+    return (struct machine_address){
+        .family = string_member(address, "family"),
+        .node = string_member(address, "host"),
+        .service = string_member(address, "service"),
+    };
+}
+
+static void on_viewer(struct machine *machine, const json_t *data, struct machine_event *event,
+                      enum machine_viewer_phase phase)
+{
+    event->kind = MACHINE_EVENT_VIEWER;
+    event->phase = phase;
+    event->local = viewer_address(data, "server");
+    event->remote = viewer_address(data, "client");
+    event->auth = string_member(json_object_get(data, "server"), "auth");
+    machine_report(machine, event);
+}
+
+static void on_connected(struct machine *machine, const json_t *data, struct machine_event *event)
+{
+    on_viewer(machine, data, event, MACHINE_VIEWER_CONNECTED);
+}
+
+static void on_initialized(struct machine *machine, const json_t *data, struct machine_event *event)
+{
+    on_viewer(machine, data, event, MACHINE_VIEWER_INITIALIZED);
+}
+
+static void on_disconnected(struct machine *machine, const json_t *data,
+                            struct machine_event *event)
+{
+    on_viewer(machine, data, event, MACHINE_VIEWER_DISCONNECTED);
+}
+
 /* passt ended by itself: the guest sees its cable unplugged. */
 static void on_lost_network(struct machine *machine, const json_t *data,
                             struct machine_event *event)
@@ -349,6 +386,9 @@ static const struct {
     {"RTC_CHANGE", on_rtc_change},
     {"SHUTDOWN", on_shutdown},
     {"STOP", on_stop},
+    {"VNC_CONNECTED", on_connected},
+    {"VNC_DISCONNECTED", on_disconnected},
+    {"VNC_INITIALIZED", on_initialized},
     {"VSERPORT_CHANGE", on_channel},
     {"WATCHDOG", on_watchdog},
 };

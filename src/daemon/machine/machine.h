@@ -50,6 +50,7 @@ enum machine_event_kind {
     MACHINE_EVENT_RTC_CHANGE, /* the guest set its clock */
     MACHINE_EVENT_CHANNEL,    /* the guest opened or closed a virtio channel */
     MACHINE_EVENT_WATCHDOG,   /* the guest is silent; action: what is done */
+    MACHINE_EVENT_VIEWER,     /* of the screen: it came, looks, or went */
     MACHINE_EVENT_DIED,       /* the last one: the process is gone */
 };
 
@@ -74,6 +75,17 @@ enum machine_end {
     MACHINE_END_FAILED,    /* the monitor died by itself; message says why */
 };
 
+enum machine_viewer_phase { /* libvirt's VIR_DOMAIN_EVENT_GRAPHICS_* numbers */
+                            MACHINE_VIEWER_CONNECTED,
+                            MACHINE_VIEWER_INITIALIZED,
+                            MACHINE_VIEWER_DISCONNECTED,
+};
+
+struct machine_address {
+    const char *family; /* ipv4, ipv6, unix */
+    const char *node, *service;
+};
+
 struct machine_event {
     enum machine_event_kind kind;
     int64_t realtime_us;              /* when it happened */
@@ -86,6 +98,10 @@ struct machine_event {
     bool open;          /* CHANNEL */
     uint64_t bytes;     /* BALLOON: what the guest has now */
     int64_t seconds;    /* RTC_CHANGE: offset to UTC */
+    /* VIEWER; auth: "none" or "vnc". */
+    enum machine_viewer_phase phase;
+    struct machine_address local, remote;
+    const char *auth;
 };
 
 /* Strings are valid during the call only. */
