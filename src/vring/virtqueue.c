@@ -109,18 +109,48 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
     return rc;
 }
 
-void virtqueue_prefetch(const struct virtqueue *vq, unsigned count)
+unsigned virtqueue_pop_buffers(struct virtqueue *vq, struct virtqueue_buffer *buffers, unsigned max,
+                               bool in)
 {
-    /* The descriptors of a packed ring lie in their order, which processors foresee. */
-    if (vq->started && !vq->broken && !vq->packed)
-        virtqueue_split_prefetch(vq, count);
+    if (__builtin_expect(!vq->started || vq->broken, 0))
+        return 0;
+    unsigned n = vq->packed ? virtqueue_packed_pop_buffers(vq, buffers, max, in)
+                            : virtqueue_split_pop_buffers(vq, buffers, max, in);
+    vq->inflight += (uint16_t)n;
+    return n;
+}
+
+void virtqueue_push_buffers(struct virtqueue *vq, const struct virtqueue_buffer *buffers,
+                            unsigned count, bool in)
+{
+    if (count == 0)
+        return;
+    vq->inflight -= (uint16_t)count;
+    if (in &&
+        __builtin_expect(__atomic_load_n(&vq->mem->dirty_bitmap, __ATOMIC_RELAXED) != NULL, 0)) {
+        for (unsigned i = 0; i < count; i++)
+            guest_mem_mark_dirty_hva(vq->mem, buffers[i].data, buffers[i].len);
+    }
+    if (vq->packed)
+        virtqueue_packed_push_buffers(vq, buffers, count, in);
+    else
+        virtqueue_split_push_buffers(vq, buffers, count, in);
+}
+
+void virtqueue_unpop_buffers(struct virtqueue *vq, unsigned count)
+{
+    vq->inflight -= (uint16_t)count;
+    if (vq->packed)
+        virtqueue_packed_unpop_slots(vq, count);
+    else
+        vq->last_avail -= (uint16_t)count;
 }
 
 void virtqueue_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain)
 {
     vq->inflight--;
     if (vq->packed)
-        virtqueue_packed_unpop(vq, chain);
+        virtqueue_packed_unpop_slots(vq, chain->ring_slots);
     else
         vq->last_avail--;
 }
@@ -237,6 +267,23 @@ bool virtqueue_recover(struct virtqueue *vq)
     return true;
 }
 
+/* So that the next buffer is looked for there first. */
+static void find_region(struct virtqueue *vq, uint64_t gpa)
+{
+    const struct guest_mem *mem = vq->mem;
+    for (unsigned i = 0; i < mem->region_count; i++) {
+        if (gpa - mem->regions[i].gpa < mem->regions[i].size)
+            vq->region = i;
+    }
+}
+
+bool virtqueue_buffer_elsewhere(struct virtqueue *vq, struct virtqueue_buffer *buffer, uint64_t gpa,
+                                uint32_t len)
+{
+    find_region(vq, gpa);
+    return len && virtqueue_buffer_set(vq, buffer, gpa, len);
+}
+
 int virtqueue_add_elsewhere(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t gpa,
                             uint32_t len, bool in)
 {
@@ -247,10 +294,7 @@ int virtqueue_add_elsewhere(struct virtqueue *vq, struct virtqueue_chain *chain,
         return broken(vq, "a descriptor chain has too many segments");
     if (parts < 0)
         return broken(vq, "a descriptor points outside memory");
-    for (unsigned i = 0; i < mem->region_count; i++) {
-        if (gpa - mem->regions[i].gpa < mem->regions[i].size)
-            vq->region = i;
-    }
+    find_region(vq, gpa);
     if (in) {
         chain->in_count += (unsigned)parts;
         chain->in_bytes += len;

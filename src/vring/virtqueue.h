@@ -87,9 +87,27 @@ void virtqueue_reset(struct virtqueue *vq);
  */
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
-/* Has the processor fetch the descriptors of the next chains, up to count, that the next pops will
- * want. Changes nothing. */
-void virtqueue_prefetch(const struct virtqueue *vq, unsigned count);
+/*
+ * The way for many small requests: chains of one buffer each, as network drivers mostly make them.
+ * Takes up to max that come next, but stops before the first that is anything else (more
+ * descriptors, an indirect table, the other direction, a rule broken): virtqueue_pop() takes that
+ * one or breaks the queue. in: the device writes them.
+ */
+struct virtqueue_buffer {
+    uint8_t *data;
+    uint32_t len;
+    uint16_t id;
+};
+unsigned virtqueue_pop_buffers(struct virtqueue *vq, struct virtqueue_buffer *buffers, unsigned max,
+                               bool in);
+
+/* Gives the first ones back, in order; the driver sees all or none. len of buffers that the device
+ * writes: how much it wrote. */
+void virtqueue_push_buffers(struct virtqueue *vq, const struct virtqueue_buffer *buffers,
+                            unsigned count, bool in);
+
+/* Undoes the pop of the last ones, which come again. */
+void virtqueue_unpop_buffers(struct virtqueue *vq, unsigned count);
 
 /* Undoes the last pop that was not undone yet; the chain comes again. Chains popped before it may
  * have been pushed meanwhile. */

@@ -127,7 +127,29 @@ static inline void mark_dirty(struct virtqueue *vq, uint64_t gpa, uint64_t len)
         guest_mem_mark_dirty(vq->mem, gpa, len);
 }
 
-void virtqueue_split_prefetch(const struct virtqueue *vq, unsigned count);
+/* A lone buffer, where it lies in the region of the last one. False: somewhere else, or it is
+ * empty. */
+static inline bool virtqueue_buffer_set(struct virtqueue *vq, struct virtqueue_buffer *buffer,
+                                        uint64_t gpa, uint32_t len)
+{
+    const struct guest_mem_region *r = &vq->mem->regions[vq->region];
+    uint64_t offset = gpa - r->gpa;
+    buffer->data = r->hva + offset;
+    buffer->len = len;
+    return offset < r->size && len <= r->size - offset && len;
+}
+/* The same in any one region. */
+bool virtqueue_buffer_elsewhere(struct virtqueue *vq, struct virtqueue_buffer *buffer, uint64_t gpa,
+                                uint32_t len);
+
+unsigned virtqueue_split_pop_buffers(struct virtqueue *vq, struct virtqueue_buffer *buffers,
+                                     unsigned max, bool in);
+void virtqueue_split_push_buffers(struct virtqueue *vq, const struct virtqueue_buffer *buffers,
+                                  unsigned count, bool in);
+unsigned virtqueue_packed_pop_buffers(struct virtqueue *vq, struct virtqueue_buffer *buffers,
+                                      unsigned max, bool in);
+void virtqueue_packed_push_buffers(struct virtqueue *vq, const struct virtqueue_buffer *buffers,
+                                   unsigned count, bool in);
 int virtqueue_split_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 void virtqueue_split_push(struct virtqueue *vq, const struct virtqueue_chain *chains,
                           const uint32_t *written, unsigned count);
@@ -138,7 +160,7 @@ bool virtqueue_split_empty(struct virtqueue *vq);
 uint16_t virtqueue_split_used_index(const struct virtqueue *vq);
 
 int virtqueue_packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
-void virtqueue_packed_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain);
+void virtqueue_packed_unpop_slots(struct virtqueue *vq, unsigned slots);
 void virtqueue_packed_push(struct virtqueue *vq, const struct virtqueue_chain *chains,
                            const uint32_t *written, unsigned count);
 bool virtqueue_packed_should_interrupt(struct virtqueue *vq, uint64_t pushed);

@@ -39,6 +39,11 @@ static void advance(uint16_t *slot, bool *wrap, unsigned by, uint16_t size)
     *slot = (uint16_t)next;
 }
 
+static uint16_t used_flags(const struct virtqueue *vq, bool written)
+{
+    return (vq->used_wrap ? DESC_AVAIL | DESC_USED : 0) | (written ? DESC_WRITE : 0);
+}
+
 static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain,
                         const struct packed_desc *head)
 {
@@ -95,14 +100,66 @@ int virtqueue_packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
     return 1;
 }
 
-void virtqueue_packed_unpop(struct virtqueue *vq, const struct virtqueue_chain *chain)
+void virtqueue_packed_unpop_slots(struct virtqueue *vq, unsigned slots)
 {
-    vq->inflight_slots -= chain->ring_slots;
-    if (vq->last_avail < chain->ring_slots) {
-        vq->last_avail += vq->size;
+    unsigned from = vq->last_avail;
+    vq->inflight_slots -= (uint16_t)slots;
+    if (from < slots) {
+        from += vq->size;
         vq->avail_wrap = !vq->avail_wrap;
     }
-    vq->last_avail -= chain->ring_slots;
+    vq->last_avail = (uint16_t)(from - slots);
+}
+
+unsigned virtqueue_packed_pop_buffers(struct virtqueue *vq, struct virtqueue_buffer *buffers,
+                                      unsigned max, bool in)
+{
+    unsigned n;
+    max = MIN(max, (unsigned)(vq->size - vq->inflight_slots));
+    for (n = 0; n < max; n++) {
+        struct packed_desc d;
+        const struct packed_desc *at = desc_at(vq, vq->last_avail);
+        uint16_t flags = load16_acquire(&at->flags);
+        if (!is_available(vq, flags))
+            break;
+        if ((flags & (DESC_NEXT | DESC_INDIRECT | DESC_WRITE)) != (in ? DESC_WRITE : 0))
+            break;
+        desc_fetch(at, &d);
+        if (__builtin_expect(!virtqueue_buffer_set(vq, &buffers[n], d.addr, d.len), 0) &&
+            !virtqueue_buffer_elsewhere(vq, &buffers[n], d.addr, d.len))
+            break;
+        buffers[n].id = d.id;
+        advance(&vq->last_avail, &vq->avail_wrap, 1, vq->size);
+    }
+    vq->inflight_slots += (uint16_t)n;
+    return n;
+}
+
+void virtqueue_packed_push_buffers(struct virtqueue *vq, const struct virtqueue_buffer *buffers,
+                                   unsigned count, bool in)
+{
+    struct packed_desc *first = desc_at(vq, vq->used_idx);
+    uint16_t first_flags = used_flags(vq, in && buffers[0].len);
+    /* In order, the last one stands for all of them (2.8.8), where no lengths are told. */
+    bool one = vq->in_order && !in;
+    first->id = buffers[one ? count - 1 : 0].id;
+    first->len = in ? buffers[0].len : 0;
+    if (one) {
+        advance(&vq->used_idx, &vq->used_wrap, count, vq->size);
+    } else {
+        advance(&vq->used_idx, &vq->used_wrap, 1, vq->size);
+        for (unsigned i = 1; i < count; i++) {
+            struct packed_desc *d = desc_at(vq, vq->used_idx);
+            d->id = buffers[i].id;
+            d->len = in ? buffers[i].len : 0;
+            store16_release(&d->flags, used_flags(vq, in && buffers[i].len));
+            advance(&vq->used_idx, &vq->used_wrap, 1, vq->size);
+        }
+    }
+    vq->inflight_slots -= (uint16_t)count;
+    vq->pushed += count;
+    store16_release(&first->flags, first_flags);
+    mark_dirty(vq, vq->desc_gpa, DESC_SIZE * (uint64_t)vq->size);
 }
 
 /* The driver looks at used descriptors in ring order, so storing the first one's flags last shows
@@ -115,9 +172,7 @@ void virtqueue_packed_push(struct virtqueue *vq, const struct virtqueue_chain *c
     uint16_t first_flags = 0;
     for (unsigned i = 0; i < count; i++) {
         struct packed_desc *d = desc_at(vq, vq->used_idx);
-        uint16_t flags = vq->used_wrap ? DESC_AVAIL | DESC_USED : 0;
-        if (written[i])
-            flags |= DESC_WRITE;
+        uint16_t flags = used_flags(vq, written[i]);
         d->id = chains[i].id;
         d->len = written[i];
         if (i == 0)

@@ -37,10 +37,11 @@ uint16_t virtqueue_split_used_index(const struct virtqueue *vq)
     return load16_acquire(&used->idx);
 }
 
-/* How many chains wait. The driver's index is read only when the last value is used up. */
-static int waiting(struct virtqueue *vq)
+/* How many chains wait. The driver's index is read only when fewer than wanted were there the last
+ * time. */
+static int waiting(struct virtqueue *vq, unsigned wanted)
 {
-    if (vq->seen_avail == vq->last_avail) {
+    if ((uint16_t)(vq->seen_avail - vq->last_avail) < wanted) {
         const struct avail_ring *avail = vq->driver;
         vq->seen_avail = load16_acquire(&avail->idx);
         if ((uint16_t)(vq->seen_avail - vq->last_avail) > vq->size)
@@ -49,16 +50,61 @@ static int waiting(struct virtqueue *vq)
     return (uint16_t)(vq->seen_avail - vq->last_avail);
 }
 
-void virtqueue_split_prefetch(const struct virtqueue *vq, unsigned count)
+unsigned virtqueue_split_pop_buffers(struct virtqueue *vq, struct virtqueue_buffer *buffers,
+                                     unsigned max, bool in)
 {
     const struct avail_ring *avail = vq->driver;
     const uint8_t *table = vq->desc;
-    uint16_t there = (uint16_t)(load16_acquire(&avail->idx) - vq->last_avail);
-    unsigned mask = vq->size - 1u;
-    for (unsigned i = 0; i < MIN(count, there); i++) {
+    unsigned mask = vq->size - 1u, n;
+    int there = waiting(vq, max);
+    if (there <= 0)
+        return 0;
+    max = MIN(max, MIN((unsigned)there, (unsigned)(vq->size - vq->inflight)));
+    for (unsigned i = 0; i < max; i++) {
         unsigned index = load16(&avail->ring[(vq->last_avail + i) & mask]) & mask;
         __builtin_prefetch(table + (size_t)index * DESC_SIZE);
     }
+    for (n = 0; n < max; n++) {
+        struct split_desc d;
+        uint16_t index = load16(&avail->ring[(vq->last_avail + n) & mask]);
+        if (index >= vq->size)
+            break;
+        desc_fetch(table + (size_t)index * DESC_SIZE, &d);
+        if ((d.flags & (DESC_NEXT | DESC_INDIRECT | DESC_WRITE)) != (in ? DESC_WRITE : 0))
+            break;
+        if (__builtin_expect(!virtqueue_buffer_set(vq, &buffers[n], d.addr, d.len), 0) &&
+            !virtqueue_buffer_elsewhere(vq, &buffers[n], d.addr, d.len))
+            break;
+        buffers[n].id = index;
+    }
+    vq->last_avail += (uint16_t)n;
+    /* The descriptors of the next time, which mostly lie in order. */
+    unsigned next = MIN((unsigned)there - n, 64u);
+    unsigned head = load16(&avail->ring[vq->last_avail & mask]);
+    for (unsigned i = 0; i < next; i += 4)
+        __builtin_prefetch(table + (size_t)((head + i) & mask) * DESC_SIZE);
+    return n;
+}
+
+void virtqueue_split_push_buffers(struct virtqueue *vq, const struct virtqueue_buffer *buffers,
+                                  unsigned count, bool in)
+{
+    struct used_ring *used = vq->device;
+    unsigned mask = vq->size - 1u;
+    /* In order, the last one stands for all of them (2.7.9), where no lengths are told. */
+    if (vq->in_order && !in) {
+        used->ring[vq->used_idx & mask] = (struct used_elem){.id = buffers[count - 1].id};
+    } else {
+        for (unsigned i = 0; i < count; i++)
+            used->ring[(vq->used_idx + i) & mask] =
+                (struct used_elem){.id = buffers[i].id, .len = in ? buffers[i].len : 0};
+    }
+    if (__builtin_expect(__atomic_load_n(&vq->mem->dirty_bitmap, __ATOMIC_RELAXED) != NULL, 0))
+        guest_mem_mark_dirty(vq->mem, vq->device_gpa, 4 + UINT64_C(8) * vq->size);
+    vq->used_idx += (uint16_t)count;
+    vq->pushed += count;
+    store16_release(&used->idx, vq->used_idx);
+    mark_dirty(vq, vq->device_gpa + 2, 2);
 }
 
 static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain,
@@ -88,7 +134,7 @@ static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain,
 
 int virtqueue_split_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
-    int rc = waiting(vq);
+    int rc = waiting(vq, 1);
     if (rc <= 0)
         return rc;
     if (vq->inflight >= vq->size)
@@ -168,5 +214,5 @@ void virtqueue_split_kick_wanted(struct virtqueue *vq, bool wanted)
 
 bool virtqueue_split_empty(struct virtqueue *vq)
 {
-    return waiting(vq) <= 0;
+    return waiting(vq, 1) <= 0;
 }

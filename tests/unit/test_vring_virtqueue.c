@@ -150,6 +150,90 @@ static void what_is_unpopped_comes_again(const struct format *f)
     }
 }
 
+static void lone_buffers_are_taken_many_at_a_time(const struct format *f)
+{
+    struct virtqueue_buffer got[256];
+    uint64_t token;
+    uint32_t written;
+    for (unsigned round = 0; round < 7; round++) {
+        bool in = round & 1;
+        for (unsigned i = 0; i < f->size; i++) {
+            /* In both regions. */
+            const struct vring_buffer buffer = {DATA * (1 + i % 2) + 64 * i, 10 + i, in};
+            assert_true(vring_driver_add(&driver, &buffer, 1, 0, i));
+        }
+        assert_int_equal(virtqueue_pop_buffers(&vq, got, 256, !in), 0);
+        assert_int_equal(virtqueue_pop_buffers(&vq, got, 256, in), f->size);
+        assert_int_equal(virtqueue_pop_buffers(&vq, got, 256, in), 0);
+        unsigned back = f->size / 3;
+        virtqueue_unpop_buffers(&vq, back);
+        assert_int_equal(vq.inflight, f->size - back);
+        assert_int_equal(virtqueue_pop_buffers(&vq, got + f->size - back, 256 - f->size + back, in),
+                         back);
+        for (unsigned i = 0; i < f->size; i++) {
+            assert_ptr_equal(got[i].data, memory + DATA * (1 + i % 2) + 64 * i);
+            assert_int_equal(got[i].len, 10 + i);
+        }
+        unsigned first = f->size / 2;
+        virtqueue_push_buffers(&vq, got, first, in);
+        virtqueue_push_buffers(&vq, got + first, f->size - first, in);
+        assert_int_equal(vq.inflight, 0);
+        assert_true(virtqueue_should_interrupt(&vq));
+        for (unsigned i = 0; i < f->size; i++) {
+            assert_true(vring_driver_get(&driver, &token, &written));
+            assert_int_equal(token, i);
+            assert_int_equal(written, in ? 10 + i : 0);
+        }
+        assert_false(vring_driver_get(&driver, &token, &written));
+        vring_driver_enable_interrupts(&driver, 0);
+    }
+}
+
+static void what_is_no_lone_buffer_is_left_for_the_general_way(const struct format *f)
+{
+    const struct vring_buffer one = {DATA, 9, true};
+    const struct vring_buffer two[] = {{DATA, 9, true}, {DATA + 50, 9, true}};
+    const struct vring_buffer across = {MIB(2) - 5, 12, true};
+    struct virtqueue_buffer got[8];
+    struct virtqueue_chain chain = chain_of(iov);
+    if (f->size < 6)
+        return;
+    assert_true(vring_driver_add(&driver, &one, 1, 0, 0));
+    assert_true(vring_driver_add(&driver, two, 2, 0, 1));
+    assert_true(vring_driver_add(&driver, &one, 1, TABLES, 2));
+    assert_true(vring_driver_add(&driver, &across, 1, 0, 3));
+    assert_int_equal(virtqueue_pop_buffers(&vq, got, 8, true), 1);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(virtqueue_pop_buffers(&vq, got, 8, true), 0);
+        assert_int_equal(virtqueue_pop(&vq, &chain), 1);
+        assert_int_equal(chain.in_count, i == 1 ? 1 : 2);
+    }
+    assert_int_equal(virtqueue_pop_buffers(&vq, got, 8, true), 0);
+}
+
+/* One used entry at the first's place, with the last's id. */
+static void in_order_the_last_one_stands_for_all(const struct format *f)
+{
+    const struct vring_buffer buffer = {DATA, 9, false};
+    struct virtqueue_buffer got[8];
+    unsigned count = MIN(f->size, 5u);
+    vq.in_order = true;
+    for (unsigned i = 0; i < count; i++)
+        assert_true(vring_driver_add(&driver, &buffer, 1, 0, 0));
+    assert_int_equal(virtqueue_pop_buffers(&vq, got, 8, false), count);
+    virtqueue_push_buffers(&vq, got, count, false);
+    if (f->packed) {
+        const struct driver_packed_desc *first = vring_packed_desc_at(&driver, 0);
+        assert_int_equal(first->id, got[count - 1].id);
+        assert_int_equal(first->flags, VRING_PACKED_AVAIL_ | VRING_PACKED_USED_);
+        assert_int_equal(vq.used_idx, count % f->size);
+    } else {
+        assert_int_equal(vring_split_used(&driver)[1], count);
+        assert_int_equal(vring_split_used(&driver)[2], got[count - 1].id);
+    }
+    assert_int_equal(vq.inflight, 0);
+}
+
 static void many_are_pushed_at_once(const struct format *f)
 {
     struct virtqueue_chain chains[8] = {0};
@@ -456,6 +540,9 @@ int main(void)
         IN_ALL_FORMATS(an_indirect_table_is_one_slot),
         IN_ALL_FORMATS(a_buffer_may_cross_into_the_next_region),
         IN_ALL_FORMATS(what_is_unpopped_comes_again),
+        IN_ALL_FORMATS(lone_buffers_are_taken_many_at_a_time),
+        IN_ALL_FORMATS(what_is_no_lone_buffer_is_left_for_the_general_way),
+        IN_ALL_FORMATS(in_order_the_last_one_stands_for_all),
         IN_ALL_FORMATS(many_are_pushed_at_once),
         IN_ALL_FORMATS(a_stopped_queue_goes_on_where_it_was),
         IN_ALL_FORMATS(an_interrupt_comes_when_the_event_is_passed),

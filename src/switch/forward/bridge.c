@@ -110,51 +110,98 @@ static void flood(struct bridge *bridge, const struct port *from, const struct f
     }
 }
 
-static void forward_frame(struct bridge *bridge, struct port *from, struct frame *frame,
-                          unsigned index, uint32_t now_s)
+/* What becomes of a frame, by its port and its head. */
+struct verdict {
+    uint64_t head[2];
+    bool again; /* the next frame with this head has the same */
+    bool flood, drop;
+    enum port_drop why;
+    struct port *port; /* the receiver; with drop: where it counts */
+    uint16_t vlan;
+    bool tagged;
+};
+
+static void drop(struct verdict *v, struct port *port, enum port_drop why)
+{
+    v->drop = true;
+    v->port = port;
+    v->why = why;
+}
+
+static void decide(struct bridge *bridge, struct port *from, struct frame *frame, uint32_t now_s,
+                   struct verdict *v)
 {
     const uint8_t *to_mac = frame->head, *from_mac = frame->head + 6;
-    from->counters.in_bytes += FRAME_HEAD + frame->rest_bytes;
+    *v = (struct verdict){.again = true};
+    memcpy(v->head, frame->head, FRAME_HEAD);
     if (!admit(&from->vlans, frame)) {
-        port_drop(from, DROP_VLAN);
+        drop(v, from, DROP_VLAN);
         return;
     }
+    v->vlan = frame->vlan;
+    v->tagged = frame->tagged;
     if (__builtin_expect(is_group(from_mac), 0)) {
-        port_drop(from, DROP_MALFORMED);
+        drop(v, from, DROP_MALFORMED);
         return;
     }
+    /* Frames whose head was written anew, and those that are counted one by one, stand alone. */
+    v->again = memcmp(v->head, frame->head, FRAME_HEAD) == 0;
     if (mac_table_learn(&bridge->macs, mac_key(from_mac, frame->vlan), from->index, now_s,
-                        from->mac_limit) >= MAC_OVER_LIMIT)
+                        from->mac_limit) >= MAC_OVER_LIMIT) {
         port_drop(from, DROP_NOT_LEARNED);
+        v->again = false;
+    }
     int known = UNKNOWN;
     if (!is_group(to_mac)) {
         known = mac_table_find(&bridge->macs, mac_key(to_mac, frame->vlan), now_s);
     } else if (is_reserved(to_mac)) {
-        port_drop(from, DROP_RESERVED);
+        drop(v, from, DROP_RESERVED);
         return;
     }
-    if (known == UNKNOWN) {
-        flood(bridge, from, frame, index);
+    v->flood = known == UNKNOWN;
+    if (v->flood)
         return;
-    }
-    struct port *to = bridge->slots[known];
+    struct port *to = v->port = bridge->slots[known];
     if (to == from)
-        port_drop(from, DROP_HAIRPIN);
+        drop(v, from, DROP_HAIRPIN);
     else if (!to->up)
-        port_drop(to, DROP_DOWN);
+        drop(v, to, DROP_DOWN);
     else if (!port_carries(&to->vlans, frame->vlan))
-        port_drop(to, DROP_NOT_MEMBER);
-    else
-        send_to(bridge, to, index);
+        drop(v, to, DROP_NOT_MEMBER);
+}
+
+static inline bool is_same(const struct verdict *v, const struct frame *frame)
+{
+    uint64_t head[2];
+    memcpy(head, frame->head, sizeof(head));
+    return v->again && head[0] == v->head[0] && head[1] == v->head[1];
 }
 
 void bridge_receive(struct port *from, struct frame *frames, unsigned count)
 {
     struct bridge *bridge = from->bridge;
     uint32_t now_s = bridge->forward->now_s;
+    struct verdict v = {.again = false};
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct frame *frame = &frames[i];
+        bytes += FRAME_HEAD + frame->rest_bytes;
+        /* Neighbours in a burst mostly go the same way. */
+        if (is_same(&v, frame)) {
+            frame->vlan = v.vlan;
+            frame->tagged = v.tagged;
+        } else {
+            decide(bridge, from, frame, now_s, &v);
+        }
+        if (__builtin_expect(v.drop, 0))
+            port_drop(v.port, v.why);
+        else if (v.flood)
+            flood(bridge, from, frame, i);
+        else
+            send_to(bridge, v.port, i);
+    }
     from->counters.in_frames += count;
-    for (unsigned i = 0; i < count; i++)
-        forward_frame(bridge, from, &frames[i], i, now_s);
+    from->counters.in_bytes += bytes;
     for (unsigned i = 0; i < bridge->touched_count; i++) {
         struct port *to = bridge->slots[bridge->touched[i]];
         to->ops->send(to, frames);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#define FRAME_BURST 32 /* frames that are looked at together */
+#define FRAME_BURST 64 /* frames that are looked at together */
 
 #define FRAME_HEAD 16      /* bytes kept */
 #define FRAME_HEAD_MAX 20  /* with a tag put in */
@@ -32,8 +32,9 @@ struct frame {
     const struct iovec *rest; /* what follows the head, in the sender's memory */
     unsigned rest_count;
     uint32_t rest_bytes;
-    uint16_t vlan; /* that it belongs to */
-    bool tagged;   /* head has a tag, of that VLAN */
+    uint16_t vlan;    /* that it belongs to */
+    bool tagged;      /* head has a tag, of that VLAN */
+    struct iovec one; /* where rest may point to */
 };
 
 /* The head as it is sent, with a tag or without; returns its length. out: FRAME_HEAD_MAX bytes. */

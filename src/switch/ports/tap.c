@@ -106,7 +106,6 @@ static bool tap_poll(struct port *port)
 {
     struct tap_port *tap = tap_port_from(port);
     struct frame frames[FRAME_BURST];
-    struct iovec rest[FRAME_BURST];
     unsigned count = 0;
     bool empty = false;
     for (unsigned i = 0; i < FRAME_BURST && !empty; i++) {
@@ -118,8 +117,8 @@ static bool tap_poll(struct port *port)
         } else {
             struct frame *frame = &frames[count];
             memcpy(frame->head, buffers[count], FRAME_HEAD);
-            rest[count] = (struct iovec){buffers[count] + FRAME_HEAD, (size_t)n - FRAME_HEAD};
-            frame->rest = &rest[count];
+            frame->one = (struct iovec){buffers[count] + FRAME_HEAD, (size_t)n - FRAME_HEAD};
+            frame->rest = &frame->one;
             frame->rest_count = 1;
             frame->rest_bytes = (uint32_t)n - FRAME_HEAD;
             count++;

@@ -2,9 +2,9 @@
 /*
  * A vhost-user port: the back end of a virtio network device (virtio 1.2, 5.1) whose rings lie in
  * a guest's memory. vhost_port.c has its socket, vhost_session.c the front end's messages,
- * vhost_memory.c the guest's memory, vhost_ring.c starts and stops rings, vhost_data.c moves
- * frames. The front end is hostile: a message that breaks the protocol ends the connection, a ring
- * that breaks the rules ends that ring.
+ * vhost_memory.c the guest's memory, vhost_ring.c starts and stops rings, vhost_poll.c and
+ * vhost_send.c move frames. The front end is hostile: a message that breaks the protocol ends the
+ * connection, a ring that breaks the rules ends that ring.
  */
 #ifndef KV_SWITCH_PORTS_VHOST_H
 #define KV_SWITCH_PORTS_VHOST_H
@@ -31,8 +31,16 @@ struct vhost_memory {
     atomic_bool lost; /* the file was cut short (guard.h) */
 };
 
+/* Buffers for frames to the guest, taken before they are needed, so that their cache lines are here
+ * by then. They are the last ones that were taken from the ring. */
+struct vhost_ready {
+    unsigned first, count;
+    struct virtqueue_buffer *buffers; /* FRAME_BURST, while the ring is running */
+};
+
 struct vhost_ring {
     struct virtqueue vq; /* the forwarding thread's while it is started */
+    struct vhost_ready ready;
     /* What the front end said; the control thread's. */
     uint64_t desc, avail, used; /* its own addresses */
     bool has_addresses, has_kick, enabled;
@@ -40,9 +48,16 @@ struct vhost_ring {
     int kick_fd, call_fd, err_fd; /* -1: none; changed while the ring is stopped */
 };
 
+/* Those of a direction that are started. */
+struct vhost_ring_list {
+    unsigned count;
+    uint8_t rings[VHOST_PAIRS_MAX];
+};
+
 struct vhost_port {
     struct port port;
     /* The forwarding thread's. */
+    struct vhost_ring_list to_guest, from_guest;
     unsigned header_len; /* of struct virtio_net_hdr */
     bool mergeable;
     bool ended; /* memory was lost */
@@ -93,7 +108,19 @@ void vhost_rings_stop(struct vhost_port *vp);
 /* On the forwarding thread: a ring was broken; says so once. */
 void vhost_ring_broken(struct vhost_port *vp, unsigned index);
 
-/* vhost_data.c */
+#define VHOST_CHAIN_SEGMENTS 64
+
+struct vhost_segments {
+    struct iovec iov[VHOST_CHAIN_SEGMENTS];
+};
+
+/* vhost_poll.c, vhost_send.c, on the forwarding thread */
 extern const struct port_ops vhost_port_ops;
+void vhost_send(struct port *port, const struct frame *frames);
+/* The ring has its ready buffers back. */
+void vhost_ready_return(struct vhost_ring *ring);
+/* Takes chains of any shape, each with its segments; returns how many. */
+unsigned vhost_pop_chains(struct virtqueue *vq, struct virtqueue_chain *chains,
+                          struct vhost_segments *segments, unsigned max);
 
 #endif

@@ -5,6 +5,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -26,13 +27,16 @@ static bool has(const struct vhost_port *vp, unsigned feature)
     return vp->features >> feature & 1;
 }
 
-/* Somebody is there when one ring of each direction runs. */
+/* Which rings are started. Somebody is there when one ring of each direction runs. */
 static void set_up(struct vhost_port *vp)
 {
-    bool started[2] = {false, false};
-    for (unsigned i = 0; i < VHOST_RINGS_MAX; i++)
-        started[i & 1] |= vp->rings[i].vq.started;
-    vp->port.up = started[0] && started[1];
+    vp->to_guest.count = vp->from_guest.count = 0;
+    for (unsigned i = 0; i < VHOST_RINGS_MAX; i++) {
+        struct vhost_ring_list *list = i & 1 ? &vp->from_guest : &vp->to_guest;
+        if (vp->rings[i].vq.started)
+            list->rings[list->count++] = (uint8_t)i;
+    }
+    vp->port.up = vp->to_guest.count && vp->from_guest.count;
 }
 
 static void start_here(void *opaque)
@@ -66,6 +70,7 @@ static void stop(struct vhost_port *vp, unsigned index)
     struct vhost_ring *ring = &vp->rings[index];
     if (ring->kick_fd >= 0 && index & 1)
         forward_unwatch(vp->port.forward, ring->kick_fd);
+    vhost_ready_return(ring);
     virtqueue_stop(&ring->vq);
     set_up(vp);
 }
@@ -83,6 +88,8 @@ void vhost_ring_stop(struct vhost_port *vp, unsigned index)
         return;
     forward_run(vp->port.forward, stop_here, &task);
     vp->rings[index].running = false;
+    free(vp->rings[index].ready.buffers);
+    vp->rings[index].ready.buffers = NULL;
 }
 
 void vhost_rings_stop(struct vhost_port *vp)
@@ -110,9 +117,19 @@ static int start_ring(struct vhost_port *vp, unsigned index, struct kv_error *er
     vq->indirect = has(vp, VIRTIO_RING_F_INDIRECT_DESC);
     vq->in_order = has(vp, VIRTIO_F_IN_ORDER);
     struct ring_task task = {.vp = vp, .index = index};
+    if (index % 2 == 0) {
+        ring->ready =
+            (struct vhost_ready){.buffers = calloc(FRAME_BURST, sizeof(*ring->ready.buffers))};
+        if (!ring->ready.buffers)
+            return kv_error_errno(err, KV_ERR_NET, ENOMEM, "its buffers");
+    }
     forward_run(vp->port.forward, start_here, &task);
     *err = task.err;
     ring->running = task.rc == 0;
+    if (!ring->running) {
+        free(ring->ready.buffers);
+        ring->ready.buffers = NULL;
+    }
     return task.rc;
 }
 
