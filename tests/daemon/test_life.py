@@ -7,6 +7,7 @@ import re
 import signal
 import stat
 import struct
+import threading
 import time
 
 import libvirt
@@ -291,6 +292,41 @@ def test_a_start_that_fails_leaves_a_clean_domain(conn, events):
     with pytest.raises(libvirt.libvirtError):
         conn.createXML(domain.XMLDesc().replace("one", "two").replace(domain.UUIDString(), ""))
     assert len(conn.listAllDomains()) == 1
+
+
+def test_destroy_does_not_wait_for_what_waits_for_the_machine(daemon, conn):
+    """A monitor that stands still holds up who asks it something; destroy ends it all the same."""
+    domain = conn.createXML(domain_xml("stuck"))
+    pid = daemon.monitor_of(domain.UUIDString())
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        pids = [pid, *map(int, f.read().split())]
+    for one in pids:
+        os.kill(one, signal.SIGSTOP)
+    other = daemon.connect().lookupByName("stuck")
+
+    def ask():
+        try:
+            other.suspend()
+        except libvirt.libvirtError:
+            pass  # it is destroyed meanwhile
+    asking, destroying = threading.Thread(target=ask), threading.Thread(target=domain.destroy)
+    asking.start()
+    wait_for(lambda: domain.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, "the question")
+    destroying.start()
+    try:
+        wait_for(lambda: pending(pid) >> (signal.SIGTERM - 1) & 1, "the monitor's being told to end", 5)
+    finally:
+        for one in pids:
+            os.kill(one, signal.SIGCONT)
+        destroying.join()
+        asking.join()
+    assert conn.listAllDomains() == []
+
+
+def pending(pid):
+    """Signals that a process was sent and has not taken."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(next(line.split()[1] for line in f if line.startswith("ShdPnd")), 16)
 
 
 def test_autodestroy_ends_with_its_connection(daemon, conn):

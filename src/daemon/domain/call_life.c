@@ -193,10 +193,19 @@ CALL(inject_nmi)
 static int destroy(struct rpc_call *call, const wire_domain *dom, unsigned flags,
                    struct kv_error *err)
 {
-    struct domain *domain = call_begin(call, dom, err);
+    bool graceful = flags & VIR_DOMAIN_DESTROY_GRACEFUL;
+    struct domain *domain = call_domain(call, dom, err);
     if (!domain)
         return -ENOENT;
-    int ret = domain_destroy(call_domains(call), domain, flags & VIR_DOMAIN_DESTROY_GRACEFUL, err);
+    /* Not in turn: what has the job may wait for this very machine. */
+    int ret = domain_destroy_now(domain, graceful, err);
+    domain_unref(domain);
+    if (ret != DOMAIN_IN_TURN)
+        return ret;
+    domain = call_begin(call, dom, err);
+    if (!domain)
+        return -ENOENT;
+    ret = domain_destroy(call_domains(call), domain, graceful, err);
     call_end(call, domain);
     return ret;
 }

@@ -347,15 +347,10 @@ int domain_start(struct domains *domains, struct domain *domain, struct model_do
     return ret;
 }
 
-int domain_destroy(struct domains *domains, struct domain *domain, bool graceful,
-                   struct kv_error *err)
+/* Who called has set live->destroyed, and gives its reference. */
+static int live_destroy(struct domain_live *live, bool graceful, struct kv_error *err)
 {
-    struct domain_live *live = domain_live_get(domain, err);
-    if (!live)
-        return -EINVAL;
-    pthread_mutex_lock(&domain->lock);
-    live->destroyed = true;
-    pthread_mutex_unlock(&domain->lock);
+    struct domain *domain = domain_ref(live->domain);
     int ret = machine_kill(live->machine, graceful, err);
     if (ret) {
         pthread_mutex_lock(&domain->lock);
@@ -365,7 +360,31 @@ int domain_destroy(struct domains *domains, struct domain *domain, bool graceful
     domain_live_put(live);
     if (!ret)
         domain_wait_ended(domain, live);
+    domain_unref(domain);
     return ret;
+}
+
+int domain_destroy(struct domains *domains, struct domain *domain, bool graceful,
+                   struct kv_error *err)
+{
+    struct domain_live *live = domain_live_get(domain, err);
+    if (!live)
+        return -EINVAL;
+    pthread_mutex_lock(&domain->lock);
+    live->destroyed = true;
+    pthread_mutex_unlock(&domain->lock);
+    return live_destroy(live, graceful, err);
+}
+
+int domain_destroy_now(struct domain *domain, bool graceful, struct kv_error *err)
+{
+    pthread_mutex_lock(&domain->lock);
+    struct domain_live *live =
+        domain->live && !domain->live->destroyed ? domain_live_ref(domain) : NULL;
+    if (live)
+        live->destroyed = true;
+    pthread_mutex_unlock(&domain->lock);
+    return live ? live_destroy(live, graceful, err) : DOMAIN_IN_TURN;
 }
 
 /* ----------------------------------------------------------------- reattach */

@@ -59,6 +59,11 @@ int domain_start(struct domains *domains, struct domain *domain, struct model_do
 int domain_destroy(struct domains *domains, struct domain *domain, bool graceful,
                    struct kv_error *err);
 
+/* The same without the job: whoever has it finds the machine dead. DOMAIN_IN_TURN: it does not run,
+ * is being started, or somebody ends it already; whoever still wants its end needs the job. */
+#define DOMAIN_IN_TURN 1
+int domain_destroy_now(struct domain *domain, bool graceful, struct kv_error *err);
+
 /* Sets the state and tells it, unless it is that already. */
 void domain_set_paused(struct domains *domains, struct domain *domain, int reason, int detail);
 void domain_set_running(struct domains *domains, struct domain *domain, int reason, int detail);
