@@ -55,6 +55,28 @@ static void add_rx_buffer(struct switch_guest *g, uint64_t slot)
     require(vring_driver_add(&g->rx, &buffer, 1, 0, slot));
 }
 
+static void lay_rings_out(struct switch_guest *g, bool packed)
+{
+    uint64_t next = vring_driver_init(&g->rx, &g->mem, GUEST_RING_SIZE, packed, false, RINGS_GPA);
+    vring_driver_init(&g->tx, &g->mem, GUEST_RING_SIZE, packed, false, ALIGN_UP(next, 4096));
+    for (unsigned i = 0; i < GUEST_RING_SIZE; i++)
+        add_rx_buffer(g, i);
+}
+
+void switch_guest_renew(struct switch_guest *g)
+{
+    bool packed = g->rx.packed;
+    vhost_session_end(g->vp);
+    vhost_session_begin(g->vp);
+    /* It may have been cut short. */
+    require(ftruncate(g->memory_fd, GUEST_MEMORY) == 0);
+    memset(g->memory, 0, GUEST_MEMORY);
+    vring_driver_destroy(&g->rx);
+    vring_driver_destroy(&g->tx);
+    g->sent = 0;
+    lay_rings_out(g, packed);
+}
+
 void switch_guest_init(struct switch_guest *g, struct switch_bench *bench, bool packed,
                        uint32_t rx_buffer)
 {
@@ -66,10 +88,7 @@ void switch_guest_init(struct switch_guest *g, struct switch_bench *bench, bool 
     require(g->memory != MAP_FAILED);
     const struct guest_mem_region region = {.size = GUEST_MEMORY, .hva = g->memory, .fd = -1};
     require(guest_mem_add(&g->mem, &region) == 0);
-    uint64_t next = vring_driver_init(&g->rx, &g->mem, GUEST_RING_SIZE, packed, false, RINGS_GPA);
-    vring_driver_init(&g->tx, &g->mem, GUEST_RING_SIZE, packed, false, ALIGN_UP(next, 4096));
-    for (unsigned i = 0; i < GUEST_RING_SIZE; i++)
-        add_rx_buffer(g, i);
+    lay_rings_out(g, packed);
     require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, g->sockets) == 0);
     g->kick_fd = eventfd(0, EFD_NONBLOCK);
     g->call_fd = eventfd(0, EFD_NONBLOCK);

@@ -46,6 +46,9 @@ void switch_guest_init(struct switch_guest *g, struct switch_bench *bench, bool 
                        uint32_t rx_buffer);
 void switch_guest_destroy(struct switch_guest *g, struct switch_bench *bench);
 
+/* As if it were new, with the memory, which is zeroed, and the port that it has. */
+void switch_guest_renew(struct switch_guest *g);
+
 /* The whole conversation up to running rings. */
 void switch_guest_start(struct switch_guest *g);
 
