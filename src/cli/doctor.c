@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "cli/output.h"
+#include "cli/program.h"
 #include "cli/verbs.h"
 
 enum verdict {
@@ -226,29 +227,10 @@ static enum verdict check_limits(struct finding *out)
     return MISSING;
 }
 
-/* Beside this program, or where programs lie. */
-static bool find_program(const char *name, char *out, size_t size)
-{
-    char self[512];
-    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[MAX(len, 0)] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash)
-        *slash = '\0';
-    const char *const folders[] = {self, "/usr/local/bin", "/usr/bin", "/usr/local/sbin",
-                                   "/usr/sbin"};
-    for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
-        snprintf(out, size, "%s/%s", folders[i], name);
-        if (access(out, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
 static enum verdict check_monitor(struct finding *out)
 {
     char path[600];
-    if (find_program("kvasir-vmm", path, sizeof(path))) {
+    if (program_find("kvasir-vmm", path, sizeof(path))) {
         say(out, "%.250s", path);
         return GOOD;
     }

@@ -247,8 +247,25 @@ static struct cli_command *command_new(const struct verb *verb)
 static int unknown_verb(struct cli *cli, const char *name)
 {
     cli_error(cli, "unknown command: '%s'", name);
-    cli_hint(cli, "'kvasir help' lists the commands");
+    cli_hint(cli, strcmp(name, "image") == 0 ? "'image build' and 'image import' are known"
+                                             : "'kvasir help' lists the commands");
     return -1;
+}
+
+/* "image build" is the verb image-build: *words then goes on behind the second word. */
+static const struct verb *find_joined(struct words *words, const char *first)
+{
+    static const char *const families[] = {"image"};
+    struct words ahead = *words;
+    cleanup_free char *second = NULL, *name = NULL;
+    const struct verb *verb = NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(families) && !second; i++)
+        if (strcmp(first, families[i]) == 0 && next_word(&ahead, &second, false) == LINE_WORD &&
+            asprintf(&name, "%s-%s", first, second) > 0)
+            verb = verb_find(name);
+    if (verb)
+        *words = ahead;
+    return verb;
 }
 
 /* One command. *last: how it ended. NULL with *ok true: there was none. */
@@ -260,6 +277,8 @@ static struct cli_command *parse_command(struct words *words, enum line_token *l
     while (r == 0 && (*last = next_word(words, &word, true)) == LINE_WORD) {
         if (!p.command) {
             const struct verb *verb = verb_find(word);
+            if (!verb)
+                verb = find_joined(words, word);
             if (verb) {
                 p.command = command_new(verb);
                 parse_begin(&p);

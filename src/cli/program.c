@@ -34,3 +34,25 @@ int program_run(struct cli *cli, const char *const *words)
         return cli_error(cli, "cannot run '%s'", words[0]);
     return WEXITSTATUS(status);
 }
+
+bool program_find(const char *name, char *out, size_t size)
+{
+    char self[512];
+    if (strchr(name, '/')) {
+        snprintf(out, size, "%s", name);
+        return access(out, X_OK) == 0;
+    }
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[MAX(len, 0)] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = '\0';
+    const char *const folders[] = {
+        self, "/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"};
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+        snprintf(out, size, "%s/%s", folders[i], name);
+        if (access(out, X_OK) == 0)
+            return true;
+    }
+    return false;
+}

@@ -9,4 +9,7 @@
  * the signal's number when one ended it), or negative when it cannot be run (told). */
 int program_run(struct cli *cli, const char *const *words);
 
+/* The program's path: beside this one, or where programs lie. A name with a '/' is a path. */
+bool program_find(const char *name, char *out, size_t size);
+
 #endif

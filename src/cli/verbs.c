@@ -30,6 +30,16 @@ static const struct verb beyond[] = {
     {"events", "[--domain <string>] [--follow] [--timeout <number>]",
      "what happens to machines, pools, secrets and devices", "events --follow --output json",
      events_follow},
+    {"image-build",
+     "<system> [--file <string>] [--size=<string>] [--suite=<string>] [--mirror=<string>] "
+     "[--packages=<string>] [--hostname=<string>] [--user=<string>] [--ssh-key=<string>] "
+     "[--root-password=<string>] [--kernel=<string>]",
+     "a disk image with Debian that starts by BIOS and UEFI",
+     "image build debian web.qcow2 --packages nginx --ssh-key ~/.ssh/id_ed25519.pub", image_build,
+     VERB_OFFLINE},
+    {"image-import", "<image> <file> [--format=<string>] [--xml]",
+     "a disk image of another system (VMDK, OVA, VHD, VHDX, VDI) as one of ours",
+     "image import appliance.ova appliance.qcow2 --xml", image_import, VERB_OFFLINE},
     {"logs", "<domain> [--lines <number>]", "the last lines of a machine's log", "logs web",
      logs_show},
     {"run",
