@@ -10,6 +10,7 @@ extern const struct device_class debugcon_class;
 extern const struct device_class input_class; /* display/input_class.c */
 extern const struct device_class secret_class;
 extern const struct device_class serial_class;
+extern const struct device_class smbios_class; /* x86/smbios.c */
 extern const struct device_class vga_class;
 extern const struct device_class vnc_class; /* display/vnc.c */
 extern const struct device_class watchdog_class;

@@ -29,6 +29,7 @@ const struct device_class *const device_classes[] = {
     &watchdog_class,
     &vga_class,
     &input_class,
+    &smbios_class,
     &vnc_class,
     NULL,
 };

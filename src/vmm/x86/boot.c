@@ -16,6 +16,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/x86/firmware.h"
 #include "vmm/x86/layout.h"
+#include "vmm/x86/smbios.h"
 
 #define PAGE UINT64_C(4096)
 
@@ -201,6 +202,8 @@ int x86_load_boot(struct machine *machine, struct kv_error *err)
         rc = load_cmdline(&load, err);
     if (rc == 0)
         rc = x86_acpi_build(machine, &load.rsdp, err);
+    if (rc == 0)
+        rc = smbios_place(machine, err);
     if (rc < 0)
         return rc;
     machine->x86.boot = load.boot;

@@ -25,6 +25,7 @@
 #include "vmm/devices/fw_cfg.h"
 #include "vmm/machine/machine.h"
 #include "vmm/x86/layout.h"
+#include "vmm/x86/smbios.h"
 
 #define IMAGE_UNIT KIB(4) /* an image has a multiple of that */
 
@@ -343,5 +344,6 @@ int firmware_load(struct machine *machine, struct kv_error *err)
         rc = set_u16(fw_cfg, FW_CFG_BOOT_MENU, 0);
     if (rc < 0)
         return kv_error_errno(err, KV_ERR_BOOT, -rc, "firmware configuration");
-    return acpi_give_to_firmware(machine, fw_cfg, err);
+    rc = smbios_give_to_firmware(machine, fw_cfg, err);
+    return rc < 0 ? rc : acpi_give_to_firmware(machine, fw_cfg, err);
 }

@@ -41,7 +41,9 @@
 #define LAYOUT_CMDLINE_MAX 0x10000
 #define LAYOUT_EBDA 0x9fc00
 #define LAYOUT_ACPI_BASE 0xe0000 /* RSDP and tables */
-#define LAYOUT_ACPI_SIZE 0x20000
+#define LAYOUT_ACPI_SIZE 0x10000
+#define LAYOUT_SMBIOS_BASE 0xf0000 /* where kernels look for the entry point */
+#define LAYOUT_SMBIOS_SIZE 0x10000
 /* In that area, and wherever firmware puts it: */
 #define ACPI_RSDP 0
 #define ACPI_VMGENID 0x28 /* 16 bytes, written by their device alone */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The memory map that boot images get; called by both boot protocols. The ACPI
- * area is reserved, not reclaimable: the generation ID in it must stay where
- * it is, and its specification forbids memory of ACPI data type.
+ * area, with SMBIOS tables behind it, is reserved, not reclaimable: the generation ID in it must
+ * stay where it is, and its specification forbids memory of ACPI data type.
  */
 #include "vmm/x86/memory_map.h"
 
@@ -16,7 +16,8 @@ unsigned x86_memory_map(const struct machine *machine, struct memory_range map[M
 
     map[n++] = (struct memory_range){0, LAYOUT_EBDA, MEMORY_RAM};
     map[n++] = (struct memory_range){LAYOUT_EBDA, 0xa0000 - LAYOUT_EBDA, MEMORY_RESERVED};
-    map[n++] = (struct memory_range){LAYOUT_ACPI_BASE, LAYOUT_ACPI_SIZE, MEMORY_RESERVED};
+    map[n++] = (struct memory_range){LAYOUT_ACPI_BASE, LAYOUT_ACPI_SIZE + LAYOUT_SMBIOS_SIZE,
+                                     MEMORY_RESERVED};
     if (memory->low_size > MIB(1))
         map[n++] = (struct memory_range){MIB(1), memory->low_size - MIB(1), MEMORY_RAM};
     map[n++] = (struct memory_range){LAYOUT_ECAM_BASE, LAYOUT_ECAM_SIZE, MEMORY_RESERVED};
