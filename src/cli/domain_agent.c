@@ -87,7 +87,7 @@ int domain_send_key(struct cli *cli)
         if (n == KEYS_MAX)
             return cli_error(cli, "too many keycodes");
         int key = key_code(set, word);
-        if (key <= 0)
+        if (key < 0)
             return cli_error(cli, "invalid keycode: '%s'", word);
         keys[n++] = (u_int)key;
     }

@@ -315,8 +315,9 @@ int domain_display(struct cli *cli)
         const char *uri = display_uri(cli, graphics);
         if (!uri)
             continue;
+        out_print(cli, arg_on(cli, "all") ? "%s\n" : "%s", uri);
+        out_key(cli, "uri", "%s", uri);
         any = true;
-        out_value(cli, "uri", "%s", uri);
         if (!arg_on(cli, "all"))
             break;
     }

@@ -248,6 +248,7 @@ int domain_screenshot(struct cli *cli)
     if (r < 0)
         cli_error(cli, "could not receive data from domain '%s'", domain->name);
     kvasir_stream_free(stream);
-    return r < 0 ? -1
-                 : out_done(cli, "Screenshot saved to %s, with type of %s", file, kind ? kind : "");
+    return r < 0
+               ? -1
+               : out_phrase(cli, "Screenshot saved to %s, with type of %s", file, kind ? kind : "");
 }

@@ -144,15 +144,27 @@ static void strip_chardev(xmlNode *node)
         xml_remove(source);
 }
 
-/* What the daemon chose: a port, a socket that the element itself does not name. */
+/* "UUID.vnc" of the machine: the daemon chose it (daemon/machine/config_screen.c). */
+static bool is_own_socket(const xmlNode *node)
+{
+    const char *path = xml_attr(node, "socket"),
+               *uuid = xml_child_text(xmlDocGetRootElement(node->doc), "uuid");
+    const char *name = path ? strrchr(path, '/') : NULL;
+    size_t len = uuid ? strlen(uuid) : 0;
+    return name && len && strncmp(name + 1, uuid, len) == 0 && strcmp(name + 1 + len, ".vnc") == 0;
+}
+
+/* A port or a socket that the daemon chose. */
 static void strip_graphics(xmlNode *node)
 {
     const char *autoport = xml_attr(node, "autoport");
     xmlNode *listen = xml_child(node, "listen");
     if (autoport && strcmp(autoport, "yes") == 0)
         xml_set_attr(node, "port", "-1");
-    if (listen && !xml_attr(node, "socket"))
+    if (listen && is_own_socket(node)) {
+        xml_set_attr(node, "socket", NULL);
         xml_set_attr(listen, "socket", NULL);
+    }
 }
 
 static void strip_device(xmlNode *node)

@@ -289,13 +289,12 @@ int model_vsock_set_cid(struct model_domain *domain, unsigned cid)
     return 0;
 }
 
-/* The first <listen>, with a value where the element itself has it as well. */
-static int set_listen(struct model_domain *domain, const char *own, const char *attribute,
+/* <graphics> and its <listen> both have it. */
+static int set_listen(struct model_domain *domain, const char *own, const char *theirs,
                       const char *value)
 {
     xmlNode *node = domain->graphics->device.node, *listen = xml_child(node, "listen");
-    if (!listen || !xml_set_attr(listen, attribute, value) ||
-        (own && !xml_set_attr(node, own, value)))
+    if (!listen || !xml_set_attr(listen, theirs, value) || !xml_set_attr(node, own, value))
         return -ENOMEM;
     element_sort(element_find(device_elements, "graphics"), node);
     return 0;
@@ -316,7 +315,7 @@ int model_graphics_set_port(struct model_domain *domain, unsigned port, const ch
 
 int model_graphics_set_socket(struct model_domain *domain, const char *path)
 {
-    int ret = set_listen(domain, NULL, "socket", path);
-    domain->graphics->socket = xml_child_attr(domain->graphics->device.node, "listen", "socket");
+    int ret = set_listen(domain, "socket", "socket", path);
+    domain->graphics->socket = xml_attr(domain->graphics->device.node, "socket");
     return ret;
 }

@@ -157,7 +157,6 @@ static int read_address(struct read *r, xmlNode *node, xmlNode *listen,
     return ret < 0 || !graphics->address ? ret : read_set(r, node, "listen", graphics->address);
 }
 
-/* A socket in <listen> alone is the daemon's choice (of a live document) or becomes the user's. */
 static int read_socket(struct read *r, xmlNode *node, xmlNode *listen,
                        struct model_graphics *graphics)
 {
@@ -167,9 +166,7 @@ static int read_socket(struct read *r, xmlNode *node, xmlNode *listen,
     if (*graphics->socket != '/')
         return read_refuse(r, listen, "socket", "'%s': an absolute path is accepted",
                            graphics->socket);
-    return r->flags & MODEL_PARSE_INACTIVE || r->d->id < 0
-               ? read_set(r, node, "socket", graphics->socket)
-               : 0;
+    return read_set(r, node, "socket", graphics->socket);
 }
 
 static int read_listen(struct read *r, xmlNode *node, struct model_graphics *graphics)

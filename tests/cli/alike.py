@@ -20,6 +20,7 @@ VOLUME = "<volume><name>from</name><capacity>33554432</capacity><target><format 
 
 DISK = """<disk type='file' device='disk'><driver name='qemu' type='raw'/>
 <source file='{path}'/><target dev='{target}' bus='virtio'/></disk>"""
+SCREEN = "<graphics type='vnc' port='-1' passwd='secret'/>"
 NIC = """<interface type='ethernet'><mac address='52:54:00:00:00:01'/><model type='virtio'/></interface>"""
 
 
@@ -51,6 +52,7 @@ class Side:
         connection.defineXML(domain_xml("live", devices=disks, vcpus=2, uuid=self._own(UUID.format(1)),
                                         more="<iothreads>2</iothreads>")).create()
         connection.defineXML(domain_xml("off", devices=NIC, vcpus=2, uuid=self._own(UUID.format(2))))
+        connection.defineXML(domain_xml("seen", uuid=self._own(UUID.format(4)), devices=SCREEN))
         connection.defineXML(domain_xml("titled", uuid=self._own(UUID.format(3)),
                                         more="<title>A title</title><description>Words</description>"))
 

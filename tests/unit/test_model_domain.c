@@ -271,10 +271,14 @@ static void a_screens_socket_is_the_users_or_chosen(void **state)
     model_domain_free(d);
     d = parse(DOMAIN("<graphics type='vnc'><listen type='socket'/></graphics>"));
     assert_int_equal(model_domain_set_id(d, 3, &err), 0);
-    assert_int_equal(model_graphics_set_socket(d, "/run/s"), 0);
-    assert_string_equal(d->graphics->socket, "/run/s");
-    expect_format(d, 0, "<listen type='socket' socket='/run/s'/>");
-    expect_format(d, MODEL_FORMAT_INACTIVE, "<listen type='socket'/>");
+    char path[64], wanted[200];
+    snprintf(path, sizeof(path), "/run/%s.vnc", d->uuid_text);
+    snprintf(wanted, sizeof(wanted), "<graphics type='vnc' socket='%s'>", path);
+    assert_int_equal(model_graphics_set_socket(d, path), 0);
+    assert_string_equal(d->graphics->socket, path);
+    expect_format(d, 0, wanted);
+    expect_format(d, MODEL_FORMAT_INACTIVE,
+                  "<graphics type='vnc'>\n      <listen type='socket'/>\n");
     model_domain_free(d);
 }
 
