@@ -173,8 +173,12 @@ static void strip_device(xmlNode *node)
     strip_alias(node);
     if (read_is_one_of(xml_name(node), chardevs))
         strip_chardev(node);
-    if (xml_is(node, "disk"))
+    if (xml_is(node, "disk")) {
+        xmlNode *target = xml_child(node, "target");
+        if (target)
+            xml_set_attr(target, "tray", NULL);
         strip_chain(node);
+    }
     if (xml_is(node, "graphics"))
         strip_graphics(node);
     xmlNode *cid = xml_is(node, "vsock") ? xml_child(node, "cid") : NULL;

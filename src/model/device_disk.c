@@ -467,6 +467,35 @@ static int read_device_kind(struct read *r, xmlNode *node, struct model_disk *di
                        "'%s': 'disk' and (on SATA and SCSI) 'cdrom' are accepted", kind);
 }
 
+/* What a definition says of it means nothing: it is closed at the start. */
+static int read_tray(struct read *r, xmlNode *node, const struct model_disk *disk)
+{
+    static const char *const states[] = {"closed", "open", NULL};
+    xmlNode *target = xml_child(node, "target");
+    const char *tray = NULL;
+    int ret = read_choice(r, target, "tray", states, &tray);
+    if (ret == 0 && tray && !disk->cdrom)
+        return read_xml_error(r, "tray is only valid for cdrom and floppy");
+    if (tray && (*tray == 'c' || r->d->id < 0))
+        xml_set_attr(target, "tray", NULL);
+    return ret;
+}
+
+static int check_startup(struct read *r, const struct model_disk *disk)
+{
+    const char *policy = disk->startup_policy;
+    if (!policy)
+        return 0;
+    if (disk->image.type == MODEL_STORAGE_NETWORK)
+        return read_xml_error(r, "Setting disk startupPolicy is not allowed for disk of '%s' type",
+                              "network");
+    if (!disk->cdrom && strcmp(policy, "requisite") == 0)
+        return read_xml_error(
+            r, "Setting disk startupPolicy '%s' is not allowed for disk of '%s' type", policy,
+            "disk");
+    return 0;
+}
+
 static int check_source(struct read *r, xmlNode *node, struct model_disk *disk)
 {
     static const char *const startups[] = {"mandatory", "requisite", "optional", NULL};
@@ -535,7 +564,11 @@ int read_disk(struct read *r, xmlNode *node, struct model_disk *disk)
     if (ret == 0)
         ret = read_device_kind(r, node, disk);
     if (ret == 0)
+        ret = read_tray(r, node, disk);
+    if (ret == 0)
         ret = check_source(r, node, disk);
+    if (ret == 0)
+        ret = check_startup(r, disk);
     if (ret == 0)
         ret = read_driver(r, node, disk);
     if (ret == 0)

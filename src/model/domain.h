@@ -545,6 +545,21 @@ int model_domain_update(struct model_domain *domain, const char *xml, size_t len
 int model_domain_detach(struct model_domain *domain, struct model_device *device,
                         struct kv_error *err);
 
+/* The document of what runs by the XML of a whole <disk>: a CD-ROM's source may be another one
+ * (*changed; the tray is closed then), the startup policy of any disk; libvirt's errors for the
+ * rest. attach: as virDomainAttachDevice has it, for CD-ROMs only. -EOPNOTSUPP without an error:
+ * the XML is no such device. */
+int model_domain_change_medium(struct model_domain *domain, const char *xml, size_t len,
+                               bool attach, struct model_disk **out, bool *changed,
+                               struct kv_error *err);
+
+/* A disk whose source is not there and need not be: a CD-ROM becomes empty, a disk goes. */
+int model_domain_drop_medium(struct model_domain *domain, const char *target, struct kv_error *err);
+
+/* Of a live document; -ENOMEM. */
+int model_disk_set_tray(struct model_disk *disk, bool open);
+bool model_disk_tray_is_open(const struct model_disk *disk);
+
 struct model_disk *model_domain_find_disk(const struct model_domain *domain,
                                           const char *target_or_path);
 struct model_nic *model_domain_find_nic(const struct model_domain *domain,

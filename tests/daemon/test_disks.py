@@ -63,7 +63,7 @@ def test_scsi_disks_have_aliases_limits_and_a_controller(daemon, conn, image):
     assert domain.blockIoTune("sda")["total_iops_sec"] == 500
     domain.setBlockIoTune("sda", {"read_bytes_sec": 1 << 20}, LIVE)
     assert domain.blockIoTune("sda", LIVE)["read_bytes_sec"] == 1 << 20
-    assert "block.2.name" in domain.getConnect().domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_BLOCK)[0][1]
+    assert "block.2.name" in conn.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_BLOCK)[0][1]
     assert "sdb" in daemon.virsh("domblklist", "scsi")
     domain.destroy()
     with Refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, "'8': a SCSI controller has 1"):

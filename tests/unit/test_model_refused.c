@@ -142,7 +142,7 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
          "/domain/devices/controller[1]/@model: 'lsilogic': 'virtio-scsi' and "
          "'virtio-non-transitional' are accepted"},
         {DOMAIN("<controller type='scsi'><driver queues='4'/></controller>"),
-         "/domain/devices/controller/driver/@queues: '4': a SCSI controller has 1"},
+         "/domain/devices/controller[1]/driver/@queues: '4': a SCSI controller has 1"},
         {DOMAIN("<controller type='scsi'><driver iothread='4'/></controller>"),
          "Controller iothread '4' not defined in iothreadid"},
         {DOMAIN("<disk type='file'><driver queue_size='64'/><source file='/a'/><target dev='sda' "

@@ -1,28 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Procedures that attach, detach and update devices: of definitions; what runs keeps its devices,
- * and only its screen's password changes. */
+ * its CD-ROMs get other media, and its screen another password. */
 #include <errno.h>
 #include <string.h>
 
 #include "daemon/domain/edit.h"
+#include "daemon/storage/storage.h"
 
 static const char live_refused[] = "devices of a running domain cannot be changed; its definition "
                                    "can (VIR_DOMAIN_AFFECT_CONFIG)";
 
-static int attach_in_document(struct model_domain *model, bool live, void *opaque,
-                              struct kv_error *err)
-{
-    struct model_device *device;
-    const char *xml = opaque;
-    return model_domain_attach(model, xml, strlen(xml), &device, err);
-}
-
-/* ------------------------------------------------------------------- update */
-
-struct update {
-    const char *xml;
-    const struct model_graphics *graphics; /* of the changed live document */
-};
+/* ------------------------------------------------------------------- screen */
 
 static bool same(const char *a, const char *b)
 {
@@ -64,30 +52,77 @@ static int update_graphics(struct model_domain *model, const struct model_domain
     return ret;
 }
 
-static int update_in_document(struct model_domain *model, bool live, void *opaque,
-                              struct kv_error *err)
+/* ---------------------------------------------------------- attach, update */
+
+struct device_change {
+    const char *xml;
+    bool attach, force;
+    /* Of the changed live document: what the machine is to have. */
+    const struct model_disk *disk; /* with another medium */
+    const struct model_graphics *graphics;
+};
+
+/* model is a copy. */
+static int update_screen(struct model_domain *model, struct device_change *change,
+                         struct kv_error *err)
 {
     struct model_device *device;
-    struct update *update = opaque;
-    struct model_domain *was = live ? model_domain_copy(model) : NULL;
-    if (live && !was)
+    struct model_domain *was = model_domain_copy(model);
+    if (!was)
         return api_error(err, VIR_ERR_NO_MEMORY, NULL);
-    int ret = model_domain_update(model, update->xml, strlen(update->xml), &device, err);
-    if (ret == 0 && live)
+    int ret = model_domain_update(model, change->xml, strlen(change->xml), &device, err);
+    if (ret == 0)
         ret = device->kind == MODEL_GRAPHICS
                   ? update_graphics(model, was, err)
                   : api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "%s", live_refused);
-    update->graphics = model->graphics;
+    change->graphics = model->graphics;
     model_domain_free(was);
     return ret;
 }
 
-static int update_machine(struct machine *machine, void *opaque, struct kv_error *err)
+static int put_in_document(struct model_domain *model, bool live, void *opaque,
+                           struct kv_error *err)
 {
-    const struct model_graphics *graphics = ((struct update *)opaque)->graphics;
-    return graphics->password ? machine_set_password(machine, graphics->password, graphics->expires,
-                                                     graphics->password_until, err)
-                              : 0;
+    struct device_change *change = opaque;
+    struct model_device *device;
+    struct model_disk *disk;
+    size_t len = strlen(change->xml);
+    bool other_medium = false;
+    if (!live && change->attach)
+        return model_domain_attach(model, change->xml, len, &device, err);
+    if (!live)
+        return model_domain_update(model, change->xml, len, &device, err);
+    int ret = model_domain_change_medium(model, change->xml, len, change->attach, &disk,
+                                         &other_medium, err);
+    if (ret == -ENOTBLK)
+        return change->attach ? api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "%s", live_refused)
+                              : update_screen(model, change, err);
+    change->disk = other_medium ? disk : NULL;
+    return ret;
+}
+
+static int put_in_machine(struct machine *machine, void *opaque, struct kv_error *err)
+{
+    const struct device_change *change = opaque;
+    const struct model_graphics *graphics = change->graphics;
+    const struct machine_medium medium = {
+        .disk = change->disk, .force = change->force, .volume = storage_find_volume};
+    if (change->disk)
+        return machine_change_medium(machine, &medium, err);
+    return graphics && graphics->password
+               ? machine_set_password(machine, graphics->password, graphics->expires,
+                                      graphics->password_until, err)
+               : 0;
+}
+
+static int put(struct rpc_call *call, const wire_domain *dom, const char *xml, unsigned flags,
+               bool attach, struct kv_error *err)
+{
+    struct device_change change = {
+        .xml = xml, .attach = attach, .force = flags & VIR_DOMAIN_DEVICE_MODIFY_FORCE};
+    const struct edit edit = {
+        .document = put_in_document, .machine = put_in_machine, .opaque = &change};
+    return call_edit(call, dom, flags & ~(unsigned)VIR_DOMAIN_DEVICE_MODIFY_FORCE, &edit, err);
 }
 
 /* ------------------------------------------------------------------- others */
@@ -126,7 +161,7 @@ static int change(struct rpc_call *call, const wire_domain *dom, const char *tex
 CALL(attach)
 {
     const REMOTE_ARGS(DOMAIN_ATTACH_DEVICE) *in = args;
-    return change(call, &in->dom, in->xml, VIR_DOMAIN_AFFECT_LIVE, attach_in_document, err);
+    return put(call, &in->dom, in->xml, VIR_DOMAIN_AFFECT_LIVE, true, err);
 }
 
 CALL(detach)
@@ -140,7 +175,7 @@ CALL(attach_flags)
     const REMOTE_ARGS(DOMAIN_ATTACH_DEVICE_FLAGS) *in = args;
     if (call_check_flags(call, in->flags, AFFECT, err))
         return -EINVAL;
-    return change(call, &in->dom, in->xml, in->flags, attach_in_document, err);
+    return put(call, &in->dom, in->xml, in->flags, true, err);
 }
 
 CALL(detach_flags)
@@ -156,10 +191,7 @@ CALL(update_flags)
     const REMOTE_ARGS(DOMAIN_UPDATE_DEVICE_FLAGS) *in = args;
     if (call_check_flags(call, in->flags, AFFECT | VIR_DOMAIN_DEVICE_MODIFY_FORCE, err))
         return -EINVAL;
-    struct update update = {.xml = in->xml};
-    const struct edit edit = {
-        .machine = update_machine, .document = update_in_document, .opaque = &update};
-    return call_edit(call, &in->dom, in->flags, &edit, err);
+    return put(call, &in->dom, in->xml, in->flags, false, err);
 }
 
 CALL(detach_alias)

@@ -223,6 +223,10 @@ void domain_event_watchdog(struct domains *domains, struct domain *domain, int a
 /* Of MACHINE_EVENT_VIEWER. */
 void domain_event_graphics(struct domains *domains, struct domain *domain,
                            const struct machine_event *event);
+void domain_event_tray(struct domains *domains, struct domain *domain, const char *alias,
+                       int reason);
+void domain_event_disk_dropped(struct domains *domains, struct domain *domain, const char *path,
+                               const char *alias, int reason);
 void domain_event_balloon(struct domains *domains, struct domain *domain, uint64_t kib);
 void domain_event_rtc(struct domains *domains, struct domain *domain, int64_t offset);
 void domain_event_metadata(struct domains *domains, struct domain *domain, int type,

@@ -95,6 +95,29 @@ void domain_event_graphics(struct domains *domains, struct domain *domain,
     free(body.dom.name);
 }
 
+void domain_event_tray(struct domains *domains, struct domain *domain, const char *alias,
+                       int reason)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_TRAY_CHANGE)
+    body = {.dev_alias = text(alias), .reason = reason};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, &body);
+    free(body.dom.name);
+}
+
+void domain_event_disk_dropped(struct domains *domains, struct domain *domain, const char *path,
+                               const char *alias, int reason)
+{
+    wire_text old = text(path);
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_DISK_CHANGE)
+    body = {.old_src_path = &old, .dev_alias = text(alias), .reason = reason};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, VIR_DOMAIN_EVENT_ID_DISK_CHANGE, &body);
+    free(body.dom.name);
+}
+
 void domain_event_balloon(struct domains *domains, struct domain *domain, uint64_t kib)
 {
     REMOTE_RET(DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE) body = {.actual = kib};

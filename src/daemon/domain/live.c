@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -292,6 +293,40 @@ static int find_passphrase(void *opaque, const struct model_secret_ref *ref, cha
     return secret_find_base64(ref->uuid, "volume", ref->usage, value, err);
 }
 
+static bool has_source(const struct model_image *image)
+{
+    char *path = NULL;
+    bool there = true;
+    if (image->type == MODEL_STORAGE_VOLUME)
+        there = storage_find_volume(image->pool, image->volume, &path, NULL) >= 0;
+    const char *file = path ? path : image->path;
+    there = there && (!file || access(file, F_OK) == 0);
+    free(path);
+    return there;
+}
+
+/* Disks whose source is not there, and whose startup policy says that they need not be: CD-ROMs
+ * become empty, disks go. */
+static int drop_optional_disks(struct domains *domains, struct domain *domain,
+                               struct model_domain *model, struct kv_error *err)
+{
+    int ret = 0;
+    for (unsigned i = model->disk_count; !ret && i-- > 0;) {
+        const struct model_disk *disk = &model->disks[i];
+        if (!disk->startup_policy || strcmp(disk->startup_policy, "optional") != 0 ||
+            has_source(&disk->image))
+            continue;
+        log_info("domain '%s': disk '%s' starts without its source: '%s' is not there", model->name,
+                 disk->target, disk->image.path ? disk->image.path : "");
+        domain_event_disk_dropped(domains, domain, disk->image.path ? disk->image.path : "",
+                                  disk->device.alias ? disk->device.alias : disk->target,
+                                  disk->cdrom ? VIR_DOMAIN_EVENT_DISK_CHANGE_MISSING_ON_START
+                                              : VIR_DOMAIN_EVENT_DISK_DROP_MISSING_ON_START);
+        ret = model_domain_drop_medium(model, disk->target, err);
+    }
+    return ret;
+}
+
 int domain_start(struct domains *domains, struct domain *domain, struct model_domain *model,
                  const struct domain_start *start, struct kv_error *err)
 {
@@ -320,6 +355,8 @@ int domain_start(struct domains *domains, struct domain *domain, struct model_do
     pthread_mutex_unlock(&domain->lock);
     struct machine *machine = NULL;
     int ret = model_domain_set_id(model, id, err);
+    if (!ret)
+        ret = drop_optional_disks(domains, domain, model, err);
     if (!ret)
         ret = machine_start(&machine, domains->host, &how, err);
     if (ret) {

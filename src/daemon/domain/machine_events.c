@@ -192,6 +192,22 @@ static void on_viewer(struct domain_live *live, struct machine *machine,
     domain_event_graphics(live->domains, live->domain, event);
 }
 
+static void on_tray(struct domain_live *live, struct machine *machine,
+                    const struct machine_event *event)
+{
+    pthread_mutex_lock(&live->domain->lock);
+    for (unsigned i = 0; i < live->document->disk_count; i++) {
+        struct model_disk *disk = &live->document->disks[i];
+        if (disk->device.alias && strcmp(disk->device.alias, event->alias) == 0)
+            model_disk_set_tray(disk, event->open);
+    }
+    domain_text_changed(live->domains, live->domain, DOMAIN_TEXT_LIVE);
+    pthread_mutex_unlock(&live->domain->lock);
+    domain_event_tray(live->domains, live->domain, event->alias,
+                      event->open ? VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN
+                                  : VIR_DOMAIN_EVENT_TRAY_CHANGE_CLOSE);
+}
+
 static void on_died(struct domain_live *live, struct machine *machine,
                     const struct machine_event *event)
 {
@@ -207,7 +223,8 @@ static event_fn *const handlers[] = {
     [MACHINE_EVENT_PANIC] = on_panic,     [MACHINE_EVENT_IO_ERROR] = on_io_error,
     [MACHINE_EVENT_BALLOON] = on_balloon, [MACHINE_EVENT_RTC_CHANGE] = on_rtc_change,
     [MACHINE_EVENT_CHANNEL] = on_channel, [MACHINE_EVENT_WATCHDOG] = on_watchdog,
-    [MACHINE_EVENT_VIEWER] = on_viewer,   [MACHINE_EVENT_DIED] = on_died,
+    [MACHINE_EVENT_VIEWER] = on_viewer,   [MACHINE_EVENT_TRAY] = on_tray,
+    [MACHINE_EVENT_DIED] = on_died,
 };
 
 void domain_machine_event(void *opaque, struct machine *machine, const struct machine_event *event)

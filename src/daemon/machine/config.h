@@ -22,6 +22,12 @@ int config_add_screen(struct plan *plan, struct model_domain *domain, struct kv_
 int config_open_inet(const char *host, const char *service, int type, bool listens,
                      struct kv_error *err);
 
+/* Whether it has an image: a CD-ROM need not. */
+bool config_has_medium(const struct model_disk *disk);
+/* Its image, opened, as the monitor's path (new). */
+int config_image_path(struct plan *plan, const struct machine_start *start,
+                      const struct model_disk *disk, json_t **path, struct kv_error *err);
+
 /* chain.c: an image with all that lies under it, opened; *out: its description for the monitor
  * (block/description.h), new. */
 int chain_open(struct plan *plan, const struct machine_start *start,

@@ -104,15 +104,14 @@ static json_t *wrap(json_t *description, const struct model_disk *disk)
     return description;
 }
 
-/* A CD-ROM may have none. */
-static bool has_medium(const struct model_disk *disk)
+bool config_has_medium(const struct model_disk *disk)
 {
     return disk->image.path || disk->image.type == MODEL_STORAGE_NETWORK ||
            disk->image.type == MODEL_STORAGE_VOLUME;
 }
 
-static int add_image(struct plan *plan, const struct machine_start *start,
-                     const struct model_disk *disk, json_t *options, struct kv_error *err)
+int config_image_path(struct plan *plan, const struct machine_start *start,
+                      const struct model_disk *disk, json_t **path, struct kv_error *err)
 {
     json_t *description = NULL;
     int rc =
@@ -122,7 +121,18 @@ static int add_image(struct plan *plan, const struct machine_start *start,
     description = wrap(description, disk);
     cleanup_free char *text = json_dumps(description, JSON_COMPACT);
     json_decref(description);
-    json_object_set_new(options, "path", json_sprintf("json:%s", text ? text : ""));
+    *path = json_sprintf("json:%s", text ? text : "");
+    return *path ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
+}
+
+static int add_image(struct plan *plan, const struct machine_start *start,
+                     const struct model_disk *disk, json_t *options, struct kv_error *err)
+{
+    json_t *path = NULL;
+    int rc = config_image_path(plan, start, disk, &path, err);
+    if (rc < 0)
+        return rc;
+    json_object_set_new(options, "path", path);
     config_set_text(options, "format", disk->image.format ? disk->image.format : "raw");
     return 0;
 }
@@ -134,7 +144,7 @@ int config_add_disk(struct plan *plan, const struct machine_start *start,
     if (disk->transient)
         return api_error(err, VIR_ERR_CONFIG_UNSUPPORTED, "transient disk '%s'", disk->target);
     json_t *options = disk_options(disk);
-    int rc = has_medium(disk) ? add_image(plan, start, disk, options, err) : 0;
+    int rc = config_has_medium(disk) ? add_image(plan, start, disk, options, err) : 0;
     config_set_number(options, "bootindex", boot_index);
     set_limits(options, &disk->iotune);
     if (rc == 0 && disk->image.path)

@@ -317,6 +317,14 @@ void machine_ask_channels(struct machine *machine)
     monitor_send(machine->monitor, "query-chardev", NULL, channels_explained, machine);
 }
 
+static void on_tray(struct machine *machine, const json_t *data, struct machine_event *event)
+{
+    event->kind = MACHINE_EVENT_TRAY;
+    event->alias = string_member(data, "device");
+    event->open = json_is_true(json_object_get(data, "tray-open"));
+    machine_report(machine, event);
+}
+
 static void on_watchdog(struct machine *machine, const json_t *data, struct machine_event *event)
 {
     event->kind = MACHINE_EVENT_WATCHDOG;
@@ -377,6 +385,7 @@ static const struct {
 } handlers[] = {
     {"BALLOON_CHANGE", on_balloon},
     {"BLOCK_IO_ERROR", on_io_error},
+    {"DEVICE_TRAY_MOVED", on_tray},
     {"GUEST_PANICKED", on_panic},
     {"KVASIR_INTERNAL_ERROR", on_internal_error},
     {"NETDEV_STREAM_DISCONNECTED", on_lost_network},

@@ -33,6 +33,7 @@
 
 struct machine;
 struct machine_host;
+struct model_disk;
 struct model_domain;
 struct model_secret_ref;
 
@@ -51,6 +52,7 @@ enum machine_event_kind {
     MACHINE_EVENT_CHANNEL,    /* the guest opened or closed a virtio channel */
     MACHINE_EVENT_WATCHDOG,   /* the guest is silent; action: what is done */
     MACHINE_EVENT_VIEWER,     /* of the screen: it came, looks, or went */
+    MACHINE_EVENT_TRAY,       /* a CD-ROM's tray opened or closed */
     MACHINE_EVENT_DIED,       /* the last one: the process is gone */
 };
 
@@ -92,10 +94,10 @@ struct machine_event {
     bool by_guest;                    /* RESET, SHUTDOWN: the guest did it */
     enum machine_pause paused_reason; /* STOP */
     enum machine_end end;             /* SHUTDOWN (expected), DIED */
-    const char *alias;                /* IO_ERROR: disk; CHANNEL: channel; else NULL */
+    const char *alias;                /* IO_ERROR, TRAY: disk; CHANNEL: channel; else NULL */
     const char *action;               /* IO_ERROR: "report", "ignore", "stop" */
     const char *reason; /* IO_ERROR: "" or "enospc"; DIED: one line, the monitor's last words */
-    bool open;          /* CHANNEL */
+    bool open;          /* CHANNEL, TRAY */
     uint64_t bytes;     /* BALLOON: what the guest has now */
     int64_t seconds;    /* RTC_CHANGE: offset to UTC */
     /* VIEWER; auth: "none" or "vnc". */
@@ -224,6 +226,19 @@ int machine_inject_nmi(struct machine *machine, struct kv_error *err);
 int machine_set_link(struct machine *machine, const char *alias, bool up, struct kv_error *err);
 int machine_resize_disk(struct machine *machine, const char *alias, uint64_t bytes,
                         struct kv_error *err);
+
+/*
+ * Another medium for a CD-ROM: what its image says, or none. It is opened first, so that a medium
+ * that cannot be leaves the old one where it is. A tray that the guest has locked is asked for and
+ * waited for a moment: VIR_ERR_OPERATION_FAILED; force takes the medium out all the same.
+ */
+struct machine_medium {
+    const struct model_disk *disk; /* of the live document, as it is to be */
+    bool force;
+    int (*volume)(const char *pool, const char *volume, char **path, struct kv_error *err);
+};
+int machine_change_medium(struct machine *machine, const struct machine_medium *medium,
+                          struct kv_error *err);
 
 /* Bytes of memory that the guest is to have, and seconds between its statistics (0: none). */
 int machine_set_balloon(struct machine *machine, uint64_t bytes, struct kv_error *err);

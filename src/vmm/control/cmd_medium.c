@@ -68,7 +68,27 @@ static json_t *eject(struct qmp_call *call)
     return answer(drive_remove_medium(drive, &call->error));
 }
 
-/* The new medium is opened before the old one goes, so that a failure changes nothing. */
+/* The new medium is opened before the old one goes, which is put back when the drive cannot have
+ * the new one: a failure changes nothing. */
+static int exchange(struct drive *drive, struct block_node *node, bool force, struct kv_error *err)
+{
+    bool was_open = atomic_load(&drive->tray_open);
+    struct kv_error ignored;
+    int rc = drive_open_tray(drive, force, err);
+    if (rc < 0)
+        return rc;
+    struct block_node *old = drive_node(drive);
+    rc = drive_remove_medium(drive, err);
+    if (rc == 0)
+        rc = drive_insert_medium(drive, node, err);
+    if (rc < 0 && old)
+        drive_insert_medium(drive, old, &ignored);
+    if (rc == 0 || !was_open)
+        drive_close_tray(drive, &ignored);
+    block_close(old);
+    return rc;
+}
+
 static json_t *change_medium(struct qmp_call *call)
 {
     struct drive *drive = find(call);
@@ -88,13 +108,7 @@ static json_t *change_medium(struct qmp_call *call)
         return qmp_fail(call, QMP_GENERIC_ERROR, "Device '%s' is not removable", drive->id);
     if (block_open(&node, &options, &call->error) < 0)
         return NULL;
-    int rc = drive_open_tray(drive, is_forced(call), &call->error);
-    if (rc == 0)
-        rc = drive_remove_medium(drive, &call->error);
-    if (rc == 0)
-        rc = drive_insert_medium(drive, node, &call->error);
-    if (rc == 0)
-        rc = drive_close_tray(drive, &call->error);
+    int rc = exchange(drive, node, is_forced(call), &call->error);
     block_close(node);
     return answer(rc);
 }
