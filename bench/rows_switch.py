@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rows about the switch: two guests (DPDK's testpmd on one core) through one forwarding core of kvasir-switchd, of
-Open vSwitch with DPDK, and two taps through the Linux bridge."""
+"""Rows about the switch: two guests (DPDK's testpmd, or a front end of our own, on one core) through one forwarding
+core of kvasir-switchd and of Open vSwitch with DPDK. rows_switch_taps.py has what goes through the kernel."""
 import contextlib
 import os
 import shutil
@@ -47,9 +47,15 @@ def memory(mount):
     return [f"--huge-dir={mount}", "--single-file-segments"] if mount else ["--no-huge", "-m", "512"]
 
 
-def circulate(folder, paths, mount, ready):
-    """Frames of 64 bytes go round between two guests; how many a second were forwarded, in millions."""
-    with Testpmd(folder, paths, memory(mount), core=GUEST_CORE) as guests:
+def cores_apart(build):
+    """Nanoseconds between the cores that the figures depend on."""
+    command = [f"{build}/bench/cores_apart", str(GUEST_CORE), str(SWITCH_CORE)]
+    return int(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=20).stdout)
+
+
+def circulate(folder, paths, mount, ready, size=64):
+    """Frames of so many bytes go round between two guests; how many a second were forwarded, in millions."""
+    with Testpmd(folder, paths, memory(mount), core=GUEST_CORE, words=[f"--txpkts={size}"]) as guests:
         guests.wait_for("Done")
         ready()
         guests.say("start tx_first 32")
@@ -57,13 +63,19 @@ def circulate(folder, paths, mount, ready):
         return sum(guests.rates(SECONDS)) / 1e6
 
 
-def ours(build, folder, mount, **port):
-    paths = [f"{folder}/a", f"{folder}/b"]
+@contextlib.contextmanager
+def our_switch(build, folder, paths, **port):
     with Switch(build, folder, "--core", str(SWITCH_CORE)) as switch:
         switch.execute("add-bridge", name="br0")
         for name, path in zip("ab", paths):
             switch.execute("add-port", bridge="br0", name=name, type="vhost-user-client", path=path, **port)
-        rate = circulate(folder, paths, mount, lambda: switch.wait_up("a", "b"))
+        yield switch
+
+
+def ours(build, folder, mount, size=64, **port):
+    paths = [f"{folder}/a", f"{folder}/b"]
+    with our_switch(build, folder, paths, **port) as switch:
+        rate = circulate(folder, paths, mount, lambda: switch.wait_up("a", "b"), size)
         return rate, switch.private_kib() / 1024
 
 
@@ -122,40 +134,133 @@ class OpenVSwitch:
                 process.wait()
 
 
-def theirs(folder, mount):
+def theirs(folder, mount, size=64):
     paths = [f"{folder}/oa", f"{folder}/ob"]
     with tempfile.TemporaryDirectory(dir=folder) as inner, OpenVSwitch(inner, mount) as ovs:
         # It tries its connections again each second.
         ovs.add_ports(paths)
-        return circulate(folder, paths, mount, lambda: time.sleep(2))
+        return circulate(folder, paths, mount, lambda: time.sleep(2), size)
+
+
+def median(values):
+    return sorted(values)[len(values) // 2] if values else None
+
+
+class Peer:
+    """Calls theirs() in turn with ours, until it fails."""
+
+    def __init__(self):
+        self.why, self.got = None, []
+
+    def __call__(self, function, *arguments):
+        if self.why is None:
+            try:
+                self.got.append(function(*arguments))
+            except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as e:
+                self.why = e
+
+    def name(self):
+        return "OVS-DPDK" if self.why is None else f"OVS-DPDK: {str(self.why)[:60]}"
+
+
+def need_testpmd():
+    if not shutil.which("dpdk-testpmd"):
+        raise RuntimeError("dpdk-testpmd is not installed (make setup-test)")
+
+
+def conditions(build, mount, apart):
+    apart.append(cores_apart(build))
+    pages = "huge pages" if mount else "4 KiB pages"
+    return f"{pages}, load {os.getloadavg()[0]:.1f}, cores {min(apart)} to {max(apart)} ns apart"
 
 
 def switch(build):
     """64-byte frames between two vhost-user guests through one core; Open vSwitch with DPDK"""
-    if not shutil.which("dpdk-testpmd"):
-        raise RuntimeError("dpdk-testpmd is not installed (make setup-test)")
+    need_testpmd()
     with tempfile.TemporaryDirectory() as folder, huge_pages(folder) as mount:
-        plain, tagged, peer, sizes = [], [], [], []
-        why = None
+        plain, tagged, sizes, apart, peer = [], [], [], [], Peer()
         for _ in range(ROUNDS):
+            apart.append(cores_apart(build))
             rate, size = ours(build, folder, mount)
             plain.append(rate)
             sizes.append(size)
+            peer(theirs, folder, mount)
             tagged.append(ours(build, folder, mount, tag=10)[0])
-            try:
-                if why is None:
-                    peer.append(theirs(folder, mount))
-            except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as e:
-                why = e
-        median = [sorted(rates)[len(rates) // 2] if rates else None for rates in (plain, tagged, peer)]
-        pages = "huge pages" if mount else "4 KiB pages"
-        load = f"load {os.getloadavg()[0]:.1f}"
-        name = "OVS-DPDK" if why is None else "OVS-DPDK: not run"
-        yield figure(f"64-byte frames, MACs learned, {pages}, {load}", median[0], median[2], "Mpps", name, ">= 1.3")
-        yield figure("the same in an access VLAN", median[1], median[2], "Mpps", name, ">= 1.3")
+        theirs_median = median(peer.got)
+        print(f"# {conditions(build, mount, apart)}")
+        yield figure("64-byte frames, MACs learned", median(plain), theirs_median, "Mpps", peer.name(), ">= 1.3")
+        yield figure("the same in an access VLAN", median(tagged), theirs_median, "Mpps", peer.name(), ">= 1.3")
         yield figure("kvasir-switchd's own memory", max(sizes), None, "MiB", "-", "<= 20 MiB")
-        if why is not None:
-            raise RuntimeError(f"Open vSwitch with DPDK: {why}")
 
 
-ROWS = [switch]
+def switch_1500(build):
+    """1500-byte frames between two vhost-user guests through one core; Open vSwitch with DPDK"""
+    need_testpmd()
+    with tempfile.TemporaryDirectory() as folder, huge_pages(folder) as mount:
+        rates, apart, peer = [], [], Peer()
+        for _ in range(ROUNDS):
+            apart.append(cores_apart(build))
+            rates.append(ours(build, folder, mount, 1500)[0])
+            peer(theirs, folder, mount, 1500)
+        print(f"# {conditions(build, mount, apart)}")
+        yield figure("1500-byte frames, MACs learned", median(rates), median(peer.got), "Mpps", peer.name(), ">= 1.3")
+
+
+def latencies(build, paths, ready):
+    """Microseconds: frames one after the other, and frames after a pause; each p50, p99, p99.9."""
+    command = ["taskset", "-c", str(GUEST_CORE), f"{build}/bench/vhost_latency", *paths, "64", "200000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as guests:
+        try:
+            ready()
+            lines = guests.communicate(timeout=60)[0].splitlines()
+        finally:
+            guests.kill()
+    if len(lines) != 2:
+        raise RuntimeError("vhost_latency failed")
+    return [[float(word) for word in line.split()] for line in lines]
+
+
+def our_latencies(build, folder):
+    paths = [f"{folder}/la", f"{folder}/lb"]
+    with our_switch(build, folder, paths):
+        return latencies(build, paths, lambda: None)
+
+
+def their_latencies(build, folder, mount):
+    paths = [f"{folder}/ma", f"{folder}/mb"]
+    with tempfile.TemporaryDirectory(dir=folder) as inner, OpenVSwitch(inner, mount) as ovs:
+        return latencies(build, paths, lambda: ovs.add_ports(paths))
+
+
+def switch_latency(build):
+    """A 64-byte frame from guest to guest; Open vSwitch with DPDK, which never sleeps"""
+    with tempfile.TemporaryDirectory() as folder, huge_pages(folder) as mount:
+        got, apart, peer = [], [cores_apart(build)], Peer()
+        for _ in range(ROUNDS):
+            got.append(our_latencies(build, folder))
+            peer(their_latencies, build, folder, mount)
+        print(f"# {conditions(build, mount, apart)}")
+        for row, kind in enumerate(("one after the other", "after a pause")):
+            for column, name in enumerate(("p50", "p99", "p99.9")):
+                mine, other = ([values[row][column] for values in side] for side in (got, peer.got))
+                yield figure(f"latency of 64 bytes, {kind}, {name}", median(mine), median(other), "us", peer.name())
+
+
+def switch_idle(build):
+    """What an idle switch with 2 guests connected takes"""
+    need_testpmd()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/a", f"{folder}/b"]
+        with our_switch(build, folder, paths) as ours_, Testpmd(folder, paths, ["--no-huge", "-m", "128"],
+                                                                words=["--total-num-mbufs=4096"]) as guests:
+            guests.wait_for("Done")
+            ours_.wait_up("a", "b")
+            time.sleep(1)
+            before, start = ours_.cpu_seconds(), time.monotonic()
+            time.sleep(10)
+            used = (ours_.cpu_seconds() - before) / (time.monotonic() - start)
+            yield figure("processor of an idle switch", used * 100, None, "%", "-", "< 0.1 %")
+            yield figure("its own memory", ours_.private_kib() / 1024, None, "MiB", "-", "<= 20 MiB")
+
+
+ROWS = [switch, switch_1500, switch_latency, switch_idle]
