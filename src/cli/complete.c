@@ -137,7 +137,7 @@ static const struct {
      "destroy restart rename-restart preserve coredump-destroy coredump-restart"},
     {"set-lifecycle-action", "type", "poweroff reboot crash"},
     {"shutdown", "mode", "acpi agent initctl signal paravirt"},
-    {"top", "sort", "cpu memory disk net name"},
+    {"top", "sort", "cpu memory disk net exits name"},
     {"wait", "for", "running paused shutoff gone agent address ssh"},
 };
 

@@ -75,7 +75,7 @@ static const struct {
     {"setmem", "size", "memory, in KiB or with a suffix"},
     {"ssh", "command", "what to run in the guest; behind -- when it has options"},
     {"ssh", "key", "file with the private key"},
-    {"top", "sort", "by cpu, memory, disk, net or name"},
+    {"top", "sort", "by cpu, memory, disk, net, exits or name"},
     {"undefine", "storage", "disks to remove as well: targets or paths, joined by commas"},
     {"vol-create-as", "capacity", "size, in bytes or with a suffix"},
     {"wait", "for", "running, paused, shutoff, gone, agent, address or ssh"},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * top: the machines that run and what they take, again every second. Keys: c, m, d, n, a sort by
- * processor, memory, disk, net and name; q ends. The table is as long as the terminal.
- * Not at a terminal: --count tables one behind the other.
+ * processor, memory, disk, net and name, x by exits to the host; q ends. The table is as long as
+ * the terminal. Not at a terminal: --count tables one behind the other.
  */
 #include <errno.h>
 #include <libvirt/libvirt.h>
@@ -22,6 +22,7 @@ enum column {
     MEMORY,
     DISK,
     NET,
+    EXITS,
     COLUMNS,
 };
 
@@ -29,9 +30,9 @@ static const struct {
     const char *name, *title;
     char key;
 } columns[] = {
-    [CPU] = {"cpu", "CPU %", 'c'},     [MEMORY] = {"memory", "Memory", 'm'},
-    [DISK] = {"disk", "Disk/s", 'd'},  [NET] = {"net", "Net/s", 'n'},
-    [COLUMNS] = {"name", "Name", 'a'},
+    [CPU] = {"cpu", "CPU %", 'c'},       [MEMORY] = {"memory", "Memory", 'm'},
+    [DISK] = {"disk", "Disk/s", 'd'},    [NET] = {"net", "Net/s", 'n'},
+    [EXITS] = {"exits", "Exits/s", 'x'}, [COLUMNS] = {"name", "Name", 'a'},
 };
 
 struct row {
@@ -98,6 +99,8 @@ static void add_figure(struct row *row, const wire_param *param)
         row->totals[DISK] += value;
     else if (strncmp(field, "net.", 4) == 0 && ends_with(field, "x.bytes"))
         row->totals[NET] += value;
+    else if (strncmp(field, "vcpu.", 5) == 0 && ends_with(field, ".exits.sum"))
+        row->totals[EXITS] += value;
 }
 
 static int look(struct cli *cli, struct table_of_machines *out)
@@ -166,14 +169,15 @@ static void print_size(double bytes)
 static void print_rows(const struct table_of_machines *now, unsigned most, bool screen)
 {
     const char *end = screen ? "\033[K\n" : "\n", *bold = screen ? "\033[7m" : "";
-    printf("%s%-24s %5s  %7s  %11s  %11s  %11s%s%s", bold, "Name", "vCPUs", "CPU %", "Memory",
-           "Disk/s", "Net/s", screen ? "\033[0m" : "", end);
+    printf("%s%-24s %5s  %7s  %11s  %11s  %11s  %8s%s%s", bold, "Name", "vCPUs", "CPU %", "Memory",
+           "Disk/s", "Net/s", "Exits/s", screen ? "\033[0m" : "", end);
     for (unsigned i = 0; i < now->n && i < most; i++) {
         const struct row *row = &now->rows[i];
         printf("%-24.24s %5d  %7.1f", row->name, row->vcpus, row->rates[CPU]);
         print_size(row->rates[MEMORY]);
         print_size(row->rates[DISK]);
         print_size(row->rates[NET]);
+        printf("  %8.0f", row->rates[EXITS]);
         fputs(end, stdout);
     }
 }
@@ -242,7 +246,7 @@ static int show(struct cli *cli, int interval, int count, bool screen)
             break;
         }
         if (screen) {
-            printf("\033[H%u machines, by %s (c m d n a sort, q ends)\033[K\n", now.n,
+            printf("\033[H%u machines, by %s (c m d n x a sort, q ends)\033[K\n", now.n,
                    columns[sort_column].name);
             print_rows(&now, screen_lines() - 3, true);
             fputs("\033[J", stdout);
@@ -276,8 +280,8 @@ int top_show(struct cli *cli)
     while (c <= COLUMNS && strcmp(columns[c].name, sort) != 0)
         c++;
     if (c > COLUMNS)
-        return cli_error(cli, "cannot sort by '%s': cpu, memory, disk, net and name are known",
-                         sort);
+        return cli_error(
+            cli, "cannot sort by '%s': cpu, memory, disk, net, exits and name are known", sort);
     if (interval < 1)
         return cli_error(cli, "the interval is at least one second");
     sort_column = c;

@@ -229,9 +229,11 @@ def test_logs_come_from_the_daemon_s_folder(kvasir):
 
 
 def test_top_counts_the_machines_that_run(kvasir):
-    kvasir("run", payload("sleep"), "--name", "busy", "--memory", "64M")
-    rows = json.loads(kvasir("top", "--output", "json").stdout)
-    assert [row["name"] for row in rows] == ["busy"]
+    kvasir("run", payload("sleep"), "--name", "idle", "--memory", "64M")
+    kvasir("run", payload("obey"), "--name", "busy", "--memory", "64M")
+    rows = json.loads(kvasir("top", "--sort", "exits", "--output", "json").stdout)
+    assert [row["name"] for row in rows] == ["busy", "idle"]
+    assert float(rows[0]["exits"]) > 0
 
 
 def test_doctor_says_what_kvm_there_is(kvasir):

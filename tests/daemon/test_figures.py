@@ -5,7 +5,7 @@ import os
 import libvirt
 import pytest
 
-from kv_daemon import Refused, domain_xml
+from kv_daemon import Refused, domain_xml, wait_for
 
 CONFIG, LIVE = libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_AFFECT_LIVE
 needs_kvm = pytest.mark.skipif(not os.access("/dev/kvm", os.W_OK), reason="no /dev/kvm")
@@ -276,3 +276,16 @@ def test_live_and_defined_metadata_are_two(running):
     assert running.metadata(title, None, CONFIG) == "defined"
     running.destroy()
     assert running.metadata(title, None) == "defined"
+
+
+@needs_kvm
+@pytest.mark.skipif(tuple(map(int, os.uname().release.split(".")[:2])) < (5, 14), reason="KVM has no statistics")
+def test_exits_are_those_that_kvm_counts(conn):
+    domain = conn.createXML(domain_xml("busy", "obey"))
+
+    def exits():
+        told = conn.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_VCPU)[0][1]
+        assert "vcpu.0.halt_exits.sum" in told and "vcpu.0.io_exits.sum" in told
+        return told["vcpu.0.exits.sum"]
+    before = wait_for(exits, "the guest's first exit")
+    wait_for(lambda: exits() > before, "the guest, which asks its serial port again and again")

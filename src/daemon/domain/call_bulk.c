@@ -71,6 +71,24 @@ static void gather_balloon(struct gather *g)
     }
 }
 
+/* By the names that libvirt has from QEMU's query-stats: KVM's, and .sum of what only grows. */
+static void gather_exits(struct gather *g, const struct machine_vcpu *vcpu)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {
+        {".exits.sum", vcpu->exits},           {".halt_exits.sum", vcpu->halt_exits},
+        {".io_exits.sum", vcpu->io_exits},     {".irq_exits.sum", vcpu->irq_exits},
+        {".mmio_exits.sum", vcpu->mmio_exits}, {".signal_exits.sum", vcpu->signal_exits},
+    };
+    struct numbered name;
+    for (size_t i = 0; i < ARRAY_SIZE(figures); i++)
+        if (figures[i].value != UINT64_MAX)
+            reply_param_ullong(&g->params, numbered(&name, "vcpu.", vcpu->index, figures[i].name),
+                               figures[i].value);
+}
+
 static void gather_vcpu(struct gather *g)
 {
     reply_param_uint(&g->params, "vcpu.current", g->vcpus);
@@ -87,6 +105,7 @@ static void gather_vcpu(struct gather *g)
         reply_param_ullong(&g->params, numbered(&name, "vcpu.", n, ".wait"), vcpus[i].wait_ns);
         reply_param_text(&g->params, numbered(&name, "vcpu.", n, ".halted"),
                          vcpus[i].halted ? "yes" : "no");
+        gather_exits(g, &vcpus[i]);
     }
 }
 

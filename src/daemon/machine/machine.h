@@ -286,6 +286,8 @@ struct machine_vcpu {
     uint64_t user_ns, system_ns, wait_ns;
     int host_cpu; /* where it ran last; -1: unknown */
     bool halted;
+    /* KVM's counters, UINT64_MAX where the host's kernel has none. */
+    uint64_t exits, halt_exits, io_exits, irq_exits, mmio_exits, signal_exits;
 };
 
 /* *vcpus is to be free()d. */

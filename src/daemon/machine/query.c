@@ -74,6 +74,21 @@ static void read_thread(pid_t tid, struct machine_vcpu *vcpu)
         fclose(file);
 }
 
+static void read_exits(const json_t *stats, struct machine_vcpu *vcpu)
+{
+    const struct {
+        const char *name;
+        uint64_t *figure;
+    } figures[] = {
+        {"exits", &vcpu->exits},           {"halt_exits", &vcpu->halt_exits},
+        {"io_exits", &vcpu->io_exits},     {"irq_exits", &vcpu->irq_exits},
+        {"mmio_exits", &vcpu->mmio_exits}, {"signal_exits", &vcpu->signal_exits},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(figures); i++)
+        *figures[i].figure =
+            json_object_get(stats, figures[i].name) ? number(stats, figures[i].name) : UINT64_MAX;
+}
+
 int machine_query_vcpus(struct machine *machine, struct machine_vcpu **vcpus, unsigned *count,
                         struct kv_error *err)
 {
@@ -88,6 +103,7 @@ int machine_query_vcpus(struct machine *machine, struct machine_vcpu **vcpus, un
         vcpu->index = (unsigned)number(item, "cpu-index");
         vcpu->tid = (pid_t)number(item, "thread-id");
         vcpu->host_cpu = -1;
+        read_exits(json_object_get(item, "x-kvasir-stats"), vcpu);
         if (vcpu->tid)
             read_thread(vcpu->tid, vcpu);
     }

@@ -28,9 +28,10 @@ static json_t *query_cpus_fast(struct qmp_call *call)
     for (unsigned i = 0; i < call->machine->vcpu_count; i++) {
         int tid = jail_outer_tid(atomic_load(&call->machine->vcpus[i].tid));
         json_array_append_new(list,
-                              json_pack("{s:i, s:o, s:o, s:i, s:s}", "thread-id", tid, "props",
+                              json_pack("{s:i, s:o, s:o, s:i, s:s, s:o}", "thread-id", tid, "props",
                                         props(call->machine, i), "qom-path", qom_path(i),
-                                        "cpu-index", (int)i, "target", "x86_64"));
+                                        "cpu-index", (int)i, "target", "x86_64", "x-kvasir-stats",
+                                        vcpu_stats(&call->machine->vcpus[i])));
     }
     return list;
 }

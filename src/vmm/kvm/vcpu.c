@@ -276,6 +276,7 @@ static int create_one(struct machine *machine, struct vcpu *vcpu, unsigned index
     if (run == MAP_FAILED)
         return kv_error_errno(err, KV_ERR_KVM, errno, "vCPU %u cannot be mapped", index);
     vcpu->run = run;
+    vcpu_stats_open(vcpu);
     return 0;
 }
 
@@ -293,7 +294,7 @@ int vcpu_create_all(struct machine *machine, struct kv_error *err)
     if (!machine->vcpus)
         return kv_error_set(err, KV_ERR_KVM, ENOMEM, "%u vCPUs: out of memory", count);
     for (unsigned i = 0; i < count; i++)
-        machine->vcpus[i].fd = -1;
+        machine->vcpus[i].fd = machine->vcpus[i].stats_fd = -1;
     machine->vcpu_count = count;
     for (unsigned i = 0; i < count; i++) {
         int rc = create_one(machine, &machine->vcpus[i], i, err);
@@ -309,6 +310,8 @@ void vcpu_destroy_all(struct machine *machine)
         struct vcpu *vcpu = &machine->vcpus[i];
         if (vcpu->run)
             munmap(vcpu->run, machine->kvm.run_size);
+        if (vcpu->stats_fd >= 0)
+            close(vcpu->stats_fd);
         if (vcpu->fd >= 0)
             close(vcpu->fd);
     }

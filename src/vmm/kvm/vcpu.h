@@ -19,6 +19,7 @@
 struct machine;
 
 #define VCPU_EXIT_REASONS 48
+#define VCPU_STATS 6 /* figures of KVM's own that are told */
 
 struct vcpu {
     struct machine *machine;
@@ -36,6 +37,10 @@ struct vcpu {
     struct bus_cache pio_cache, mmio_cache;
     /* Counters; written by the vCPU's thread only. */
     atomic_uint_fast64_t exits[VCPU_EXIT_REASONS];
+    /* Control thread: vcpu_stats.c. */
+    int stats_fd; /* -1: this kernel has none */
+    bool stats_found;
+    uint64_t stats_at[VCPU_STATS]; /* offsets in the file; 0: not there */
 };
 
 /* How the control thread gets vCPUs out of the guest; one for the machine. */
@@ -73,6 +78,11 @@ int vcpu_inject_nmi_all(struct machine *machine);
 /* The registers and the bytes at the instruction pointer, for logs and the control socket; the
  * vCPU is paused or it is its own thread. Caller owns the object. */
 json_t *vcpu_describe(struct vcpu *vcpu);
+
+/* KVM's own counters; what the kernel does not have is not in it. The descriptor is opened with the
+ * vCPU. Caller owns the object. */
+void vcpu_stats_open(struct vcpu *vcpu);
+json_t *vcpu_stats(struct vcpu *vcpu);
 
 const char *vcpu_exit_name(unsigned reason);
 

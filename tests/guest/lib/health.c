@@ -3,14 +3,10 @@
 #include "health.h"
 
 const struct device_kind device_kinds[] = {
-    {VIRTIO_BLK, "blk", 0},
-    {VIRTIO_NET, "net", 1},
-    {VIRTIO_RNG, "rng", 0},
-    {VIRTIO_CONSOLE, "console", 1},
-    {VIRTIO_BALLOON, "balloon", 0},
-    {VIRTIO_INPUT, "input", 1},
-    {VIRTIO_VSOCK, "vsock", 1},
-    {0},
+    {VIRTIO_BLK, "blk", 0},         {VIRTIO_NET, "net", 1},
+    {VIRTIO_RNG, "rng", 0},         {VIRTIO_CONSOLE, "console", 1},
+    {VIRTIO_BALLOON, "balloon", 0}, {VIRTIO_INPUT, "input", 1},
+    {VIRTIO_VSOCK, "vsock", 1},     {0},
 };
 
 static struct {
