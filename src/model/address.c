@@ -17,7 +17,7 @@
 
 /* Which devices are PCI devices of the guest, in the order in which libvirt places them. */
 static const enum model_device_kind pci_order[] = {
-    MODEL_VIDEO,      MODEL_NIC, MODEL_CONTROLLER, MODEL_DISK,
+    MODEL_VIDEO,      MODEL_NIC, MODEL_CONTROLLER, MODEL_DISK,  MODEL_INPUT,
     MODEL_MEMBALLOON, MODEL_RNG, MODEL_WATCHDOG,   MODEL_VSOCK,
 };
 
@@ -29,6 +29,8 @@ static bool is_pci(const struct model_device *device)
     }
     if (device->kind == MODEL_DISK)
         return ((const struct model_disk *)device)->bus == MODEL_DISK_VIRTIO;
+    if (device->kind == MODEL_INPUT)
+        return ((const struct model_input *)device)->virtio;
     if (device->kind == MODEL_VIDEO)
         return !((const struct model_video *)device)->none;
     if (device->kind == MODEL_MEMBALLOON)

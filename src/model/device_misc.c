@@ -298,7 +298,6 @@ int read_carried(struct read *r, xmlNode *node)
         const char *name;
         int (*read)(struct read *r, const xmlNode *node);
     } rows[] = {
-        {"input", read_input},
         {"audio", read_audio},
         {"redirdev", read_redirdev},
         {"channel", read_spice_channel},
@@ -318,7 +317,8 @@ void domain_strip_left_out(xmlNode *root)
     for (xmlNode *n = devices ? xml_first(devices) : NULL; n; n = next) {
         const char *type = xml_attr(n, "type"), *bus = xml_attr(n, "bus");
         bool clipboard = xml_is(n, "channel") && type && strcmp(type, "spicevmc") == 0;
-        bool input = xml_is(n, "input") && !(screen && bus && strcmp(bus, "ps2") == 0);
+        bool input = xml_is(n, "input") && bus && strcmp(bus, "virtio") != 0 &&
+                     !(screen && strcmp(bus, "ps2") == 0);
         next = xml_next(n);
         if (clipboard || input || read_is_one_of(xml_name(n), sounds))
             xml_remove(n);

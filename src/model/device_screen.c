@@ -313,26 +313,64 @@ int read_graphics(struct read *r, xmlNode *node, struct model_graphics *graphics
 
 /* ------------------------------------------------------- inputs, all of them */
 
-int read_input(struct read *r, const xmlNode *node)
+enum input_bus { INPUT_PS2, INPUT_USB, INPUT_VIRTIO, INPUT_BUSES };
+
+static const char *const input_buses[] = {"ps2", "usb", "virtio", "xen", "parallels", "none", NULL};
+static const char *const input_types[] = {"mouse",       "tablet", "keyboard",
+                                          "passthrough", "evdev",  NULL};
+
+static unsigned place_of(const char *const *list, const char *text)
 {
-    static const char *const types[] = {"mouse",       "tablet", "keyboard",
-                                        "passthrough", "evdev",  NULL};
-    static const char *const buses[] = {"ps2", "usb", "xen", "parallels", "virtio", "none", NULL};
+    unsigned i = 0;
+    while (list[i] && strcmp(list[i], text) != 0)
+        i++;
+    return i;
+}
+
+static int check_input_model(struct read *r, const xmlNode *node, unsigned bus)
+{
+    static const char *const models[] = {"virtio", "virtio-transitional", "virtio-non-transitional",
+                                         NULL};
+    const char *model = NULL;
+    int ret = read_choice(r, node, "model", models, &model);
+    if (ret < 0 || !model)
+        return ret;
+    if (bus != INPUT_VIRTIO)
+        return read_unsupported(r, "only bus 'virtio' has models of input devices");
+    return strcmp(model, "virtio-transitional") == 0
+               ? read_refuse(r, node, "model",
+                             "'%s': 'virtio' and 'virtio-non-transitional' are accepted", model)
+               : 0;
+}
+
+int read_input(struct read *r, xmlNode *node, struct model_input *input)
+{
     const char *type = NULL, *bus = NULL;
-    int ret = read_choice(r, node, "type", types, &type);
+    int ret = read_device_common(r, node, MODEL_INPUT, &input->device);
     if (ret == 0)
-        ret = read_choice(r, node, "bus", buses, &bus);
+        ret = read_choice(r, node, "type", input_types, &type);
+    if (ret == 0)
+        ret = read_choice(r, node, "bus", input_buses, &bus);
     if (ret < 0)
         return ret;
-    bool usb = bus ? strcmp(bus, "usb") == 0 : type && strcmp(type, "tablet") == 0;
-    if (!type || *type == 'p' || *type == 'e' || (bus && !usb && strcmp(bus, "ps2") != 0))
+    input->type = type ? place_of(input_types, type) : MODEL_INPUT_KEYBOARD + 1;
+    if (input->type <= MODEL_INPUT_KEYBOARD && !bus)
+        bus = input->type == MODEL_INPUT_TABLET ? "usb" : "ps2";
+    unsigned number = bus ? place_of(input_buses, bus) : INPUT_BUSES;
+    if (number >= INPUT_BUSES || input->type > MODEL_INPUT_KEYBOARD)
         return read_refuse(r, node, NULL,
-                           "type '%s' on bus '%s': 'keyboard' and 'mouse' on bus 'ps2' are "
-                           "accepted",
+                           "type '%s' on bus '%s': 'keyboard', 'mouse' and 'tablet' on bus "
+                           "'virtio', 'keyboard' and 'mouse' on bus 'ps2' are accepted",
                            type ? type : "", bus ? bus : "");
-    if (usb)
+    ret = read_set(r, node, "bus", bus);
+    if (ret == 0)
+        ret = check_input_model(r, node, number);
+    input->virtio = number == INPUT_VIRTIO;
+    if (ret < 0 || input->virtio)
+        return ret;
+    if (number == INPUT_USB)
         return read_left_out(r, node, "USB is not supported; a screen has a PS/2 mouse");
-    if (*type == 't')
+    if (input->type == MODEL_INPUT_TABLET)
         return read_unsupported(r, "ps2 bus does not support %s input device", type);
     return screen_is_there(r->devices)
                ? 0

@@ -311,6 +311,7 @@ READER(read_vsock, struct model_vsock)
 READER(read_watchdog, struct model_watchdog)
 READER(read_graphics, struct model_graphics)
 READER(read_video, struct model_video)
+READER(read_input, struct model_input)
 
 #define MANY_OF(name_, type_, field_, reader_)                                                     \
     {                                                                                              \
@@ -331,6 +332,7 @@ static const struct device_table device_tables[] = {
     MANY_OF("console", struct model_chardev, console, read_chardev),
     MANY_OF("channel", struct model_chardev, channel, read_chardev),
     MANY_OF("rng", struct model_rng, rng, read_rng),
+    MANY_OF("input", struct model_input, input, read_input),
     MANY_OF("panic", struct model_panic, panic, read_panic),
     ONE_OF("memballoon", struct model_memballoon, memballoon, read_memballoon),
     ONE_OF("vsock", struct model_vsock, vsock, read_vsock),

@@ -41,7 +41,8 @@ enum model_device_kind {
     MODEL_WATCHDOG,
     MODEL_GRAPHICS,
     MODEL_VIDEO,
-    MODEL_OTHER, /* carried or left out: inputs, audio, ... */
+    MODEL_INPUT,
+    MODEL_OTHER, /* carried or left out: audio, ... */
     MODEL_DEVICE_KINDS,
 };
 
@@ -311,6 +312,14 @@ struct model_video {
     unsigned xres, yres; /* the best mode; 0: the monitor's choice */
 };
 
+enum model_input_type { MODEL_INPUT_MOUSE, MODEL_INPUT_TABLET, MODEL_INPUT_KEYBOARD };
+
+struct model_input {
+    struct model_device device;
+    enum model_input_type type;
+    bool virtio; /* else a part of the screen, or left out */
+};
+
 struct model_panic {
     struct model_device device;
     const char *model; /* isa */
@@ -412,13 +421,14 @@ struct model_domain {
 
     /* In the order of the document. */
     unsigned disk_count, nic_count, serial_count, console_count, channel_count, controller_count,
-        rng_count, panic_count;
+        rng_count, panic_count, input_count;
     struct model_disk *disks;
     struct model_nic *nics;
     struct model_chardev *serials, *consoles, *channels;
     struct model_controller *controllers;
     struct model_rng *rngs;
     struct model_panic *panics;
+    struct model_input *inputs;
     struct model_memballoon *memballoon; /* NULL: none written and none added */
     struct model_vsock *vsock;
     struct model_watchdog *watchdog; /* i6300esb, or NULL */

@@ -99,7 +99,7 @@ int read_watchdog(struct read *r, xmlNode *node, struct model_watchdog *watchdog
 int read_vsock(struct read *r, xmlNode *node, struct model_vsock *vsock);
 int read_graphics(struct read *r, xmlNode *node, struct model_graphics *graphics);
 int read_video(struct read *r, xmlNode *node, struct model_video *video);
-int read_input(struct read *r, const xmlNode *node); /* after the video device */
+int read_input(struct read *r, xmlNode *node, struct model_input *input);
 /* The screen and viewers together. */
 int read_screen(struct read *r);
 int read_carried(struct read *r, xmlNode *node);

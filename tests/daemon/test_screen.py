@@ -218,6 +218,12 @@ def test_clients_are_told_of_viewers(machine, conn):
     events.end()
 
 
+def test_inputs_on_virtio_are_the_guests(machine, daemon):
+    machine("inputs", "".join(f"<input type='{kind}' bus='virtio'/>" for kind in ("keyboard", "tablet")))
+    answer = daemon.virsh("qemu-monitor-command", "inputs", '{"execute": "query-pci"}')
+    assert [f'"qdev_id":"{name}"' in answer for name in ("input0", "input1")] == [True, True], answer
+
+
 def test_a_machine_without_a_screen_says_so(machine, daemon, conn):
     domain = machine("blind", "")
     unsupported = libvirt.VIR_ERR_OPERATION_UNSUPPORTED

@@ -259,6 +259,25 @@ static void a_screen_is_completed_as_libvirt_does(void **state)
     model_domain_free(d);
 }
 
+static void inputs_on_virtio_are_devices_of_their_own(void **state)
+{
+    struct kv_error err;
+    struct model_domain *d = parse(DOMAIN("<input type='tablet' bus='virtio'/><input type='mouse'/>"
+                                          "<video><model type='vga'/></video>"));
+    assert_int_equal(d->input_count, 3);
+    assert_true(d->inputs[0].virtio && d->inputs[0].device.slot == 3);
+    assert_int_equal(d->inputs[0].type, MODEL_INPUT_TABLET);
+    assert_true(!d->inputs[1].virtio && d->inputs[1].device.slot < 0);
+    assert_int_equal(d->left_out_count, 0);
+    assert_int_equal(model_domain_set_id(d, 1, &err), 0);
+    expect_format(d, MODEL_FORMAT_PRESENT,
+                  "    <input type='tablet' bus='virtio'>\n"
+                  "      <alias name='input0'/>\n"
+                  "      <address type='pci' domain='0x0000' bus='0x00' slot='0x03' "
+                  "function='0x0'/>\n");
+    model_domain_free(d);
+}
+
 static void a_screens_socket_is_the_users_or_chosen(void **state)
 {
     struct kv_error err;
@@ -625,6 +644,7 @@ int main(void)
         cmocka_unit_test(a_scsi_controller_has_its_drivers_limits),
         cmocka_unit_test(what_clients_always_add_is_left_out_and_named),
         cmocka_unit_test(a_screen_is_completed_as_libvirt_does),
+        cmocka_unit_test(inputs_on_virtio_are_devices_of_their_own),
         cmocka_unit_test(a_screens_socket_is_the_users_or_chosen),
         cmocka_unit_test(a_screens_password_is_shown_to_who_may_see_it),
         cmocka_unit_test(a_controller_without_an_index_is_the_one_that_channels_want),

@@ -14,7 +14,7 @@ int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_
 /* Serial ports, consoles and channels. */
 int config_add_chardevs(struct plan *plan, struct model_domain *domain, struct kv_error *err);
 
-/* Video and graphics; where viewers connect is written into the document. */
+/* Video, graphics and inputs; where viewers connect is written into the document. */
 int config_add_screen(struct plan *plan, struct model_domain *domain, struct kv_error *err);
 
 /* A socket at the first address of the host's that works: listening, or connected. Returns the

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A domain's screen: the monitor's VGA, and the socket that viewers connect to, which is opened
- * here. Its password comes later, over the control socket (screen.c): until then nobody enters.
+ * A domain's screen: the monitor's VGA, inputs, and the socket that viewers connect to, which is
+ * opened here. Its password comes later, over the control socket (screen.c): until then nobody
+ * enters.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -89,10 +90,27 @@ static int add_graphics(struct plan *plan, struct model_domain *domain, struct k
     return plan_add(plan, "vnc", options, err);
 }
 
+/* The others are parts of the screen. */
+static int add_input(struct plan *plan, const struct model_input *input, struct kv_error *err)
+{
+    static const char *const types[] = {[MODEL_INPUT_MOUSE] = "mouse",
+                                        [MODEL_INPUT_TABLET] = "tablet",
+                                        [MODEL_INPUT_KEYBOARD] = "keyboard"};
+    if (!input->virtio)
+        return 0;
+    json_t *options = json_pack("{s:s, s:s}", "type", types[input->type], "bus", "virtio");
+    config_set_text(options, "id", input->device.alias);
+    config_set_slot(options, &input->device);
+    return plan_add(plan, "input", options, err);
+}
+
 int config_add_screen(struct plan *plan, struct model_domain *domain, struct kv_error *err)
 {
-    if (!domain->video || domain->video->none)
-        return 0;
-    int rc = add_video(plan, domain->video, err);
-    return rc < 0 || !domain->graphics ? rc : add_graphics(plan, domain, err);
+    bool screen = domain->video && !domain->video->none;
+    int rc = screen ? add_video(plan, domain->video, err) : 0;
+    if (rc == 0 && screen && domain->graphics)
+        rc = add_graphics(plan, domain, err);
+    for (unsigned i = 0; rc == 0 && i < domain->input_count; i++)
+        rc = add_input(plan, &domain->inputs[i], err);
+    return rc;
 }
