@@ -5,6 +5,7 @@ import time
 
 import pytest
 from conftest import inside, pings
+from kv_switch import Refused
 
 
 def test_stations_on_one_bridge_reach_each_other(switch, spaces):
@@ -53,6 +54,25 @@ def test_a_trunk_brings_tagged_frames_to_vlan_interfaces(spaces):
     assert pings(a, "192.0.2.2") and pings(other, "203.0.113.2") and pings(native, "198.51.100.2")
     inside(a, "ip", "address", "add", "203.0.113.1/24", "dev", a)
     assert not pings(a, "203.0.113.2", 1)
+
+
+def test_a_mirror_hears_what_others_say(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24")
+    b = spaces.add(1, "192.0.2.2/24")
+    span = spaces.add(2, "192.0.2.3/24")
+    switch.execute("set-mirror", port=a, to=span)
+    assert pings(a, "192.0.2.2")
+    assert not pings(a, "192.0.2.3", 1)
+    mirrored = next(p for p in switch.execute("query-bridges")[0]["ports"] if p["name"] == a)
+    assert mirrored["mirror"] == {"to": span, "direction": "both"}
+    seen = switch.statistics(a)
+    assert switch.statistics(span)["out-frames"] >= seen["in-frames"]
+    for lie in ({"port": a, "to": a}, {"port": span, "to": b}, {"port": b, "to": a}, {"port": b, "to": "nobody"}):
+        with pytest.raises(Refused):
+            switch.execute("set-mirror", **lie)
+    switch.execute("remove-port", name=span)
+    assert "mirror" not in switch.execute("query-bridges")[0]["ports"][0]
+    assert pings(a, "192.0.2.2")
 
 
 def test_an_idle_switch_takes_no_processor_time(switch, spaces):

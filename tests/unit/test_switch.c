@@ -276,6 +276,66 @@ static void a_guest_without_buffers_loses_frames_and_nobody_else_does(void **sta
     assert_int_equal(drops(2, DROP_NO_BUFFER), 0);
 }
 
+static void a_mirror_gets_one_copy_of_each_frame_and_nothing_else(void **state)
+{
+    bridge_mirror(port_of(0), port_of(2), MIRROR_IN | MIRROR_OUT);
+    bridge_mirror(port_of(1), port_of(2), MIRROR_OUT);
+    transmit(0, 1, -1);
+    assert_gets(1, 1, 0, -1, LEN);
+    assert_gets(2, 1, 0, -1, LEN);
+    transmit(1, 0, 30);
+    assert_gets(0, 0, 1, 30, LEN);
+    assert_gets(2, 0, 1, 30, LEN);
+    assert_nothing(2);
+    /* What it says itself goes nowhere, and is not learned. */
+    transmit(2, 0, -1);
+    assert_nothing(0);
+    assert_nothing(1);
+    assert_int_equal(drops(2, DROP_MIRROR), 1);
+    bridge_mirror(port_of(0), port_of(2), MIRROR_OUT);
+    bridge_mirror(port_of(1), NULL, 0);
+    transmit(0, 1, -1);
+    assert_gets(1, 1, 0, -1, LEN);
+    assert_nothing(2);
+    transmit(1, 0, -1);
+    assert_gets(0, 0, 1, -1, LEN);
+    assert_gets(2, 0, 1, -1, LEN);
+    bridge_mirror(port_of(0), NULL, 0);
+    transmit(2, 0xff, -1);
+    assert_gets(0, 0xff, 2, -1, LEN);
+}
+
+/* A frame that its sender may not send is no business of the mirror's either. */
+static void a_mirror_sees_what_an_access_port_lets_in_with_its_tag(void **state)
+{
+    make_access(0, 10);
+    bridge_mirror(port_of(0), port_of(2), MIRROR_IN);
+    transmit(0, 1, 20);
+    assert_nothing(2);
+    transmit(0, 1, -1);
+    assert_int_equal(switch_guest_receive(&guests[2], got, sizeof(got)), LEN + 4);
+    assert_int_equal(got[12] << 8 | got[13], 0x8100);
+    assert_int_equal(got[15], 10);
+}
+
+static void bursts_of_many_shapes_keep_their_order(void **state)
+{
+    uint8_t frame[LEN];
+    bridge_mirror(port_of(0), port_of(2), MIRROR_IN);
+    for (unsigned i = 0; i < GUEST_RING_SIZE - 4; i++) {
+        make(frame, i % 3 ? 1 : 0xff, 0, i % 5 ? -1 : 7, LEN);
+        frame[30] = (uint8_t)i;
+        switch_guest_send(&guests[0], frame, LEN);
+    }
+    switch_step(&bench);
+    for (unsigned i = 0; i < GUEST_RING_SIZE - 4; i++) {
+        for (unsigned guest = 1; guest < 3; guest++) {
+            assert_int_equal(switch_guest_receive(&guests[guest], got, sizeof(got)), LEN);
+            assert_int_equal(got[30], i);
+        }
+    }
+}
+
 /* --- The rules broken ------------------------------------------------------ */
 
 static void assert_others_go_on(void)
@@ -504,6 +564,10 @@ int main(void)
         TEST(addresses_above_the_limit_are_not_learned, split),
         TEST(a_long_frame_is_spread_over_buffers, small_buffers),
         TEST(a_guest_without_buffers_loses_frames_and_nobody_else_does, split),
+        TEST(a_mirror_gets_one_copy_of_each_frame_and_nothing_else, split),
+        TEST(a_mirror_sees_what_an_access_port_lets_in_with_its_tag, split),
+        TEST(bursts_of_many_shapes_keep_their_order, split),
+        TEST(bursts_of_many_shapes_keep_their_order, packed),
         TEST(a_broken_ring_ends_that_ring_only, split),
         TEST(descriptors_outside_memory_end_the_ring, split),
         TEST(receive_buffers_outside_memory_end_the_receivers_ring, split),

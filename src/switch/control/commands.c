@@ -68,6 +68,11 @@ static json_t *remove_port(struct qmp_call *call)
     return done(vswitch_remove_port(switch_of(call), qmp_string(call, "name"), &call->error));
 }
 
+static json_t *set_mirror(struct qmp_call *call)
+{
+    return done(vswitch_set_mirror(switch_of(call), call->arguments, &call->error));
+}
+
 static json_t *query_bridges(struct qmp_call *call)
 {
     return vswitch_describe(switch_of(call));
@@ -96,6 +101,10 @@ static const struct qmp_argument name_arguments[] = {
     {"name", QMP_STRING},
     {NULL},
 };
+static const struct qmp_argument mirror_arguments[] = {
+    {"port", QMP_STRING},
+    {NULL},
+};
 static const struct qmp_argument bridge_arguments[] = {
     {"bridge", QMP_STRING},
     {NULL},
@@ -112,6 +121,8 @@ static const struct qmp_command commands[] = {
     {"add-port", "adds a port to a bridge", add_port, name_arguments, .open = true},
     {"set-port", "gives a port other VLANs and another limit of addresses", set_port,
      name_arguments, .open = true},
+    {"set-mirror", "another port gets copies of a port's frames, or no more", set_mirror,
+     mirror_arguments, .open = true},
     {"remove-port", "removes a port", remove_port, name_arguments},
     {"query-bridges", "bridges and their ports", query_bridges},
     {"query-statistics", "counters of all ports", query_statistics},

@@ -69,7 +69,7 @@ struct bridge *vswitch_find_bridge(struct vswitch *sw, const char *name)
     return NULL;
 }
 
-static struct port *find_port(struct vswitch *sw, const char *name)
+struct port *vswitch_find_port(struct vswitch *sw, const char *name)
 {
     list_for_each (node, &sw->bridges) {
         struct bridge *bridge = list_entry(node, struct bridge, node);
@@ -92,7 +92,7 @@ static int check_name(const char *what, const char *name, bool taken, struct kv_
                  : 0;
 }
 
-static int not_there(const char *what, const char *name, struct kv_error *err)
+int vswitch_not_there(const char *what, const char *name, struct kv_error *err)
 {
     return kv_error_set(err, KV_ERR_CONFIG, ENOENT, "there is no %s '%.100s'", what, name);
 }
@@ -121,7 +121,7 @@ int vswitch_remove_bridge(struct vswitch *sw, const char *name, struct kv_error 
 {
     struct bridge *bridge = vswitch_find_bridge(sw, name);
     if (!bridge)
-        return not_there("bridge", name, err);
+        return vswitch_not_there("bridge", name, err);
     if (!list_empty(&bridge->ports))
         return kv_error_set(err, KV_ERR_CONFIG, EBUSY, "bridge '%s' has ports", name);
     remove_bridge(bridge);
@@ -189,8 +189,8 @@ static int check_port(struct vswitch *sw, const struct port_options *options,
     const struct port_kind *kind = &port_kinds[options->type];
     const char *type = port_kind_names[options->type];
     if (!vswitch_find_bridge(sw, options->bridge))
-        return not_there("bridge", options->bridge, err);
-    int rc = check_name("port", options->name, find_port(sw, options->name), err);
+        return vswitch_not_there("bridge", options->bridge, err);
+    int rc = check_name("port", options->name, vswitch_find_port(sw, options->name), err);
     if (rc < 0)
         return rc;
     if (kind->needs_path && !options->path)
@@ -255,9 +255,9 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
     static const char *const fixed[] = {"bridge", "type", "path", "interface"};
     struct port_task task = {0};
     const char *name = json_string_value(json_object_get(object, "name"));
-    struct port *port = name ? find_port(sw, name) : NULL;
+    struct port *port = name ? vswitch_find_port(sw, name) : NULL;
     if (!port)
-        return not_there("port", name ? name : "", err);
+        return vswitch_not_there("port", name ? name : "", err);
     for (unsigned i = 0; i < ARRAY_SIZE(fixed); i++) {
         if (json_object_get(object, fixed[i]))
             return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
@@ -283,30 +283,40 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
 
 int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err)
 {
-    struct port *port = find_port(sw, name);
+    struct port *port = vswitch_find_port(sw, name);
     if (!port)
-        return not_there("port", name, err);
+        return vswitch_not_there("port", name, err);
     remove_port(sw, port);
     return 0;
 }
 
 /* --- The configuration file ------------------------------------------------ */
 
+/* Takes a list out of the object: a new reference, or NULL. */
+static json_t *take_list(json_t *object, const char *name)
+{
+    json_t *list = json_incref(json_object_get(object, name));
+    json_object_del(object, name);
+    return list;
+}
+
 static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error *err)
 {
-    json_t *ports = json_incref(json_object_get(bridge, "ports"));
+    json_t *ports = take_list(bridge, "ports"), *mirrors = take_list(bridge, "mirrors");
     const char *name = json_string_value(json_object_get(bridge, "name"));
-    json_object_del(bridge, "ports");
     int rc = vswitch_add_bridge(sw, bridge, err);
-    if (rc == 0 && ports && !json_is_array(ports))
-        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'ports' is not a list");
+    if (rc == 0 && ((ports && !json_is_array(ports)) || (mirrors && !json_is_array(mirrors))))
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'ports' or 'mirrors' is not a list");
     for (size_t i = 0; rc == 0 && i < json_array_size(ports); i++) {
         json_t *port = json_array_get(ports, i);
         if (json_is_object(port))
             json_object_set_new(port, "bridge", json_string(name));
         rc = vswitch_add_port(sw, port, err);
     }
+    for (size_t i = 0; rc == 0 && i < json_array_size(mirrors); i++)
+        rc = vswitch_set_mirror(sw, json_array_get(mirrors, i), err);
     json_decref(ports);
+    json_decref(mirrors);
     return rc;
 }
 

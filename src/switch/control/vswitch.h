@@ -31,6 +31,8 @@ int vswitch_add_bridge(struct vswitch *sw, const json_t *bridge, struct kv_error
 int vswitch_remove_bridge(struct vswitch *sw, const char *name, struct kv_error *err);
 int vswitch_add_port(struct vswitch *sw, const json_t *port, struct kv_error *err);
 int vswitch_set_port(struct vswitch *sw, const json_t *port, struct kv_error *err);
+/* Copies of a port's frames go to another one of its bridge; without "to": no more. */
+int vswitch_set_mirror(struct vswitch *sw, const json_t *mirror, struct kv_error *err);
 int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err);
 int vswitch_forget_macs(struct vswitch *sw, const char *bridge, struct kv_error *err);
 
@@ -45,5 +47,10 @@ int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err
 
 /* Shared by vswitch*.c. NULL: there is none. */
 struct bridge *vswitch_find_bridge(struct vswitch *sw, const char *name);
+struct port *vswitch_find_port(struct vswitch *sw, const char *name);
+/* -ENOENT with err. */
+int vswitch_not_there(const char *what, const char *name, struct kv_error *err);
+/* What a port's copies are called, by enum port_mirror. */
+extern const char *const vswitch_mirror_names[];
 
 #endif

@@ -64,6 +64,11 @@ static json_t *describe_port(struct vswitch *sw, const struct port *port)
     json_t *row = json_pack("{s:s, s:s, s:b, s:I, s:I}", "name", port->name, "type",
                             port_kind_names[port->kind], "up", view.up, "macs",
                             (json_int_t)view.macs, "mac-limit", (json_int_t)view.mac_limit);
+    /* Changed by tasks of this thread only. */
+    if (port->mirror)
+        json_object_set_new(row, "mirror",
+                            json_pack("{s:s, s:s}", "to", port->mirror->name, "direction",
+                                      vswitch_mirror_names[port->mirror_what]));
     if (view.vlans.access) {
         json_object_set_new(row, "tag", json_integer(view.vlans.native));
         return row;

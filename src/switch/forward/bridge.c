@@ -49,8 +49,26 @@ int bridge_attach(struct bridge *bridge, struct port *port)
     return 0;
 }
 
+void bridge_mirror(struct port *port, struct port *to, unsigned what)
+{
+    if (port->mirror)
+        port->mirror->mirrors--;
+    port->mirror = to;
+    port->mirror_what = what;
+    if (!to)
+        return;
+    /* Nobody is behind it any more as far as forwarding goes. */
+    to->mirrors++;
+    mac_table_forget_port(&port->bridge->macs, to->index);
+}
+
 void bridge_detach(struct bridge *bridge, struct port *port)
 {
+    bridge_mirror(port, NULL, 0);
+    for (unsigned i = 0; port->mirrors && i < bridge->slots_used; i++) {
+        if (bridge->slots[i] && bridge->slots[i]->mirror == port)
+            bridge_mirror(bridge->slots[i], NULL, 0);
+    }
     mac_table_forget_port(&bridge->macs, port->index);
     bridge->slots[port->index] = NULL;
     while (bridge->slots_used && !bridge->slots[bridge->slots_used - 1])
@@ -93,11 +111,27 @@ static bool is_reserved(const uint8_t *mac)
     return memcmp(mac, first, sizeof(first)) == 0 && mac[5] < 0x10;
 }
 
-static void send_to(struct bridge *bridge, struct port *to, unsigned frame)
+static void add_pending(struct bridge *bridge, struct port *to, unsigned frame)
 {
     if (to->pending_count == 0)
         bridge->touched[bridge->touched_count++] = to->index;
     to->pending[to->pending_count++] = (uint8_t)frame;
+}
+
+/* One copy, though the frame may come in and go out at mirrored ports. */
+static void send_copy(struct bridge *bridge, struct port *mirror, unsigned frame)
+{
+    if (!mirror->up)
+        port_drop(mirror, DROP_DOWN);
+    else if (mirror->pending_count == 0 || mirror->pending[mirror->pending_count - 1] != frame)
+        add_pending(bridge, mirror, frame);
+}
+
+static void send_to(struct bridge *bridge, struct port *to, unsigned frame)
+{
+    add_pending(bridge, to, frame);
+    if (__builtin_expect(to->mirror_what & MIRROR_OUT, 0))
+        send_copy(bridge, to->mirror, frame);
 }
 
 static void flood(struct bridge *bridge, const struct port *from, const struct frame *frame,
@@ -105,7 +139,7 @@ static void flood(struct bridge *bridge, const struct port *from, const struct f
 {
     for (unsigned i = 0; i < bridge->slots_used; i++) {
         struct port *to = bridge->slots[i];
-        if (to && to != from && to->up && port_carries(&to->vlans, frame->vlan))
+        if (to && to != from && to->up && !to->mirrors && port_carries(&to->vlans, frame->vlan))
             send_to(bridge, to, index);
     }
 }
@@ -114,7 +148,7 @@ static void flood(struct bridge *bridge, const struct port *from, const struct f
 struct verdict {
     uint64_t head[2];
     bool again; /* the next frame with this head has the same */
-    bool flood, drop;
+    bool admitted, flood, drop;
     enum port_drop why;
     struct port *port; /* the receiver; with drop: where it counts */
     uint16_t vlan;
@@ -138,6 +172,7 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
         drop(v, from, DROP_VLAN);
         return;
     }
+    v->admitted = true;
     v->vlan = frame->vlan;
     v->tagged = frame->tagged;
     if (__builtin_expect(is_group(from_mac), 0)) {
@@ -183,6 +218,10 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
     uint32_t now_s = bridge->forward->now_s;
     struct verdict v = {.again = false};
     uint64_t bytes = 0;
+    if (__builtin_expect(from->mirrors, 0)) {
+        from->counters.drops[DROP_MIRROR] += count;
+        return;
+    }
     for (unsigned i = 0; i < count; i++) {
         struct frame *frame = &frames[i];
         bytes += FRAME_HEAD + frame->rest_bytes;
@@ -193,6 +232,8 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
         } else {
             decide(bridge, from, frame, now_s, &v);
         }
+        if (__builtin_expect(from->mirror_what & MIRROR_IN && v.admitted, 0))
+            send_copy(bridge, from->mirror, i);
         if (__builtin_expect(v.drop, 0))
             port_drop(v.port, v.why);
         else if (v.flood)

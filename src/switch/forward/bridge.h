@@ -37,6 +37,10 @@ void bridge_free(struct bridge *bridge);
 int bridge_attach(struct bridge *bridge, struct port *port);
 void bridge_detach(struct bridge *bridge, struct port *port);
 
+/* On the forwarding thread: copies of the port's frames (what: of enum port_mirror) go to another
+ * port of its bridge from now on; to NULL: no more. */
+void bridge_mirror(struct port *port, struct port *to, unsigned what);
+
 /*
  * Forwards a burst that came in at the port. The frames' heads and rests are filled in; vlan and
  * tagged are found here. Each frame has at least FRAME_BYTES_MIN bytes. When it returns, the bytes

@@ -29,6 +29,7 @@ enum port_drop {
     DROP_NO_BUFFER,   /* the receiver had no room */
     DROP_TOO_LONG,    /* longer than the receiver's buffers */
     DROP_DOWN,        /* nobody is at the port's other end */
+    DROP_MIRROR,      /* from a port that only hears what others say */
     DROP_NOT_LEARNED, /* not dropped: its sender could not be learned */
     DROP_COUNT,
 };
@@ -61,6 +62,12 @@ enum port_sleep {
     PORT_NEEDS_LOOK, /* no event tells of its work, so somebody has to look now and then */
 };
 
+/* Which of a port's frames another one gets a copy of. */
+enum port_mirror {
+    MIRROR_IN = 1, /* that the port let in */
+    MIRROR_OUT = 2,
+};
+
 struct port_ops {
     /* Takes a burst of frames in and hands them to the bridge; false: there was nothing. */
     bool (*poll)(struct port *port);
@@ -83,8 +90,11 @@ struct port {
     bool polled;    /* on the forwarding thread's list; else an event wakes it */
     bool notify;    /* among forward->notify */
     unsigned mac_limit;
-    struct list active; /* while polled, or among those that are looked at */
-    int64_t busy_ns;    /* when it had work last */
+    struct port *mirror;  /* gets copies, or NULL; on the same bridge */
+    unsigned mirror_what; /* of enum port_mirror */
+    unsigned mirrors;     /* ports that this one gets copies of: it gets nothing else then */
+    struct list active;   /* while polled, or among those that are looked at */
+    int64_t busy_ns;      /* when it had work last */
     struct port_vlans vlans;
     uint8_t pending_count;
     uint8_t pending[FRAME_BURST]; /* indexes of the burst's frames that go out here */
