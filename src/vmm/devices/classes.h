@@ -14,6 +14,7 @@ extern const struct device_class smbios_class; /* x86/smbios.c */
 extern const struct device_class vga_class;
 extern const struct device_class vnc_class; /* display/vnc.c */
 extern const struct device_class watchdog_class;
+extern const struct device_class xhci_class; /* usb/xhci.c */
 #ifdef KV_HOSTILE_TEST
 extern const struct device_class hostile_class; /* jail/hostile.c */
 #endif
