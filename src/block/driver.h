@@ -242,6 +242,7 @@ struct block_node {
     struct block_open_options options; /* path, description, format: NULL */
     char *name;                        /* for messages: the path, or "descriptor N" */
     char *node_name;                   /* from the description or made up; unique */
+    json_t *described; /* what its description said of itself, for block_open_again(); or NULL */
     /* Children, a reference each; NULL: none. target: where a filter writes to besides. Changed
      * under the graph's lock while every root above is held. */
     struct block_node *file, *backing, *target;
@@ -279,6 +280,13 @@ static inline bool block_is_durable(const struct block_node *node, bool fua)
  */
 int block_open_child(struct block_node **out, const struct block_node *parent,
                      const json_t *description, const char *path, const char *format, bool readonly,
+                     struct kv_error *err);
+/*
+ * node.c: the same image once more, without its backing: its layers with what their descriptions
+ * said (keys, windows, sizes of caches), over its file by fd (taken over, also on failure) or, with
+ * -1, as it was found before.
+ */
+int block_open_again(struct block_node **out, const struct block_node *node, bool writable, int fd,
                      struct kv_error *err);
 /* A path that an image names, as seen from where the image lies. Allocated; NULL: out of memory. */
 char *block_resolve_path(const char *image, const char *path);

@@ -205,19 +205,26 @@ static void swap(char **a, char **b)
 }
 
 /* Whoever looks for it finds the new one under the name; a descriptor says nothing to people. */
-static void swap_names(struct block_node *a, struct block_node *b)
+/* Each layer is known from now on by the name of the one that it replaces. */
+static void hand_on(struct block_node *old, struct block_node *new)
 {
     block_graph_lock();
-    swap(&a->node_name, &b->node_name);
-    swap(&a->name, &b->name);
-    if (a->file && b->file)
-        swap(&a->file->name, &b->file->name);
+    for (; old && new; old = old->file, new = new->file) {
+        swap(&old->node_name, &new->node_name);
+        swap(&old->name, &new->name);
+        new->added = old->added;
+        old->added = false;
+        if (new->added)
+            old->refs--, new->refs++;
+    }
     block_graph_unlock();
 }
 
 static const struct file_state *file_of(const struct block_node *node)
 {
-    const struct block_node *file = node->driver->is_protocol ? node : node->file;
+    const struct block_node *file = node;
+    while (file && !file->driver->is_protocol)
+        file = file->file;
     return file && file->driver == &block_file_driver ? file->state : NULL;
 }
 
@@ -227,14 +234,6 @@ static int open_again(struct block_node **out, struct block_node *node, bool wri
                       struct kv_error *err)
 {
     const struct file_state *file = file_of(node);
-    struct block_open_options options = node->options;
-    options.readonly = !writable;
-    options.unlocked = false;
-    options.path = fd < 0 ? node->name : NULL;
-    options.fd = fd;
-    options.format = node->driver->name;
-    options.description = NULL;
-    options.no_backing = true;
     if (fd < 0 && block_is_sealed() && !fdset_is_path(node->name))
         return kv_error_set(err, KV_ERR_BLOCK, EACCES,
                             "'%s' is open read-only, and a jailed process opens no files: a "
@@ -242,7 +241,7 @@ static int open_again(struct block_node **out, struct block_node *node, bool wri
                             node->name);
     if (file)
         image_unlock(file->fd);
-    int rc = block_open(out, &options, err);
+    int rc = block_open_again(out, node, writable, fd, err);
     if (rc < 0 && file && !node->options.unlocked)
         image_lock(file->fd, node->name, node->info.readonly, node->options.share_rw, NULL);
     return rc;
@@ -267,14 +266,10 @@ int block_set_writable(struct block_node **node, bool writable, int fd, struct k
     if (rc == 0)
         rc = block_replace_node(old, new, err);
     if (rc == 0) {
-        swap_names(old, new);
+        hand_on(old, new);
         block_graph_lock();
-        new->added = old->added;
         new->busy = old->busy;
         old->busy = NULL;
-        if (old->added)
-            old->refs--, new->refs++;
-        old->added = false;
         block_graph_unlock();
         block_close(old);
         *node = new;

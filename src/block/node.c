@@ -44,6 +44,20 @@ static const struct block_driver *protocol_of_path(const char *path)
     return &block_file_driver;
 }
 
+/* Without what others are for: names, children, and what is said anew when it is opened again. */
+static json_t *members_of_its_own(const json_t *description, const struct block_driver *driver)
+{
+    static const char *const others[] = {
+        "node-name", "file", "image", "backing", "read-only", "auto-read-only", "detect-zeroes",
+    };
+    json_t *own = json_copy((json_t *)description);
+    for (size_t i = 0; own && i < ARRAY_SIZE(others); i++)
+        json_object_del(own, others[i]);
+    if (own && !driver->is_protocol)
+        json_object_del(own, "filename");
+    return own;
+}
+
 static struct block_node *node_new(const struct block_driver *driver,
                                    const struct block_open_options *options)
 {
@@ -63,7 +77,11 @@ static struct block_node *node_new(const struct block_driver *driver,
                                     : asprintf(&node->name, "descriptor %d", options->fd);
     if (rc >= 0 && named && !(node->node_name = strdup(named)))
         rc = -1;
+    if (rc >= 0 && options->description &&
+        !(node->described = members_of_its_own(options->description, driver)))
+        rc = -1;
     if (rc < 0) {
+        free(node->node_name);
         free(node->name);
         free(node);
         return NULL;
@@ -79,6 +97,7 @@ static void node_free(struct block_node *node)
     block_close(node->backing);
     block_close(node->file);
     block_trackers_free(node);
+    json_decref(node->described);
     free(node->node_name);
     free(node->name);
     free(node);
@@ -384,6 +403,29 @@ int block_open(struct block_node **out, const struct block_open_options *options
                                   : open_from_path(out, options, err);
     open_depth--;
     return rc;
+}
+
+int block_open_again(struct block_node **out, const struct block_node *node, bool writable, int fd,
+                     struct kv_error *err)
+{
+    struct block_open_options options = node->options;
+    struct block_node *file;
+    options.readonly = !writable;
+    options.unlocked = false;
+    options.no_backing = true;
+    if (node->driver->is_protocol) {
+        options.fd = fd;
+        options.format = node->driver->name;
+        options.description = fd < 0 ? node->described : NULL;
+        options.path = fd < 0 && !options.description ? node->name : NULL;
+        return block_open(out, &options, err);
+    }
+    int rc = block_open_again(&file, node->file, writable, fd, err);
+    if (rc < 0)
+        return rc;
+    options.fd = -1;
+    options.description = node->described;
+    return open_format(out, node->driver, file, &options, err);
 }
 
 void block_close(struct block_node *node)

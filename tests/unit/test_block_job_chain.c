@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "block/secret.h"
 #include "job_guest.h"
+#include "qcow2_images.h"
 #include "unit.h"
 
 /* base <- one <- two <- top, each with something of its own. */
@@ -338,6 +340,85 @@ static void bitmaps_in_memory_see_the_fast_way_too(void **state)
     close_chain(guest, "top");
 }
 
+/* What the path and the format do not tell of it; guests go on in it after the commit. */
+static void expect_commit_into(const char *base_json)
+{
+    char json[1400];
+    memset(model, 0, sizeof(model));
+    struct block_node *base = disk_open_json(base_json);
+    disk_fill(base, model, 1);
+    block_close(base);
+    disk_create("top", NULL);
+    snprintf(json, sizeof(json),
+             "{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"%s\","
+             "\"node-name\":\"top-file\"},\"backing\":%s}",
+             disk_path("top"), base_json);
+    top = disk_open_json(json);
+    disk_fill(top, model, 2);
+    struct guest *guest = guest_start(top, model);
+    struct kv_error err = {0};
+    if (commit(top, layer(1), &err) < 0)
+        fail_msg("%s", err.message);
+    expect_job("c", JOB_READY);
+    guest_wait(guest, 300);
+    struct job *job = job_find("c");
+    assert_int_equal(job_complete(job, NULL), 0);
+    job_put(job);
+    assert_string_equal(expect_end("c", JOB_EVENT_COMPLETED), "");
+    guest_wait(guest, 300);
+    guest_stop(guest);
+    memcpy(model, guest_model(guest), GUEST_DISK);
+    guest_free(guest);
+    block_close(top);
+    base = disk_open_json(base_json);
+    expect_content(base, model);
+    block_close(base);
+}
+
+static void an_encrypted_base_is_committed_into(void **state)
+{
+    char json[600];
+    secret_add("key0", "correct horse", 13, NULL);
+    unlink(disk_path("base"));
+    image_create(disk_path("base"), "size=8M,encrypt.format=luks,encrypt.key-secret=key0,"
+                                    "encrypt.iter-time=1");
+    snprintf(json, sizeof(json),
+             "{\"driver\":\"qcow2\",\"encrypt\":{\"format\":\"luks\",\"key-secret\":\"key0\"},"
+             "\"l2-cache-size\":65536,\"file\":{\"driver\":\"file\",\"filename\":\"%s\","
+             "\"node-name\":\"base-file\"},\"node-name\":\"base\"}",
+             disk_path("base"));
+    expect_commit_into(json);
+    secret_clear();
+}
+
+static void a_base_that_is_a_part_of_a_file_is_committed_into_there(void **state)
+{
+    char json[600], around[KIB(64)];
+    const char *path = disk_path("base");
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    memset(around, 'a', sizeof(around));
+    assert_int_equal(fwrite(around, sizeof(around), 1, file), 1);
+    assert_int_equal(ftruncate(fileno(file), (off_t)(sizeof(around) + GUEST_DISK)), 0);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    assert_int_equal(fwrite(around, sizeof(around), 1, file), 1);
+    fclose(file);
+    snprintf(json, sizeof(json),
+             "{\"driver\":\"raw\",\"offset\":%zu,\"size\":%zu,\"file\":{\"driver\":\"file\","
+             "\"filename\":\"%s\"}}",
+             sizeof(around), (size_t)GUEST_DISK, path);
+    expect_commit_into(json);
+    file = fopen(disk_path("base"), "re");
+    assert_non_null(file);
+    for (int i = 0; i < 2; i++) {
+        char back[sizeof(around)];
+        assert_int_equal(fread(back, sizeof(back), 1, file), 1);
+        assert_memory_equal(back, around, sizeof(back));
+        assert_int_equal(fseek(file, (long)GUEST_DISK, SEEK_CUR), 0);
+    }
+    fclose(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +427,8 @@ int main(void)
         cmocka_unit_test(the_active_layer_is_committed_and_the_guest_goes_on_below),
         cmocka_unit_test(a_commit_that_is_cancelled_changes_nothing_that_can_be_seen),
         cmocka_unit_test(a_base_that_is_too_small_grows),
+        cmocka_unit_test(an_encrypted_base_is_committed_into),
+        cmocka_unit_test(a_base_that_is_a_part_of_a_file_is_committed_into_there),
         cmocka_unit_test(a_stream_makes_the_image_stand_alone),
         cmocka_unit_test(a_stream_down_to_a_base_keeps_it),
         cmocka_unit_test(an_image_in_the_middle_gets_what_lies_below),
