@@ -247,15 +247,19 @@ static struct cli_command *command_new(const struct verb *verb)
 static int unknown_verb(struct cli *cli, const char *name)
 {
     cli_error(cli, "unknown command: '%s'", name);
-    cli_hint(cli, strcmp(name, "image") == 0 ? "'image build' and 'image import' are known"
-                                             : "'kvasir help' lists the commands");
+    const char *known = "'kvasir help' lists the commands";
+    if (strcmp(name, "image") == 0)
+        known = "'image build' and 'image import' are known";
+    if (strcmp(name, "switch") == 0)
+        known = "'switch show', 'switch ports' and 'switch fdb' are known";
+    cli_hint(cli, "%s", known);
     return -1;
 }
 
 /* "image build" is the verb image-build: *words then goes on behind the second word. */
 static const struct verb *find_joined(struct words *words, const char *first)
 {
-    static const char *const families[] = {"image"};
+    static const char *const families[] = {"image", "switch"};
     struct words ahead = *words;
     cleanup_free char *second = NULL, *name = NULL;
     const struct verb *verb = NULL;

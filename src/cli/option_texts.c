@@ -311,6 +311,7 @@ static const struct {
     {NULL, "skip-validate", "do not check it against the schema"},
     {NULL, "snapshotname", "name of the snapshot"},
     {NULL, "snapshots-metadata", "forget the snapshots' descriptions as well"},
+    {NULL, "socket", "the switch's control socket (default: /run/kvasir/switch.sock)"},
     {NULL, "soft-limit", "memory under pressure, in KiB"},
     {NULL, "sort", "column to sort by"},
     {NULL, "source", "where it comes from"},

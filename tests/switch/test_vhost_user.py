@@ -2,6 +2,7 @@
 """vhost-user ports with DPDK's testpmd as two guests, and front ends that break off or lie."""
 
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -92,6 +93,30 @@ def test_a_file_describes_bridges_and_ports(folder):
         switch.execute("remove-bridge", name="br1")
         switch.execute("quit")
         assert switch.process.wait(10) == 0
+
+
+def kvasir(*words):
+    return subprocess.run([f"{BUILD}/kvasir", *words], capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_the_command_line_shows_what_there_is(switch, folder):
+    for name, port in (("web", {"tag": 10}), ("db", {"trunks": "20-29", "native": 1}), ("span", {})):
+        switch.execute("add-port", bridge="br0", name=name, type="vhost-user-server", path=f"{folder}/{name}", **port)
+    switch.execute("set-mirror", port="web", to="span")
+    switch.execute("add-bridge", name="empty")
+    socket_ = ("--socket", switch.path)
+    rows = [line.split() for line in kvasir("switch", "show", *socket_).stdout.splitlines()[2:] if line]
+    assert rows == [["br0", "web", "vhost-user-server", "down", "10", "0", "span"],
+                    ["br0", "db", "vhost-user-server", "down", "1,20-29", "native", "1", "0", "-"],
+                    ["br0", "span", "vhost-user-server", "down", "all", "0", "-"],
+                    ["empty", "-", "-", "-", "-", "-", "-"]]
+    listed = json.loads(kvasir("--output", "json", "switch", "ports", *socket_).stdout)
+    assert [row["port"] for row in listed] == ["web", "db", "span"] and listed[0]["frames_in"] == "0"
+    assert "MAC" in kvasir("switch", "fdb", "br0", *socket_).stdout
+    wrong = kvasir("switch", "fdb", "br9", *socket_)
+    assert wrong.returncode == 1 and "there is no bridge 'br9'" in wrong.stderr
+    nobody = kvasir("switch", "show", "--socket", f"{folder}/nobody")
+    assert nobody.returncode == 1 and "no switch at" in nobody.stderr
 
 
 @pytest.mark.parametrize("options, words", [

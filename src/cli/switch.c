@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * switch show, switch ports, switch fdb: what kvasir-switchd does, asked at its control socket
+ * (docs/switch.md), one JSON object a line. The daemon has no part in it.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "cli/args.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+
+#define DEFAULT_SOCKET "/run/kvasir/switch.sock"
+#define PATIENCE_S 10
+
+struct link {
+    FILE *file; /* NULL: none */
+    const char *path;
+};
+
+static void hang_up(struct link *link)
+{
+    if (link->file)
+        fclose(link->file);
+}
+
+/* The next line as an object, a new reference; NULL: there is none. */
+static json_t *hear(struct link *link)
+{
+    char *line = NULL;
+    size_t room = 0;
+    json_t *said = getline(&line, &room, link->file) > 0 ? json_loads(line, 0, NULL) : NULL;
+    free(line);
+    return said;
+}
+
+/* What a command returns, a new reference; NULL: told why not. */
+static json_t *ask(struct cli *cli, struct link *link, const char *command, json_t *arguments)
+{
+    json_t *request =
+        json_pack("{s:s, s:o}", "execute", command, "arguments", arguments ?: json_object());
+    cleanup_free char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+    json_decref(request);
+    json_t *answer = NULL;
+    if (text && fd_write_all(fileno(link->file), text, strlen(text)) == 0 &&
+        fd_write_all(fileno(link->file), "\n", 1) == 0)
+        answer = hear(link);
+    json_t *result = json_incref(json_object_get(answer, "return"));
+    if (!result) {
+        const char *why =
+            json_string_value(json_object_get(json_object_get(answer, "error"), "desc"));
+        cli_error(cli, "%s",
+                  why ? why : cli_text(cli, "no answer of the switch at '%s'", link->path));
+    }
+    json_decref(answer);
+    return result;
+}
+
+/* Negative: told. */
+static int call(struct cli *cli, struct link *link)
+{
+    const struct timeval patience = {.tv_sec = PATIENCE_S};
+    *link = (struct link){.path = DEFAULT_SOCKET};
+    if (arg_text(cli, "socket", &link->path) < 0)
+        return -1;
+    int fd = fd_connect_unix(link->path);
+    if (fd < 0) {
+        cli_error(cli, "no switch at '%s': %s", link->path, strerror(-fd));
+        cli_hint(cli, "'kvasir-switchd --control %s' is one, --socket names another", link->path);
+        return -1;
+    }
+    fd_set_nonblocking(fd, false);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    link->file = fdopen(fd, "r");
+    if (!link->file) {
+        close(fd);
+        return cli_error(cli, "%s", strerror(errno));
+    }
+    json_decref(hear(link)); /* the greeting */
+    json_t *done = ask(cli, link, "qmp_capabilities", NULL);
+    json_decref(done);
+    return done ? 0 : -1;
+}
+
+/* The whole verb: one question, whose answer is a list, and a table of it. */
+static int show(struct cli *cli, const char *command, json_t *arguments, struct table *table,
+                void (*add)(struct cli *cli, struct table *table, const json_t *item))
+{
+    struct link link;
+    json_t *list = NULL;
+    if (call(cli, &link) == 0)
+        list = ask(cli, &link, command, json_incref(arguments));
+    hang_up(&link);
+    json_decref(arguments);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        add(cli, table, json_array_get(list, i));
+    bool got = list;
+    json_decref(list);
+    return got ? table_print(cli, table) : -1;
+}
+
+static const char *text_of(struct cli *cli, const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_integer(value))
+        return cli_text(cli, "%lld", (long long)json_integer_value(value));
+    return json_is_string(value) ? cli_text(cli, "%s", json_string_value(value)) : "-";
+}
+
+/* "10", or "10,20-29 native 1", or "all". */
+static const char *vlans_of(struct cli *cli, const json_t *port)
+{
+    if (json_object_get(port, "tag"))
+        return text_of(cli, port, "tag");
+    const char *trunks = text_of(cli, port, "trunks");
+    if (strcmp(trunks, "0-4094") == 0)
+        trunks = "all";
+    if (!json_object_get(port, "native"))
+        return trunks;
+    return cli_text(cli, "%s native %s", trunks, text_of(cli, port, "native"));
+}
+
+static void add_bridge(struct cli *cli, struct table *table, const json_t *bridge)
+{
+    const json_t *ports = json_object_get(bridge, "ports");
+    const char *name = text_of(cli, bridge, "name");
+    if (json_array_size(ports) == 0)
+        TABLE_ROW(cli, table, name, "-", "-", "-", "-", "-", "-");
+    for (size_t i = 0; i < json_array_size(ports); i++) {
+        const json_t *port = json_array_get(ports, i), *mirror = json_object_get(port, "mirror");
+        TABLE_ROW(cli, table, name, text_of(cli, port, "name"), text_of(cli, port, "type"),
+                  json_is_true(json_object_get(port, "up")) ? "up" : "down", vlans_of(cli, port),
+                  text_of(cli, port, "macs"), text_of(cli, mirror, "to"));
+    }
+}
+
+int switch_show(struct cli *cli)
+{
+    return show(cli, "query-bridges", NULL,
+                TABLE(cli, "Bridge", "Port", "Type", "State", "VLANs", "MACs", "Mirrored to"),
+                add_bridge);
+}
+
+/* "no-buffer 12, vlan 3" */
+static const char *drops_of(struct cli *cli, const json_t *port)
+{
+    json_t *drops = json_object_get(port, "drops"), *count;
+    const char *why, *text = "";
+    json_object_foreach (drops, why, count)
+        text = cli_text(cli, "%s%s%s %lld", text, *text ? ", " : "", why,
+                        (long long)json_integer_value(count));
+    return *text ? text : "-";
+}
+
+static void add_counters(struct cli *cli, struct table *table, const json_t *port)
+{
+    TABLE_ROW(cli, table, text_of(cli, port, "bridge"), text_of(cli, port, "name"),
+              text_of(cli, port, "in-frames"), text_of(cli, port, "in-bytes"),
+              text_of(cli, port, "out-frames"), text_of(cli, port, "out-bytes"),
+              drops_of(cli, port));
+}
+
+int switch_ports(struct cli *cli)
+{
+    return show(
+        cli, "query-statistics", NULL,
+        TABLE(cli, "Bridge", "Port", "Frames in", "Bytes in", "Frames out", "Bytes out", "Dropped"),
+        add_counters);
+}
+
+static void add_mac(struct cli *cli, struct table *table, const json_t *mac)
+{
+    TABLE_ROW(cli, table, text_of(cli, mac, "mac"), text_of(cli, mac, "vlan"),
+              text_of(cli, mac, "port"), text_of(cli, mac, "age"));
+}
+
+int switch_fdb(struct cli *cli)
+{
+    const char *bridge;
+    if (arg_text(cli, "bridge", &bridge) < 0)
+        return -1;
+    return show(cli, "query-macs", json_pack("{s:s}", "bridge", bridge),
+                TABLE(cli, "MAC", "VLAN", "Port", "Age"), add_mac);
+}
