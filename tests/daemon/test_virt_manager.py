@@ -6,7 +6,7 @@ import libvirt
 import pytest
 
 import kv_gui
-from kv_daemon import domain_xml, payload, wait_for
+from kv_daemon import Events, domain_xml, payload, wait_for
 
 REASON = kv_gui.missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
@@ -103,10 +103,15 @@ def test_the_console_page_shows_what_the_machine_prints(desktop):
     desktop.expect("up\n", "runs on", "Serial Terminal", "text")
 
 
-def test_a_machine_whose_screen_is_left_out_has_its_serial_console(desktop):
+def test_the_console_page_shows_a_machines_screen(desktop):
+    """virt-manager brings a socket of its own to the daemon (virDomainOpenGraphicsFD) or connects: it sees the screen."""
+    events = Events(desktop.connection, (libvirt.VIR_DOMAIN_EVENT_ID_GRAPHICS,))
     domain(desktop, "has-all").create()
     desktop.show("--show-domain-console", "has-all")
-    desktop.expect("up\n", "has-all on", "Serial Terminal", "text")
+    wait_for(lambda: [event[2] for event in events.list] == [libvirt.VIR_DOMAIN_EVENT_GRAPHICS_CONNECT,
+                                                             libvirt.VIR_DOMAIN_EVENT_GRAPHICS_INITIALIZE],
+             "virt-manager to see the screen")
+    events.end()
     domain(desktop, "has-all").destroy()
 
 
