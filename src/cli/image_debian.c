@@ -29,20 +29,20 @@ static const char setup_script[] =
     "crc32c_generic crc32c_intel vmw_pvscsi mptspi hv_storvsc xen_blkfront "                  \
     ">\"$1/usr/share/initramfs-tools/modules.d/kvasir\""
 
-/* A repository that apt knows: "URI suite component". */
-struct repository {
-    char *uri, *suite, *component;
-};
-
-static bool read_repository(char **text, struct repository *out)
+/* The next repository in what apt would fetch, "'URI/dists/SUITE/InRelease' ...". False: none. */
+static bool next_repository(char **text, char **uri, char **suite)
 {
-    char *line = strsep(text, "\n");
-    if (!line)
-        return false;
-    out->uri = strsep(&line, " ");
-    out->suite = strsep(&line, " ");
-    out->component = strsep(&line, " ");
-    return true;
+    char *line;
+    while ((line = strsep(text, "\n"))) {
+        char *end = strstr(line, "/InRelease'"), *between = strstr(line, "/dists/");
+        if (line[0] != '\'' || !end || !between || between > end)
+            continue;
+        *between = *end = '\0';
+        *uri = line + 1;
+        *suite = between + strlen("/dists/");
+        return true;
+    }
+    return false;
 }
 
 /* Whether it is the suite, or its updates or security fixes. */
@@ -58,29 +58,19 @@ static bool is_of_suite(const char *suite, const char *wanted)
  * its first mirror. NULL: told. */
 static const char *known_sources(struct cli *cli, const char *suite)
 {
-    static const char *const words[] = {"apt-get",
-                                        "indextargets",
-                                        "--format",
-                                        "$(REPO_URI) $(RELEASE) $(COMPONENT)",
-                                        "Created-By: Packages",
-                                        NULL};
-    char *said = NULL;
+    static const char *const words[] = {"apt-get", "update", "--print-uris", NULL};
+    char *said = NULL, *uri, *of;
     if (!tool_there(cli, words[0], "apt") ||
         tool_run(cli, &(struct tool){.words = words, .said = &said}) < 0)
         return NULL;
     const char *all = "", *first = NULL;
-    struct repository repository;
     bool whole = false; /* the suite itself is among them */
-    while (said && *said && read_repository(&said, &repository)) {
-        if (!repository.component)
+    while (said && next_repository(&said, &uri, &of)) {
+        first = first ? first : uri;
+        if (!is_of_suite(of, suite))
             continue;
-        if (!first && strcmp(repository.component, "main") == 0)
-            first = repository.uri;
-        if (!is_of_suite(repository.suite, suite))
-            continue;
-        whole = whole || strcmp(repository.suite, suite) == 0;
-        all = cli_text(cli, "%sdeb %s %s %s\n", all, repository.uri, repository.suite,
-                       repository.component);
+        whole = whole || strcmp(of, suite) == 0;
+        all = cli_text(cli, "%sdeb %s %s main\n", all, uri, of);
     }
     if (whole)
         return all;
