@@ -131,18 +131,12 @@ int image_install_debian(struct cli *cli, const struct image *image)
                                    strcmp(image->kernel, "cloud") == 0 ? "cloud-amd64" : "amd64",
                                    image->ssh_key ? ",openssh-server" : "",
                                    image->packages ? "," : "", text_or_empty(image->packages));
-    const char *const words[] = {"mmdebstrap",
-                                 "--variant=minbase",
-                                 "--architectures=amd64",
-                                 "--format=null",
-                                 "--dpkgopt=force-unsafe-io",
-                                 include,
-                                 "--essential-hook=" RAM_DISK,
-                                 cli_text(cli, "--customize-hook=%s", setup_script),
-                                 image->suite,
-                                 "/dev/null",
-                                 "-",
-                                 NULL};
+    const char *const words[] = {
+        "mmdebstrap", "--variant=minbase", "--architectures=amd64", "--format=null",
+        /* the tree is thrown away as it is */
+        "--skip=cleanup/apt,cleanup/reproducible", "--dpkgopt=force-unsafe-io", include,
+        "--essential-hook=" RAM_DISK, cli_text(cli, "--customize-hook=%s", setup_script),
+        image->suite, "/dev/null", "-", NULL};
     const struct tool tool = {
         .words = words,
         .environment = environment,

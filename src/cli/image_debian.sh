@@ -112,12 +112,14 @@ rm "$root/boot/grub/early.cfg"
 cat "$root/usr/lib/grub/i386-pc/boot.img" "$root/boot/grub/i386-pc/core.img" >/proc/self/fd/61
 cat "$root/boot/grub/x86_64-efi/bootx64.efi" >/proc/self/fd/62
 
-# -- onto the disk. What mmdebstrap would clean up behind this has no place there.
+# -- onto the disk
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb
-rm -rf "$root"/var/log/*.log "$root"/var/log/apt/* "$root"/tmp/* "$root"/run/*
+rm -rf "$root"/var/log/*.log "$root"/var/log/apt/*
 rm -f "$root"/etc/resolv.conf
 ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 mount --bind "$root" "$root/mnt" # the tree alone, without what is mounted on it for the chroot
+# mmdebstrap's configuration of apt lies in /tmp. Without it its last steps would meet this host's lists.
+mount -t tmpfs -o mode=1777 none "$root/mnt/tmp"
 mke2fs -q -F -t ext4 -L root -U "$KV_ROOT_UUID" -d "$root/mnt" -E "offset=$KV_ROOT_OFFSET,nodiscard,lazy_itable_init=1" \
     /proc/self/fd/60 "${KV_ROOT_KIB}k"
-umount "$root/mnt"
+umount "$root/mnt/tmp" "$root/mnt"
