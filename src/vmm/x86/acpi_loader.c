@@ -110,13 +110,21 @@ static void generation_id_placed(void *opaque, const uint8_t *data)
     vmgenid_place(opaque, load_le(data, 8));
 }
 
+/* For tables whose sums are made once they are linked. */
+static void clear_sums(uint8_t *tables, const struct acpi_links *links, uint8_t *rsdp)
+{
+    for (unsigned i = 0; i < links->table_count; i++)
+        tables[links->tables[i].start + 9] = 0;
+    rsdp[ACPI_RSDP_CHECKSUM] = 0;
+}
+
 static void write_script(struct script *script, const struct acpi_links *links)
 {
     allocate(script, RSDP_FILE, RSDP_ALIGN, ZONE_FIRST_MIB);
     allocate(script, TABLES_FILE, AREA_ALIGN, ZONE_HIGH);
     for (unsigned i = 0; i < links->pointer_count; i++)
         add_pointer(script, TABLES_FILE, links->pointers[i].at, links->pointers[i].bytes);
-    /* Sums are right for the area at 0; these add what the pointers changed. */
+    /* The bytes of the sums are 0 until now: SeaBIOS subtracts from them, OVMF overwrites them. */
     for (unsigned i = 0; i < links->table_count; i++)
         add_checksum(script, TABLES_FILE, links->tables[i].start + 9, links->tables[i].start,
                      links->tables[i].len);
@@ -139,6 +147,7 @@ int acpi_give_to_firmware(struct machine *machine, struct fw_cfg *fw_cfg, struct
     vmgenid_bytes(machine, data + ACPI_VMGENID);
     vmgenid_place(machine, 0);
     acpi_write_rsdp(rsdp, area.xsdt);
+    clear_sums(data, &area.links, rsdp);
     write_script(script, &area.links);
     rc = fw_cfg_set_file(fw_cfg, TABLES_FILE, data, area.len);
     if (rc == 0)
