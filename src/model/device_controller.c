@@ -18,11 +18,12 @@ struct controller_type {
 #define NO_DISK_ON_IT "a controller without a disk; disks are on virtio, SATA and SCSI"
 
 static int read_scsi(struct read *r, xmlNode *node, struct model_controller *c);
+static int read_usb(struct read *r, xmlNode *node, struct model_controller *c);
 
 static const struct controller_type controller_types[] = {
     {"pci", false, NULL, NULL, NULL},
     {"virtio-serial", false, NULL, NULL, NULL},
-    {"usb", false, "USB is not supported", NULL, NULL},
+    {"usb", false, "nothing is on it; inputs are on qemu-xhci and nec-xhci", NULL, read_usb},
     {"ide", false, NO_DISK_ON_IT, NULL, NULL},
     {"sata", false, NO_DISK_ON_IT, &drive_buses[MODEL_DISK_SATA], NULL},
     {"scsi", false, NULL, &drive_buses[MODEL_DISK_SCSI], read_scsi},
@@ -146,6 +147,52 @@ static int read_scsi(struct read *r, xmlNode *node, struct model_controller *c)
     return ret < 0 ? ret : read_scsi_driver(r, xml_child(node, "driver"), c);
 }
 
+/* ---------------------------------------------------------------------- USB */
+
+static const char *const usb_models[] = {"qemu-xhci", "nec-xhci", NULL};
+
+static bool is_at(const xmlNode *input, uint64_t index)
+{
+    const char *type = xml_attr(input, "type"), *bus = xml_attr(input, "bus");
+    const char *at = xml_child_attr(input, "address", "bus");
+    uint64_t number = 0;
+    bool usb = bus ? strcmp(bus, "usb") == 0 : type && strcmp(type, "tablet") == 0;
+    return usb && (!at || xml_number(at, CONTROLLERS_MAX - 1, &number)) && number == index;
+}
+
+bool usb_inputs_are_there(const xmlNode *devices, unsigned index)
+{
+    bool model = false, input = false;
+    for (const xmlNode *n = xml_child(devices, "controller"); n; n = xml_next_same(n)) {
+        const char *type = xml_attr(n, "type"), *at = xml_attr(n, "index");
+        const char *is = xml_attr(n, "model");
+        uint64_t number = 0;
+        if (type && strcmp(type, "usb") == 0 &&
+            (!at || xml_number(at, CONTROLLERS_MAX - 1, &number)) && number == index)
+            model |= !is || read_is_one_of(is, usb_models);
+    }
+    for (const xmlNode *n = xml_child(devices, "input"); n && !input; n = xml_next_same(n))
+        input = is_at(n, index);
+    return model && input && screen_is_there(devices);
+}
+
+bool usb_input_is_there(const xmlNode *devices, const xmlNode *input)
+{
+    const char *at = xml_child_attr(input, "address", "bus");
+    uint64_t index = 0;
+    if (at && !xml_number(at, CONTROLLERS_MAX - 1, &index))
+        return false;
+    return is_at(input, index) && usb_inputs_are_there(devices, (unsigned)index);
+}
+
+static int read_usb(struct read *r, xmlNode *node, struct model_controller *c)
+{
+    if (!c->real || c->model)
+        return 0;
+    c->model = usb_models[0];
+    return read_set(r, node, "model", c->model);
+}
+
 int read_controller(struct read *r, xmlNode *node, struct model_controller *c)
 {
     int ret = read_device_common(r, node, MODEL_CONTROLLER, &c->device);
@@ -175,7 +222,8 @@ int read_controller(struct read *r, xmlNode *node, struct model_controller *c)
                            "'%s': 'pci', 'sata', 'scsi' and 'virtio-serial' are accepted", c->type);
     if (strcmp(c->type, "pci") == 0)
         return read_pci_controller(r, node, c);
-    c->real = has_disks(r, type->bus, c);
+    c->real = has_disks(r, type->bus, c) ||
+              (type->read == read_usb && usb_inputs_are_there(r->devices, c->index));
     if (type->left_out && !c->real && !(c->model && strcmp(c->model, "none") == 0))
         return read_left_out(r, node, type->left_out);
     return type->read ? type->read(r, node, c) : 0;

@@ -318,7 +318,7 @@ void domain_strip_left_out(xmlNode *root)
         const char *type = xml_attr(n, "type"), *bus = xml_attr(n, "bus");
         bool clipboard = xml_is(n, "channel") && type && strcmp(type, "spicevmc") == 0;
         bool input = xml_is(n, "input") && bus && strcmp(bus, "virtio") != 0 &&
-                     !(screen && strcmp(bus, "ps2") == 0);
+                     !(screen && strcmp(bus, "ps2") == 0) && !usb_input_is_there(devices, n);
         next = xml_next(n);
         if (clipboard || input || read_is_one_of(xml_name(n), sounds))
             xml_remove(n);

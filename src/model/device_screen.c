@@ -13,6 +13,7 @@
 #define VRAM_MIN_KIB 4096u /* what the monitor's VGA can have */
 #define VRAM_MAX_KIB 65536u
 #define VRAM_DEFAULT "16384" /* as libvirt's */
+#define USB_PORTS 8          /* of the monitor's controller */
 
 /* --------------------------------------------------------------- completion */
 
@@ -360,7 +361,7 @@ int read_input(struct read *r, xmlNode *node, struct model_input *input)
     if (number >= INPUT_BUSES || input->type > MODEL_INPUT_KEYBOARD)
         return read_refuse(r, node, NULL,
                            "type '%s' on bus '%s': 'keyboard', 'mouse' and 'tablet' on bus "
-                           "'virtio', 'keyboard' and 'mouse' on bus 'ps2' are accepted",
+                           "'usb' and 'virtio', 'keyboard' and 'mouse' on bus 'ps2' are accepted",
                            type ? type : "", bus ? bus : "");
     ret = read_set(r, node, "bus", bus);
     if (ret == 0)
@@ -368,8 +369,17 @@ int read_input(struct read *r, xmlNode *node, struct model_input *input)
     input->virtio = number == INPUT_VIRTIO;
     if (ret < 0 || input->virtio)
         return ret;
-    if (number == INPUT_USB)
-        return read_left_out(r, node, "USB is not supported; a screen has a PS/2 mouse");
+    if (number == INPUT_USB) {
+        const char *port = xml_child_attr(node, "address", "port");
+        uint64_t at = 0;
+        if (!usb_input_is_there(r->devices, node))
+            return read_left_out(r, node,
+                                 "there is no screen, or it is on no controller of model "
+                                 "'qemu-xhci' or 'nec-xhci'");
+        input->usb = true;
+        input->port = port && xml_number(port, USB_PORTS, &at) ? (unsigned)at : 0;
+        return 0;
+    }
     if (input->type == MODEL_INPUT_TABLET)
         return read_unsupported(r, "ps2 bus does not support %s input device", type);
     return screen_is_there(r->devices)

@@ -171,6 +171,22 @@ static bool needs_virtio_serial(const struct read *r)
     return false;
 }
 
+/* Inputs that say no other controller; one that there is keeps its model. */
+static bool needs_usb(const struct read *r)
+{
+    for (xmlNode *n = xml_child(r->devices, "controller"); n; n = xml_next_same(n)) {
+        const char *type = xml_attr(n, "type");
+        if (type && strcmp(type, "usb") == 0)
+            return false;
+    }
+    for (xmlNode *n = xml_child(r->devices, "input"); n; n = xml_next_same(n)) {
+        const char *type = xml_attr(n, "type"), *bus = xml_attr(n, "bus");
+        if (bus ? strcmp(bus, "usb") == 0 : type && strcmp(type, "tablet") == 0)
+            return screen_is_there(r->devices);
+    }
+    return false;
+}
+
 /* Those that disks are at, by their address or by their name's place. */
 static int add_drive_controllers(struct read *r, const struct drive_bus *bus)
 {
@@ -189,6 +205,8 @@ static int add_controllers(struct read *r)
 {
     bool pc = strncmp(r->d->machine, "pc-i440fx", 9) == 0;
     int ret = add_controller(r, "pci", "0", pc ? "pci-root" : "pcie-root");
+    if (ret == 0 && needs_usb(r))
+        ret = add_controller(r, "usb", "0", "qemu-xhci");
     if (ret == 0 && needs_virtio_serial(r))
         ret = add_controller(r, "virtio-serial", "0", NULL);
     for (unsigned i = 0; ret == 0 && i < MODEL_DISK_BUSES; i++) {

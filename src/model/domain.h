@@ -249,7 +249,7 @@ struct model_chardev {
 struct model_controller {
     struct model_device device;
     const char *type, *model; /* "pci"/"pcie-root", "virtio-serial", "usb", ... */
-    bool real;                /* of disks: the machine has it; else it is left out */
+    bool real;                /* of disks, USB: the machine has it; else it is left out */
     unsigned index;
     unsigned cmd_per_lun, max_sectors; /* of SCSI; 0: the monitor's choice */
     unsigned iothread;                 /* of SCSI; 1...; 0: none chosen */
@@ -317,7 +317,8 @@ enum model_input_type { MODEL_INPUT_MOUSE, MODEL_INPUT_TABLET, MODEL_INPUT_KEYBO
 struct model_input {
     struct model_device device;
     enum model_input_type type;
-    bool virtio; /* else a part of the screen, or left out */
+    bool virtio, usb; /* neither: a part of the screen, or left out */
+    unsigned port;    /* of the USB controller; 0: any */
 };
 
 struct model_panic {
@@ -399,9 +400,16 @@ struct model_domain {
 
     const char *machine;                   /* canonical: "pc-i440fx-7.2", "pc-q35-7.2", "microvm" */
     const char *kernel, *initrd, *cmdline; /* no kernel: the BIOS boots from a disk */
-    const char *loader;                    /* its image; NULL: the host's, model_host_bios() */
-    const char *nvram, *nvram_template;    /* of UEFI: the variables' file and what it begins as */
-    enum model_boot boots[MODEL_BOOTS];    /* <boot> of <os>, in order */
+    /* What the guest is told of its maker and parts (SMBIOS): nothing, the host's own, or these. */
+    enum { MODEL_SMBIOS_EMULATE, MODEL_SMBIOS_HOST, MODEL_SMBIOS_SYSINFO } smbios;
+    struct model_smbios_text {
+        unsigned type;           /* of the structure */
+        const char *name, *text; /* libvirt's names; of type 11: "value" */
+    } * smbios_texts;
+    unsigned smbios_text_count;
+    const char *loader;                 /* its image; NULL: the host's, model_host_bios() */
+    const char *nvram, *nvram_template; /* of UEFI: the variables' file and what it begins as */
+    enum model_boot boots[MODEL_BOOTS]; /* <boot> of <os>, in order */
     unsigned boot_count;
     const char *emulator;
 

@@ -25,12 +25,28 @@ static int read_name(struct read *r)
     return 0;
 }
 
+/* As libvirt: what was not given is the one of <sysinfo>, if that has one. */
+static const char *uuid_of_sysinfo(const struct read *r)
+{
+    const xmlNode *sysinfo = xml_child(r->root, "sysinfo");
+    const xmlNode *system = sysinfo ? xml_child(sysinfo, "system") : NULL;
+    const xmlNode *entry = system ? xml_child(system, "entry") : NULL;
+    for (; entry; entry = xml_next_same(entry)) {
+        const char *name = xml_attr(entry, "name");
+        if (name && strcmp(name, "uuid") == 0)
+            return xml_text(entry);
+    }
+    return NULL;
+}
+
 static int read_uuid(struct read *r)
 {
     struct model_domain *d = r->d;
     xmlNode *node = xml_child(r->root, "uuid");
     if (!node) {
-        uuid_generate(d->uuid);
+        const char *given = uuid_of_sysinfo(r);
+        if (!given || uuid_parse(given, d->uuid) < 0)
+            uuid_generate(d->uuid);
         node = element_child(r->root, "uuid");
         if (!node)
             return read_no_memory(r);

@@ -228,10 +228,7 @@ int read_os(struct read *r)
     d->kernel = xml_child_text(os, "kernel");
     d->initrd = xml_child_text(os, "initrd");
     d->cmdline = xml_child_text(os, "cmdline");
-    const char *smbios = xml_child_attr(os, "smbios", "mode");
-    if (smbios && strcmp(smbios, "emulate") != 0)
-        ret = read_refuse(r, xml_child(os, "smbios"), "mode",
-                          "'%s': the guest has no SMBIOS tables; 'emulate' is accepted", smbios);
+    ret = read_smbios(r, os);
     return ret < 0 ? ret : read_loader(r, os);
 }
 

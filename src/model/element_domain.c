@@ -10,7 +10,7 @@
 #define NO_HOTPLUG "memory cannot be added to a running guest"
 #define NO_SCHEDULER "scheduler classes of threads are not supported"
 #define NO_HYPERV "enlightenments for Windows are not supported"
-#define NO_SMBIOS "the guest has no SMBIOS tables"
+#define ENTRY ACTED("entry", "name", MANY)
 
 /* clang-format off */
 #define STATE(name_) CARRIED(name_, "state")
@@ -74,7 +74,13 @@ static const struct element domain_rows[] = {
     ACTED("resource", NULL,
           WITH(ACTED("partition", NULL),
                REFUSED("fibrechannel", "Fibre Channel is not supported"))),
-    REFUSED("sysinfo", NO_SMBIOS),
+    ACTED("sysinfo", "type",
+          WITH(ACTED("bios", NULL, WITH(ENTRY)), ACTED("system", NULL, WITH(ENTRY)),
+               ACTED("baseBoard", NULL, WITH(ENTRY)), ACTED("chassis", NULL, WITH(ENTRY)),
+               REFUSED("processor", "its texts cannot be given"),
+               REFUSED("memory_device", "its texts cannot be given"),
+               ACTED("oemStrings", NULL, WITH(ACTED("entry", NULL, MANY))),
+               REFUSED("entry", "files of fw_cfg cannot be given"))),
     REFUSED("bootloader", "there are no paravirtual guests"),
     REFUSED("bootloader_args", "there are no paravirtual guests"),
     ACTED("os", "firmware",

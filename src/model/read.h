@@ -78,6 +78,7 @@ int read_memory(struct read *r);
 int read_vcpus(struct read *r);  /* vcpu, iothreads, cputune, numatune */
 int read_tuning(struct read *r); /* cputune, numatune, memtune, blkiotune, resource */
 int read_os(struct read *r);
+int read_smbios(struct read *r, const xmlNode *os); /* with <sysinfo> */
 int read_features(struct read *r);
 int read_cpu(struct read *r);
 int read_clock(struct read *r); /* clock, on_*, pm */
@@ -109,6 +110,10 @@ int complete_devices(struct read *r);
 int complete_screen(struct read *r);
 /* Whether a document's guest has a screen. */
 bool screen_is_there(const xmlNode *devices);
+/* Whether an <input>, or one of those at USB controller index, is on a controller that the machine
+ * has (device_controller.c). */
+bool usb_input_is_there(const xmlNode *devices, const xmlNode *input);
+bool usb_inputs_are_there(const xmlNode *devices, unsigned index);
 /* Addresses for the devices of the view that need and lack one, and checks of those they have. */
 int assign_addresses(struct read *r);
 /* Aliases of a live document. */

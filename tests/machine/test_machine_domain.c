@@ -108,16 +108,19 @@ static int expect_clean(void **state)
     return 0;
 }
 
+static const char *in_os = ""; /* further elements of <os> */
+
 static struct model_domain *make_domain(const char *features, const char *devices)
 {
     cleanup_free char *xml = NULL;
     struct model_domain *domain;
-    int len = asprintf(&xml,
-                       "<domain type='kvm'><name>test</name><uuid>" UUID "</uuid>"
-                       "<memory unit='MiB'>64</memory><vcpu>1</vcpu>"
-                       "<os><type arch='x86_64' machine='q35'>hvm</type><kernel>%s</kernel></os>%s"
-                       "<devices><serial type='pty'/>%s</devices></domain>",
-                       getenv("KVASIR_PAYLOAD"), features, devices);
+    int len =
+        asprintf(&xml,
+                 "<domain type='kvm'><name>test</name><uuid>" UUID "</uuid>"
+                 "<memory unit='MiB'>64</memory><vcpu>1</vcpu>"
+                 "<os><type arch='x86_64' machine='q35'>hvm</type><kernel>%s</kernel>%s</os>%s"
+                 "<devices><serial type='pty'/>%s</devices></domain>",
+                 getenv("KVASIR_PAYLOAD"), in_os, features, devices);
     assert_true(len > 0);
     if (model_domain_parse(&domain, NULL, xml, (size_t)len, 0, &err) < 0)
         fail_msg("%s", err.message);
@@ -386,6 +389,28 @@ static void channels_and_small_devices_are_there(void **state)
     model_domain_free(domain);
 }
 
+static void inputs_and_texts_of_the_firmware_are_handed_over(void **state)
+{
+    static const char sysinfo[] =
+        "<sysinfo type='smbios'><bios><entry name='release'>4.2</entry></bios><system>"
+        "<entry name='serial'>S-1</entry><entry name='uuid'>" UUID "</entry></system>"
+        "<baseBoard><entry name='location'>here</entry></baseBoard>"
+        "<chassis><entry name='sku'>x</entry></chassis>"
+        "<oemStrings><entry>one</entry><entry>two,three=3</entry></oemStrings></sysinfo>";
+    in_os = "<smbios mode='host'/>";
+    struct model_domain *domain = make_domain(
+        sysinfo, "<controller type='usb' index='0' model='nec-xhci'/>"
+                 "<input type='tablet' bus='usb'><address type='usb' bus='0' port='5'/></input>"
+                 "<input type='keyboard' bus='usb'/><input type='keyboard' bus='virtio'/>"
+                 "<video><model type='vga'/></video>");
+    finish(start(domain), domain);
+    in_os = "<smbios mode='sysinfo'/>";
+    domain = make_domain(sysinfo, "");
+    finish(start(domain), domain);
+    expect_refused("", "", "sysinfo are not available");
+    in_os = "";
+}
+
 static void user_mode_networking_begins_and_ends_with_its_machine(void **state)
 {
     if (run("command -v passt >/dev/null") != 0)
@@ -417,6 +442,7 @@ int main(void)
         CASE(a_minimal_domain_runs_and_its_terminal_has_a_name),
         CASE(a_chain_of_images_comes_as_descriptors),
         CASE(images_that_are_not_there_or_lie_are_refused),
+        CASE(inputs_and_texts_of_the_firmware_are_handed_over),
         CASE(interfaces_are_made_and_removed),
         CASE(a_bridge_that_is_missing_is_told),
         CASE(macvtaps_are_removed_also_by_the_next_daemon),

@@ -241,7 +241,9 @@ static void a_screen_is_completed_as_libvirt_does(void **state)
                   "    </video>\n");
     assert_true(d->graphics->autoport && !d->graphics->port && !d->graphics->password);
     assert_int_equal(d->video->vram_kib, 16384);
-    assert_int_equal(d->left_out_count, 1);
+    assert_int_equal(d->left_out_count, 0);
+    expect_format(d, 0, "    <controller type='usb' index='0' model='qemu-xhci'>\n");
+    assert_true(d->inputs[0].usb && !d->inputs[1].usb);
 
     assert_int_equal(model_domain_set_id(d, 3, &err), 0);
     assert_int_equal(model_graphics_set_port(d, 5907, "127.0.0.1"), 0);
@@ -254,8 +256,55 @@ static void a_screen_is_completed_as_libvirt_does(void **state)
                   "      <listen type='address' address='127.0.0.1'/>\n"
                   "    </graphics>\n");
     expect_format(d, 0, "<alias name='video0'/>");
-    expect_no_format(d, MODEL_FORMAT_PRESENT, "tablet");
+    expect_format(d, MODEL_FORMAT_PRESENT, "    <input type='tablet' bus='usb'>\n");
     expect_format(d, MODEL_FORMAT_INACTIVE, "<graphics type='vnc' port='-1' autoport='yes'");
+    model_domain_free(d);
+}
+
+static void inputs_on_usb_want_a_controller_that_the_machine_has(void **state)
+{
+    struct model_domain *d = parse(
+        DOMAIN("<controller type='usb' index='0' model='piix3-uhci'/>"
+               "<controller type='usb' index='1' model='nec-xhci'/>"
+               "<controller type='usb' index='2' model='qemu-xhci'/>"
+               "<input type='tablet' bus='usb'/><input type='keyboard' bus='usb'>"
+               "<address type='usb' bus='1' port='3'/></input><video><model type='vga'/></video>"));
+    assert_false(d->inputs[0].usb);
+    assert_true(d->inputs[1].usb);
+    assert_int_equal(d->inputs[1].port, 3);
+    assert_int_equal(d->left_out_count, 3); /* two controllers and the tablet */
+    for (unsigned i = 0; i < d->controller_count; i++) {
+        const struct model_controller *c = &d->controllers[i];
+        if (strcmp(c->type, "usb") == 0)
+            assert_true(c->real == (c->index == 1) && (c->device.slot > 0) == c->real);
+    }
+    model_domain_free(d);
+}
+
+static void sysinfo_is_told_to_the_guest_as_the_mode_says(void **state)
+{
+    static const char start[] =
+        "<domain type='kvm'><name>a</name><memory>65536</memory><sysinfo type='smbios'>"
+        "<bios><entry name='release'>4.2</entry></bios><system>"
+        "<entry name='uuid'>C7A5FDBD-edaf-9455-926a-d65c16db1809</entry>"
+        "<entry name='serial'>S &amp; 1</entry></system>"
+        "<oemStrings><entry>one</entry><entry>two=2</entry></oemStrings></sysinfo>"
+        "<os><type arch='x86_64'>hvm</type><smbios mode='sysinfo'/></os></domain>";
+    static const struct model_smbios_text wanted[] = {{0, "release", "4.2"},
+                                                      {1, "serial", "S & 1"},
+                                                      {11, "value", "one"},
+                                                      {11, "value", "two=2"}};
+    struct model_domain *d = parse(start);
+    assert_int_equal(d->smbios, MODEL_SMBIOS_SYSINFO);
+    assert_string_equal(d->uuid_text, "c7a5fdbd-edaf-9455-926a-d65c16db1809");
+    assert_int_equal(d->smbios_text_count, sizeof(wanted) / sizeof(wanted[0]));
+    for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        assert_int_equal(d->smbios_texts[i].type, wanted[i].type);
+        assert_string_equal(d->smbios_texts[i].name, wanted[i].name);
+        assert_string_equal(d->smbios_texts[i].text, wanted[i].text);
+    }
+    expect_format(d, 0, "    <system>\n      <entry name='uuid'>");
+    expect_format(d, 0, "    <smbios mode='sysinfo'/>\n");
     model_domain_free(d);
 }
 
@@ -644,6 +693,8 @@ int main(void)
         cmocka_unit_test(a_scsi_controller_has_its_drivers_limits),
         cmocka_unit_test(what_clients_always_add_is_left_out_and_named),
         cmocka_unit_test(a_screen_is_completed_as_libvirt_does),
+        cmocka_unit_test(inputs_on_usb_want_a_controller_that_the_machine_has),
+        cmocka_unit_test(sysinfo_is_told_to_the_guest_as_the_mode_says),
         cmocka_unit_test(inputs_on_virtio_are_devices_of_their_own),
         cmocka_unit_test(a_screens_socket_is_the_users_or_chosen),
         cmocka_unit_test(a_screens_password_is_shown_to_who_may_see_it),

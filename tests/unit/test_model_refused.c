@@ -206,6 +206,10 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
          "/domain/devices/video/model/@heads"},
         {DOMAIN("<video/><video/>"), "/domain/devices/video[2]"},
         {DOMAIN("<input type='evdev'/>"), "/domain/devices/input"},
+        {BEGIN "<sysinfo type='fwcfg'/>" OS "</domain>", "/domain/sysinfo/@type: 'fwcfg'"},
+        {BEGIN "<sysinfo type='smbios'><bios><entry name='colour'>x</entry></bios></sysinfo>" OS
+               "</domain>",
+         "/domain/sysinfo/bios/entry/@name: 'colour'"},
         {DOMAIN("<redirdev bus='usb' type='tcp'/>"), "/domain/devices/redirdev/@type"},
         {DOMAIN("<input type='tablet' bus='xen'/>"), "/domain/devices/input"},
         {DOMAIN("<input type='tablet' bus='virtio' model='virtio-transitional'/>"),
@@ -235,6 +239,14 @@ static void wrong_values_have_libvirts_codes_and_words(void **state)
         {VIR_ERR_XML_DETAIL, "(domain_definition):1: Start tag expected, '<' not found\nhello\n^",
          "hello"},
         {VIR_ERR_XML_DETAIL, "Opening and ending tag mismatch", "<domain><a></b></domain>"},
+        {VIR_ERR_XML_DETAIL, "Invalid BIOS 'date' format",
+         BEGIN "<sysinfo type='smbios'><bios><entry name='date'>x</entry></bios></sysinfo>" OS
+               "</domain>"},
+        {VIR_ERR_XML_DETAIL, "UUID mismatch between <uuid> and <sysinfo>",
+         BEGIN
+         "<uuid>c7a5fdbd-edaf-9455-926a-d65c16db1808</uuid><sysinfo type='smbios'><system>"
+         "<entry name='uuid'>c7a5fdbd-edaf-9455-926a-d65c16db1809</entry></system></sysinfo>" OS
+         "</domain>"},
         {VIR_ERR_XML_ERROR, "expecting root element of 'domain', not 'network'", "<network/>"},
         {VIR_ERR_INTERNAL_ERROR, "missing domain type attribute", "<domain/>"},
         {VIR_ERR_NO_NAME, "missing name information", "<domain type='kvm'/>"},

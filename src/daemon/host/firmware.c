@@ -6,47 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/util.h"
-#include "daemon/host/files.h"
 #include "daemon/host/host.h"
+#include "daemon/machine/dmi.h"
 #include "model/api_error.h"
-
-#define DMI "/sys/class/dmi/id"
-
-/* One entry of a section of <sysinfo>, and the file that it is in. */
-struct entry {
-    const char *name, *file;
-};
-
-static const struct section {
-    const char *name;
-    struct entry entries[8];
-} sections[] = {
-    {"bios",
-     {{"vendor", "bios_vendor"},
-      {"version", "bios_version"},
-      {"date", "bios_date"},
-      {"release", "bios_release"}}},
-    {"system",
-     {{"manufacturer", "sys_vendor"},
-      {"product", "product_name"},
-      {"version", "product_version"},
-      {"serial", "product_serial"},
-      {"uuid", "product_uuid"},
-      {"sku", "product_sku"},
-      {"family", "product_family"}}},
-    {"baseBoard",
-     {{"manufacturer", "board_vendor"},
-      {"product", "board_name"},
-      {"version", "board_version"},
-      {"serial", "board_serial"},
-      {"asset", "board_asset_tag"}}},
-    {"chassis",
-     {{"manufacturer", "chassis_vendor"},
-      {"version", "chassis_version"},
-      {"serial", "chassis_serial"},
-      {"asset", "chassis_asset_tag"}}},
-};
 
 static void put_escaped(FILE *to, const char *text)
 {
@@ -68,18 +30,17 @@ static void put_escaped(FILE *to, const char *text)
     }
 }
 
-static void put_section(FILE *to, const struct section *section)
+static void put_section(FILE *to, const struct dmi_section *section)
 {
     char value[256];
     bool open = false;
-    for (size_t i = 0; i < ARRAY_SIZE(section->entries) && section->entries[i].name; i++) {
-        if (file_read_line(value, sizeof(value), DMI "/%s", section->entries[i].file) < 0 ||
-            !*value)
+    for (const struct dmi_entry *entry = section->entries; entry->name; entry++) {
+        if (!dmi_read(entry, value, sizeof(value)))
             continue;
         if (!open)
             fprintf(to, "  <%s>\n", section->name);
         open = true;
-        fprintf(to, "    <entry name='%s'>", section->entries[i].name);
+        fprintf(to, "    <entry name='%s'>", entry->name);
         put_escaped(to, value);
         fputs("</entry>\n", to);
     }
@@ -98,8 +59,8 @@ int host_sysinfo(struct rpc_call *call, const void *args, void *ret, struct kv_e
     if (!to)
         return api_error(err, VIR_ERR_NO_MEMORY, NULL);
     fputs("<sysinfo type='smbios'>\n", to);
-    for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
-        put_section(to, &sections[i]);
+    for (size_t i = 0; i < DMI_SECTIONS; i++)
+        put_section(to, &dmi_sections[i]);
     fputs("</sysinfo>\n", to);
     return fclose(to) == 0 ? 0 : api_error(err, VIR_ERR_NO_MEMORY, NULL);
 }

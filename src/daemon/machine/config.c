@@ -174,6 +174,8 @@ static int set_machine(struct plan *plan, const struct machine_start *start, str
         rc = set_cpus(plan, domain, err);
     if (rc == 0)
         rc = set_boot(plan, start, err);
+    if (rc == 0)
+        rc = config_add_smbios(plan, domain, err);
     return rc < 0 ? rc : set_actions(plan, domain, err);
 }
 
@@ -285,6 +287,8 @@ static int add_controller(struct plan *plan, const struct model_controller *cont
     config_set_slot(options, &controller->device);
     config_set_number(options, "cmd-per-lun", controller->cmd_per_lun);
     config_set_number(options, "max-sectors", controller->max_sectors);
+    if (strcmp(controller->type, "usb") == 0)
+        config_set_text(options, "model", controller->model);
     return plan_add(plan, controller->type, options, err);
 }
 
@@ -298,6 +302,8 @@ int plan_configure(struct plan *plan, const struct machine_start *start, struct 
         rc = config_add_screen(plan, domain, err);
     for (unsigned i = 0; rc == 0 && i < domain->controller_count; i++)
         rc = add_controller(plan, &domain->controllers[i], err);
+    if (rc == 0)
+        rc = config_add_inputs(plan, domain, err);
     for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++)
         rc = config_add_disk(plan, start, &domain->disks[i], boot_index(domain, i), err);
     for (unsigned i = 0; rc == 0 && i < domain->nic_count; i++)

@@ -16,6 +16,9 @@ int config_add_chardevs(struct plan *plan, struct model_domain *domain, struct k
 
 /* Video, graphics and inputs; where viewers connect is written into the document. */
 int config_add_screen(struct plan *plan, struct model_domain *domain, struct kv_error *err);
+int config_add_smbios(struct plan *plan, const struct model_domain *domain, struct kv_error *err);
+/* Behind the controllers that they are on. */
+int config_add_inputs(struct plan *plan, const struct model_domain *domain, struct kv_error *err);
 
 /* A socket at the first address of the host's that works: listening, or connected. Returns the
  * descriptor; -EADDRINUSE. */

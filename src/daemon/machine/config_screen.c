@@ -96,11 +96,15 @@ static int add_input(struct plan *plan, const struct model_input *input, struct 
     static const char *const types[] = {[MODEL_INPUT_MOUSE] = "mouse",
                                         [MODEL_INPUT_TABLET] = "tablet",
                                         [MODEL_INPUT_KEYBOARD] = "keyboard"};
-    if (!input->virtio)
+    if (!input->virtio && !input->usb)
         return 0;
-    json_t *options = json_pack("{s:s, s:s}", "type", types[input->type], "bus", "virtio");
-    config_set_text(options, "id", input->device.alias);
-    config_set_slot(options, &input->device);
+    json_t *options = json_pack("{s:s, s:s}", "type", types[input->type], "bus",
+                                input->virtio ? "virtio" : "usb");
+    if (input->virtio) {
+        config_set_text(options, "id", input->device.alias);
+        config_set_slot(options, &input->device);
+    }
+    config_set_number(options, "port", input->port);
     return plan_add(plan, "input", options, err);
 }
 
@@ -110,6 +114,12 @@ int config_add_screen(struct plan *plan, struct model_domain *domain, struct kv_
     int rc = screen ? add_video(plan, domain->video, err) : 0;
     if (rc == 0 && screen && domain->graphics)
         rc = add_graphics(plan, domain, err);
+    return rc;
+}
+
+int config_add_inputs(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
+{
+    int rc = 0;
     for (unsigned i = 0; rc == 0 && i < domain->input_count; i++)
         rc = add_input(plan, &domain->inputs[i], err);
     return rc;
