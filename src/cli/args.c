@@ -93,7 +93,7 @@ int arg_timeout(struct cli *cli, int *seconds)
     return r;
 }
 
-int arg_u64(struct cli *cli, const char *name, uint64_t *out)
+static int read_u64(struct cli *cli, const char *name, bool wraps, uint64_t *out)
 {
     const char *value = arg_raw(cli, name);
     if (!value)
@@ -101,10 +101,20 @@ int arg_u64(struct cli *cli, const char *name, uint64_t *out)
     char *end;
     errno = 0;
     uint64_t number = strtoull(value, &end, 10);
-    if (errno || end == value || *end || strchr(value, '-'))
+    if (errno || end == value || *end || (!wraps && strchr(value, '-')))
         return bad_number(cli, name, value);
     *out = number;
     return 1;
+}
+
+int arg_u64(struct cli *cli, const char *name, uint64_t *out)
+{
+    return read_u64(cli, name, false, out);
+}
+
+int arg_u64_wrapped(struct cli *cli, const char *name, uint64_t *out)
+{
+    return read_u64(cli, name, true, out);
 }
 
 int arg_uint(struct cli *cli, const char *name, unsigned *out)

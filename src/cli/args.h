@@ -18,6 +18,8 @@ int arg_text_or_empty(struct cli *cli, const char *name, const char **out);
 int arg_int(struct cli *cli, const char *name, int *out);
 int arg_uint(struct cli *cli, const char *name, unsigned *out);
 int arg_u64(struct cli *cli, const char *name, uint64_t *out);
+/* -1 is the largest number, as for virsh. */
+int arg_u64_wrapped(struct cli *cli, const char *name, uint64_t *out);
 int arg_i64(struct cli *cli, const char *name, int64_t *out);
 /* --timeout: seconds, at least one. */
 int arg_timeout(struct cli *cli, int *seconds);

@@ -129,6 +129,16 @@ static void pass_bytes(struct session *session)
     }
 }
 
+/* What a guest, or SeaBIOS, may have left a terminal with, as it is at a prompt: attributes, the
+ * character set, lines that wrap, the cursor, its keys and the keypad's, pasting in brackets. */
+static void restore_screen(void)
+{
+    static const char modes[] = "\033[m\033(B\033[?7h\033[?25h\033[?1l\033>\033[?2004l";
+    const char *kind = getenv("TERM");
+    if (isatty(STDOUT_FILENO) && kind && strcmp(kind, "dumb") != 0)
+        write_out(modes, strlen(modes));
+}
+
 static int run(struct cli *cli, const wire_domain *domain, const char *device, unsigned flags,
                bool resume)
 {
@@ -164,6 +174,7 @@ static int run(struct cli *cli, const wire_domain *domain, const char *device, u
     pass_bytes(&session);
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
         sigaction(signals[i], &old[i], NULL);
+    restore_screen();
     if (terminal)
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
     kvasir_stream_free(session.stream);

@@ -4,6 +4,7 @@
 #include <libvirt/libvirt.h>
 
 #include "cli/args.h"
+#include "cli/fds.h"
 #include "cli/json.h"
 #include "cli/keys.h"
 #include "cli/output.h"
@@ -27,10 +28,15 @@ int domain_monitor_command(struct cli *cli)
         arg_exclusive(cli, "hmp", "return-value") < 0)
         return -1;
     unsigned flags = arg_on(cli, "hmp") ? VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP : 0;
-    const struct kvasir_procedure procedure = kvasir_describe_QEMU_DOMAIN_MONITOR_COMMAND();
+    struct fd_list fds;
+    if (fd_list_from_option(cli, "pass-fds", &fds) < 0)
+        return -1;
+    const struct kvasir_procedure procedure =
+        fds.n ? kvasir_describe_QEMU_DOMAIN_MONITOR_COMMAND_WITH_FILES()
+              : kvasir_describe_QEMU_DOMAIN_MONITOR_COMMAND();
     const wire_monitor_command_in in = {
         .dom = *domain, .command = joined(cli, "cmd"), .flags = flags};
-    const wire_monitor_command_out *got = cli_call(cli, &procedure, &in);
+    const wire_monitor_command_out *got = fd_list_call(cli, &fds, &procedure, &in);
     if (!got)
         return -1;
     if (flags)

@@ -56,7 +56,19 @@ static const wire_domain *prepare(struct cli *cli, const char **file, char **xml
     return *xml ? domain : NULL;
 }
 
-int domain_attach_device(struct cli *cli)
+static bool update_device(struct cli *cli, const wire_domain *domain, const char *xml,
+                          unsigned flags)
+{
+    if (arg_on(cli, "force"))
+        flags |= VIR_DOMAIN_DEVICE_MODIFY_FORCE;
+    return CALL(cli, DOMAIN_UPDATE_DEVICE_FLAGS, .dom = *domain, .xml = (char *)(uintptr_t)xml,
+                .flags = flags);
+}
+
+typedef bool device_fn(struct cli *cli, const wire_domain *domain, const char *xml, unsigned flags);
+
+/* What is done with a device that a file describes. */
+static int with_file(struct cli *cli, device_fn *act, const char *does, const char *did)
 {
     const char *file = NULL;
     char *xml;
@@ -64,37 +76,24 @@ int domain_attach_device(struct cli *cli)
     const wire_domain *domain = prepare(cli, &file, &xml, &flags);
     if (!domain)
         return -1;
-    if (!attach_device(cli, domain, xml, flags))
-        return cli_error(cli, "Failed to attach device from %s", file);
-    return out_done(cli, "Device attached successfully");
+    if (!act(cli, domain, xml, flags))
+        return cli_error(cli, "Failed to %s device from %s", does, file);
+    return out_done(cli, "Device %s successfully", did);
+}
+
+int domain_attach_device(struct cli *cli)
+{
+    return with_file(cli, attach_device, "attach", "attached");
 }
 
 int domain_detach_device(struct cli *cli)
 {
-    const char *file = NULL;
-    char *xml;
-    unsigned flags = 0;
-    const wire_domain *domain = prepare(cli, &file, &xml, &flags);
-    if (!domain)
-        return -1;
-    if (!detach_device(cli, domain, xml, flags))
-        return cli_error(cli, "Failed to detach device from %s", file);
-    return out_done(cli, "Device detached successfully");
+    return with_file(cli, detach_device, "detach", "detached");
 }
 
 int domain_update_device(struct cli *cli)
 {
-    const char *file = NULL;
-    char *xml;
-    unsigned flags = 0;
-    const wire_domain *domain = prepare(cli, &file, &xml, &flags);
-    if (!domain)
-        return -1;
-    if (arg_on(cli, "force"))
-        flags |= VIR_DOMAIN_DEVICE_MODIFY_FORCE;
-    if (!CALL(cli, DOMAIN_UPDATE_DEVICE_FLAGS, .dom = *domain, .xml = xml, .flags = flags))
-        return cli_error(cli, "Failed to update device from %s", file);
-    return out_done(cli, "Device updated successfully");
+    return with_file(cli, update_device, "update", "updated");
 }
 
 int domain_detach_alias(struct cli *cli)

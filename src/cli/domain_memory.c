@@ -200,8 +200,18 @@ int domain_numatune(struct cli *cli)
 static int schedinfo_changes(struct cli *cli, const wire_param *have, unsigned n,
                              struct param_list *set)
 {
+    /* Options of their own once, of Xen's schedulers. */
+    static const char *const older[] = {"weight", "cap"};
     const char *text;
     *set = (struct param_list){.n = 0};
+    for (size_t i = 0; i < ARRAY_SIZE(older); i++) {
+        const char *value = arg_raw(cli, older[i]);
+        const wire_param *param = value ? param_find(have, n, older[i]) : NULL;
+        if (value && !param)
+            return cli_error(cli, "invalid scheduler option: %s", older[i]);
+        if (value && param_list_add_as(cli, set, param, value) < 0)
+            return -1;
+    }
     for (unsigned i = 0; (text = arg_rest(cli, "set", i)); i++) {
         const char *equals = strchr(text, '=');
         if (!equals || equals == text)
@@ -231,7 +241,7 @@ int domain_schedinfo(struct cli *cli)
     bool both = arg_on(cli, "live") && arg_on(cli, "config");
     out_print(cli, "%-*s: %s\n", COLUMNS, "Scheduler", type->type);
     out_key(cli, "scheduler", "%s", type->type);
-    if (both && !arg_raw(cli, "set"))
+    if (both && !arg_raw(cli, "set") && !arg_raw(cli, "weight") && !arg_raw(cli, "cap"))
         return cli_error(cli, "cannot query both live and config at once");
     unsigned ask = both ? VIR_DOMAIN_AFFECT_CURRENT : flags;
     const REMOTE_RET(DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS) *got =

@@ -46,6 +46,13 @@ static int dump_format(struct cli *cli, int *format)
                      name);
 }
 
+/* A terminal had its bar; elsewhere --verbose says how it ended, as virsh does. */
+static void tell_end(const struct cli *cli, const char *what, bool done)
+{
+    if (done && arg_on(cli, "verbose") && !isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%s: [100 %%]", what);
+}
+
 int domain_dump(struct cli *cli)
 {
     static const struct arg_flag flags_of[] = {
@@ -72,6 +79,7 @@ int domain_dump(struct cli *cli)
                            .dumpformat = (u_int)format, .flags = flags) != NULL
                     : CALL(cli, DOMAIN_CORE_DUMP, .dom = *domain, .to = to, .flags = flags) != NULL;
     progress_end();
+    tell_end(cli, "Dump", done);
     if (!done)
         return cli_error(cli, "Failed to core dump domain '%s' to %s", domain->name, path);
     return out_done(cli, "\nDomain '%s' dumped to %s", domain->name, path);
@@ -104,6 +112,7 @@ int domain_save(struct cli *cli)
                                     .dxml = xml ? &xml : NULL, .flags = flags) != NULL
                              : CALL(cli, DOMAIN_SAVE, .dom = *domain, .to = to) != NULL;
     progress_end();
+    tell_end(cli, "Save", done);
     if (!done)
         return cli_error(cli, "Failed to save domain '%s' to %s", domain->name, path);
     return out_done(cli, "\nDomain '%s' saved to %s", domain->name, path);
@@ -117,6 +126,7 @@ int domain_managed_save(struct cli *cli)
     progress_start(cli, "save", domain->name);
     bool done = CALL(cli, DOMAIN_MANAGED_SAVE, .dom = *domain, .flags = save_flags(cli)) != NULL;
     progress_end();
+    tell_end(cli, "Managedsave", done);
     if (!done)
         return cli_error(cli, "Failed to save domain '%s' state", domain->name);
     return out_done(cli, "\nDomain '%s' state saved by libvirt", domain->name);
@@ -178,6 +188,16 @@ int domain_job_info(struct cli *cli)
         CALL(cli, DOMAIN_GET_JOB_STATS, .dom = *domain, .flags = arg_flags(cli, flags_of));
     if (!job)
         return -1;
+    if (arg_on(cli, "rawstats")) {
+        out_print(cli, "Job type: %d\n\n", job->type);
+        out_key(cli, "job_type", "%d", job->type);
+        for (unsigned i = 0; i < job->params.params_len; i++) {
+            const wire_param *param = &job->params.params_val[i];
+            out_print(cli, "%s: %s\n", param->field, param_text(cli, param));
+            out_key(cli, param->field, "%s", param_text(cli, param));
+        }
+        return 0;
+    }
     const char *type =
         job->type >= 0 && (size_t)job->type < ARRAY_SIZE(types) ? types[job->type] : "unknown";
     out_print(cli, "%-17s %-12s\n", "Job type:", type);

@@ -46,6 +46,7 @@ int event_number(int event_class, const char *name)
 
 struct watch {
     struct cli *cli;
+    const char *only; /* name of the object; NULL: any */
     unsigned count;
     bool loop, timestamp, more; /* more: what follows the event is on lines of its own */
 };
@@ -82,6 +83,8 @@ static void heard(struct kvasir_conn *conn, const struct kvasir_event *event, vo
     struct watch *watch = opaque;
     if (!watch->loop && watch->count)
         return;
+    if (watch->only && strcmp(watch->only, event_object_name(watch->cli, event)) != 0)
+        return;
     watch->count++;
     print_event(watch, event);
 }
@@ -113,14 +116,16 @@ static int wait_for_events(struct watch *watch, int timeout)
 
 /* id -1: all of the class. */
 static int watch_events(struct cli *cli, int event_class, int id, struct kvasir_domain *domain,
-                        struct kvasir_object *object, int timeout)
+                        const char *only, int timeout)
 {
-    struct watch watch = {
-        .cli = cli, .loop = arg_on(cli, "loop"), .timestamp = arg_on(cli, "timestamp")};
+    struct watch watch = {.cli = cli,
+                          .only = only,
+                          .loop = arg_on(cli, "loop"),
+                          .timestamp = arg_on(cli, "timestamp")};
     int numbers[64], n = 0;
     int first = id < 0 ? 0 : id, r = 0;
     for (int i = first; (id < 0 ? kvasir_event_name(event_class, i) != NULL : i == id); i++) {
-        r = kvasir_event_register(cli->conn, event_class, i, domain, object, heard, &watch,
+        r = kvasir_event_register(cli->conn, event_class, i, domain, NULL, heard, &watch,
                                   &cli->error);
         if (r >= 0 && n < (int)ARRAY_SIZE(numbers))
             numbers[n++] = r;
@@ -166,6 +171,27 @@ int event_domain(struct cli *cli)
     return r;
 }
 
+/* The object that an option names, as its events do; *out stays when there is no such option. */
+static int only_object(struct cli *cli, int event_class, const char **out)
+{
+    if (event_class == KVASIR_EVENTS_POOL && arg_raw(cli, "pool")) {
+        const wire_pool *pool = lookup_pool(cli, "pool");
+        *out = pool ? pool->name : NULL;
+    } else if (event_class == KVASIR_EVENTS_NETWORK && arg_raw(cli, "network")) {
+        const wire_network *network = lookup_network(cli, false);
+        *out = network ? network->name : NULL;
+    } else if (event_class == KVASIR_EVENTS_NODE_DEVICE && arg_raw(cli, "device")) {
+        const wire_device *device = lookup_node_device(cli);
+        *out = device ? device->name : NULL;
+    } else if (event_class == KVASIR_EVENTS_SECRET && arg_raw(cli, "secret")) {
+        const wire_secret *secret = lookup_secret(cli);
+        *out = secret ? uuid_to_text(cli, secret->uuid) : NULL;
+    } else {
+        return 0;
+    }
+    return *out ? 0 : -1;
+}
+
 int event_of_objects(struct cli *cli)
 {
     int event_class = cli->command->verb->number;
@@ -180,7 +206,8 @@ int event_of_objects(struct cli *cli)
     int id = event_number(event_class, name);
     if (id < 0)
         return cli_error(cli, "unknown event type %s", name);
-    if (arg_timeout(cli, &timeout) < 0)
+    const char *only = NULL;
+    if (arg_timeout(cli, &timeout) < 0 || only_object(cli, event_class, &only) < 0)
         return -1;
-    return watch_events(cli, event_class, id, NULL, NULL, timeout);
+    return watch_events(cli, event_class, id, NULL, only, timeout);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The host as a node: processors, memory, their figures. */
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 #include <unistd.h>
 
 #include "cli/args.h"
@@ -130,6 +131,12 @@ int node_cpu_stats(struct cli *cli)
     struct cpu_sample now;
     if (arg_int(cli, "cpu", &cpu) < 0)
         return -1;
+    if (cpu < VIR_NODE_CPU_STATS_ALL_CPUS) {
+        cli_fail(cli, VIR_ERR_INVALID_ARG,
+                 "cpuNum in virNodeGetCPUStats only accepts %d as a negative value",
+                 VIR_NODE_CPU_STATS_ALL_CPUS);
+        return cli_error(cli, "Unable to get number of cpu stats");
+    }
     if (arg_on(cli, "percent"))
         return print_percents(cli, cpu);
     if (sample(cli, cpu, &now) < 0)
@@ -153,6 +160,12 @@ int node_memory_stats(struct cli *cli)
     int cell = VIR_NODE_MEMORY_STATS_ALL_CELLS;
     if (arg_int(cli, "cell", &cell) < 0)
         return -1;
+    if (cell < VIR_NODE_MEMORY_STATS_ALL_CELLS) {
+        cli_fail(cli, VIR_ERR_INVALID_ARG,
+                 "cellNum in virNodeGetMemoryStats only accepts %d as a negative value",
+                 VIR_NODE_MEMORY_STATS_ALL_CELLS);
+        return cli_error(cli, "Unable to get number of memory stats");
+    }
     const REMOTE_RET(NODE_GET_MEMORY_STATS) *count =
         CALL(cli, NODE_GET_MEMORY_STATS, .cell_num = cell);
     if (!count)
@@ -232,6 +245,9 @@ int node_free_cell(struct cli *cli)
     int given = arg_int(cli, "cellno", &cell);
     if (given < 0)
         return -1;
+    if (given && cell < 0)
+        return cli_fail(cli, VIR_ERR_INVALID_ARG,
+                        "startCell in virNodeGetCellsFreeMemory must be zero or greater");
     if (given) {
         const REMOTE_RET(NODE_GET_CELLS_FREE_MEMORY) *got =
             CALL(cli, NODE_GET_CELLS_FREE_MEMORY, .start_cell = cell, .maxcells = 1);

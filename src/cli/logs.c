@@ -59,6 +59,8 @@ int logs_show(struct cli *cli)
     const wire_domain *domain = lookup_domain(cli);
     if (!domain || arg_int(cli, "lines", &lines) < 0)
         return -1;
+    if (lines < 0)
+        return cli_error(cli, "--lines %d: how many can only be 0 or more", lines);
     const char *folder = log_dir(cli);
     if (!folder)
         return cli_error(cli, "the logs lie on the daemon's host, which is another one");

@@ -42,13 +42,13 @@ static void add_u64(struct cli *cli, struct param_list *list, const char *field,
     add(cli, list, field, KVASIR_PARAM_ULLONG)->value.wire_param_value_u.ul = value;
 }
 
-/* "-1" is no limit. 1: given, 0: not, negative: told. */
+/* Below zero is no limit. 1: given, 0: not, negative: told. */
 static int read_kib(struct cli *cli, const char *option, uint64_t *kib)
 {
     const char *text = arg_raw(cli, option);
     if (!text)
         return 0;
-    if (strcmp(text, "-1") == 0) {
+    if (strtoll(text, NULL, 10) < 0) {
         *kib = VIR_DOMAIN_MEMORY_PARAM_UNLIMITED;
         return 1;
     }

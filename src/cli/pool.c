@@ -296,8 +296,17 @@ int pool_define_as(struct cli *cli)
     if (arg_text(cli, "name", &name) < 0 || arg_text(cli, "type", &type) < 0 ||
         arg_text(cli, "target", &target) < 0)
         return -1;
-    if (arg_raw(cli, "adapter-name") || arg_raw(cli, "adapter-wwnn"))
-        return cli_error(cli, "pools of SCSI adapters are defined with 'pool-define'");
+    static const char *const adapter[] = {"adapter-name",
+                                          "adapter-wwnn",
+                                          "adapter-wwpn",
+                                          "adapter-parent",
+                                          "adapter-parent-wwnn",
+                                          "adapter-parent-wwpn",
+                                          "adapter-parent-fabric-wwn"};
+    for (size_t i = 0; i < ARRAY_SIZE(adapter); i++)
+        if (arg_raw(cli, adapter[i]))
+            return cli_error(cli, "--%s: pools of SCSI adapters are defined with 'pool-define'",
+                             adapter[i]);
     const char *auth = "";
     if (arg_raw(cli, "auth-type") && arg_raw(cli, "auth-username"))
         auth = cli_text(cli, "    <auth type='%s' username='%s'>\n  %s%s    </auth>\n",

@@ -28,6 +28,8 @@ static int begin(struct cli *cli, struct command *command, const char *program,
     int number = 22;
     if (arg_int(cli, "port", &number) < 0 || arg_text(cli, "key", &key) < 0)
         return -1;
+    if (number < 1 || number > UINT16_MAX)
+        return cli_error(cli, "port %d: 1 to %d", number, UINT16_MAX);
     add(command, program);
     add(command, "-o");
     add(command, cli_text(cli, "HostKeyAlias=kvasir-%s", uuid_to_text(cli, domain->uuid)));

@@ -284,6 +284,9 @@ int top_show(struct cli *cli)
             cli, "cannot sort by '%s': cpu, memory, disk, net, exits and name are known", sort);
     if (interval < 1)
         return cli_error(cli, "the interval is at least one second");
+    if (count < 0)
+        return cli_error(cli, "--count %d: how many tables can only be 0 (without end) or more",
+                         count);
     sort_column = c;
     bool screen = !cli->json && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && count <= 0;
     struct termios before, raw;

@@ -37,7 +37,7 @@ static int prepare(struct cli *cli, struct transfer *transfer)
 {
     *transfer = (struct transfer){.cli = cli, .fd = -1, .sparse = arg_on(cli, "sparse")};
     if (arg_u64(cli, "offset", &transfer->offset) < 0 ||
-        arg_u64(cli, "length", &transfer->length) < 0)
+        arg_u64_wrapped(cli, "length", &transfer->length) < 0)
         return -1;
     transfer->volume = lookup_volume(cli, "vol", "pool");
     if (!transfer->volume || arg_text(cli, "file", &transfer->file) < 0)

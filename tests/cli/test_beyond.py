@@ -2,10 +2,12 @@
 """What kvasir does beyond virsh: run, ssh, wait, events, logs, top, doctor, JSON, completion, hints."""
 import json
 import os
+import pty
 import shlex
 import shutil
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -221,6 +223,56 @@ def test_events_are_json_a_line(kvasir, daemon):
              and following.poll() is not None, "the first event")
     event = json.loads(following.stdout.readline())
     assert (event["name"], event["event"]) == ("held", "lifecycle")
+
+
+POOL = "<pool type='dir'><name>{0}</name><target><path>{1}</path></target></pool>"
+
+
+def test_events_of_one_pool_are_not_those_of_another(kvasir, daemon, tmp_path):
+    connection = daemon.connect()
+    pools = []
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+        pools.append(connection.storagePoolDefineXML(POOL.format(name, tmp_path / name)))
+    with subprocess.Popen([KVASIR, "-c", daemon.uri(), "pool-event", "--event", "lifecycle", "--pool", "mine",
+                           "--timeout", "20"], stdout=subprocess.PIPE, text=True) as waiting:
+        def heard():
+            for pool in reversed(pools):
+                pool.create()
+                pool.destroy()
+            return waiting.poll() is not None
+        wait_for(heard, "an event of the pool")
+        assert waiting.stdout.readline() == "event 'lifecycle' for storage pool mine: Started\n"
+    assert "failed to get pool 'nosuch'" in kvasir("pool-event", "--event", "lifecycle", "--pool", "nosuch",
+                                                  status=1).stderr
+    for pool in pools:
+        pool.undefine()
+
+
+def test_a_console_leaves_the_terminal_as_it_found_it(kvasir, daemon):
+    del kvasir  # ends what is left
+    here, there = pty.openpty()
+    before = termios.tcgetattr(there)
+    with subprocess.Popen([KVASIR, "-c", daemon.uri(), "run", payload("hello"), "--console", "--memory", "64M"],
+                          stdin=there, stdout=there, stderr=there, env={**os.environ, "TERM": "xterm"}) as running:
+        assert running.wait(PATIENCE) == 0
+    said = os.read(here, 65536)
+    assert b"\033[?7h\033[?25h" in said.split(b"done")[1]
+    assert termios.tcgetattr(there) == before
+    os.close(here)
+    os.close(there)
+
+
+@pytest.mark.parametrize("words,error", [
+    (["logs", "numbers", "--lines", "-1"], "--lines -1"),
+    (["top", "--count", "-1"], "--count -1"),
+    (["ssh", "numbers", "--port", "0"], "does not run"),
+    (["pool-create-as", "p", "scsi", "--adapter-parent", "x"], "--adapter-parent: pools of SCSI adapters"),
+    (["qemu-monitor-command", "numbers", "--pass-fds", "x", "query-status"], "Unable to parse FD number 'x'"),
+])
+def test_numbers_and_options_that_make_no_sense_are_refused(kvasir, daemon, words, error):
+    daemon.connect().defineXML(domain_xml("numbers"))
+    assert error in kvasir(*words, status=1).stderr
 
 
 def test_logs_come_from_the_daemon_s_folder(kvasir):
