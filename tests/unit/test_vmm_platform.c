@@ -167,6 +167,16 @@ static void the_keyboard_controller_passes_its_self_test_without_a_keyboard(void
     abuse_ports(&fake, 0x92, 1);
 }
 
+static void a_hidden_keyboard_controller_reads_as_nobody_and_resets(void **state)
+{
+    i8042_hide(&fake.machine);
+    assert_int_equal(port_read(&fake, PORT_I8042_COMMAND, 1), 0xff);
+    port_write(&fake, PORT_I8042_COMMAND, 0xfe, 1);
+    assert_int_equal(fake.requests, REQUEST_GUEST_RESET);
+    i8042_plug(&fake.machine);
+    assert_int_not_equal(port_read(&fake, PORT_I8042_COMMAND, 1), 0xff);
+}
+
 static void a_panic_is_reported_by_its_bit(void **state)
 {
     assert_int_equal(port_read(&fake, PORT_PVPANIC, 1), 7);
@@ -225,6 +235,7 @@ int main(void)
         T(power_management_survives_saving_and_abuse),
         T(the_keyboard_controller_resets_by_pulse_and_by_output_port),
         T(the_keyboard_controller_passes_its_self_test_without_a_keyboard),
+        T(a_hidden_keyboard_controller_reads_as_nobody_and_resets),
         T(a_panic_is_reported_by_its_bit),
         T(the_generation_id_lies_in_memory_as_a_guid_and_its_change_is_announced),
     };

@@ -34,6 +34,8 @@
 #define CONTROL_A_RESET 0x01
 #define CONTROL_A_A20 0x02
 
+#define NOBODY 0xff /* what a port reads that no device has */
+
 #define SELF_TEST_PASSED 0x55
 #define KEYBOARD_TEST_PASSED 0x00
 #define MOUSE_TEST_PASSED 0x00
@@ -73,7 +75,8 @@ struct i8042 {
     uint8_t status;  /* bits above the fixed ones */
     uint8_t output;  /* what port 0x60 reads */
     uint8_t control_a;
-    bool plugged; /* constant while the machine runs; with it: */
+    bool hidden;  /* constant while the machine runs, as plugged is */
+    bool plugged; /* with it: */
     struct ps2_keyboard keyboard;
     struct ps2_mouse mouse;
     struct irq_line keyboard_irq, mouse_irq;
@@ -121,6 +124,8 @@ static uint8_t byte_read(struct i8042 *kbc, unsigned port)
         kbc->status &= (uint8_t) ~(STATUS_OUTPUT_FULL | STATUS_FROM_MOUSE);
         return kbc->output;
     case PORT_I8042_COMMAND:
+        if (kbc->hidden && !kbc->plugged)
+            return NOBODY;
         return kbc->status | STATUS_UNLOCKED |
                (kbc->config & STATUS_SYSTEM); /* the same bit in both registers */
     default:
@@ -364,6 +369,12 @@ void i8042_plug(struct machine *machine)
     kbc->mouse_irq = machine_irq_line(machine, GSI_MOUSE);
     kbc->sink = (struct input_sink){.opaque = kbc, .key = key, .relative = move};
     input_add(machine, &kbc->sink);
+}
+
+void i8042_hide(struct machine *machine)
+{
+    if (machine->platform.i8042)
+        machine->platform.i8042->hidden = true;
 }
 
 bool i8042_is_plugged(const struct machine *machine)

@@ -23,6 +23,7 @@
 #include "block/driver.h"
 #include "vmm/devices/flash.h"
 #include "vmm/devices/fw_cfg.h"
+#include "vmm/devices/i8042.h"
 #include "vmm/machine/machine.h"
 #include "vmm/x86/layout.h"
 #include "vmm/x86/smbios.h"
@@ -325,6 +326,8 @@ int firmware_load(struct machine *machine, struct kv_error *err)
     struct firmware *firmware = machine->x86.firmware;
     struct fw_cfg *fw_cfg = firmware->fw_cfg;
 
+    if (machine->config.nvram_fd >= 0)
+        i8042_hide(machine);
     machine->x86.boot = (struct x86_boot){.protocol = X86_BOOT_RESET_VECTOR};
     if (copy_below_1mib(machine, firmware) < 0)
         return kv_error_set(err, KV_ERR_BOOT, EFAULT, "firmware '%s' does not lie in guest memory",
