@@ -294,9 +294,13 @@ def test_a_start_that_fails_leaves_a_clean_domain(conn, events):
     assert len(conn.listAllDomains()) == 1
 
 
-def test_destroy_does_not_wait_for_what_waits_for_the_machine(daemon, conn):
+@pytest.mark.parametrize("by", ["destroy", "autodestroy"])
+def test_destroy_does_not_wait_for_what_waits_for_the_machine(daemon, conn, by):
     """A monitor that stands still holds up who asks it something; destroy ends it all the same."""
-    domain = conn.createXML(domain_xml("stuck"))
+    owner = libvirt.open(daemon.uri())
+    owner.createXML(domain_xml("stuck"), libvirt.VIR_DOMAIN_START_AUTODESTROY if by == "autodestroy" else 0)
+    domain = conn.lookupByName("stuck")
+    end = domain.destroy if by == "destroy" else owner.close
     pid = daemon.monitor_of(domain.UUIDString())
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
         pids = [pid, *map(int, f.read().split())]
@@ -309,7 +313,7 @@ def test_destroy_does_not_wait_for_what_waits_for_the_machine(daemon, conn):
             other.suspend()
         except libvirt.libvirtError:
             pass  # it is destroyed meanwhile
-    asking, destroying = threading.Thread(target=ask), threading.Thread(target=domain.destroy)
+    asking, destroying = threading.Thread(target=ask), threading.Thread(target=end)
     asking.start()
     wait_for(lambda: domain.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, "the question")
     destroying.start()
@@ -320,7 +324,7 @@ def test_destroy_does_not_wait_for_what_waits_for_the_machine(daemon, conn):
             os.kill(one, signal.SIGCONT)
         destroying.join()
         asking.join()
-    assert conn.listAllDomains() == []
+    wait_for(lambda: conn.listAllDomains() == [], "the machine's end")
 
 
 def pending(pid):

@@ -233,12 +233,14 @@ static void destroy_with_client(void *opaque)
         struct domains *domains = live->domains;
         bool wanted = live->owner;
         domain_live_put(live);
-        if (wanted && !domain_job_begin(domain, "AUTODESTROY", NULL)) {
-            struct kv_error err = {0};
-            if (domain_destroy(domains, domain, false, &err))
-                log_warning("domain '%s': autodestroy: %s", domain->name, err.message);
+        struct kv_error err = {0};
+        int ret = wanted ? domain_destroy_now(domain, false, &err) : 0;
+        if (ret == DOMAIN_IN_TURN && !(ret = domain_job_begin(domain, "AUTODESTROY", &err))) {
+            ret = domain_destroy(domains, domain, false, &err);
             domain_job_finish(domains, domain);
         }
+        if (ret < 0)
+            log_warning("domain '%s': autodestroy: %s", domain->name, err.message);
     }
     domain_unref(domain);
 }
