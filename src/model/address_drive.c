@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Addresses of disks that are at a controller (SATA, SCSI): a name such as sdb says the place, as
- * it does in libvirt, when no address is given. See read.h.
+ * Addresses of disks that are at a controller (SATA, SCSI, NVMe): a name such as sdb or nvme0n2
+ * says the place, as it does in libvirt, when no address is given. See read.h.
  */
 #include <stdio.h>
 #include <string.h>
@@ -9,11 +9,13 @@
 #include "base/util.h"
 #include "model/read.h"
 
+#define NVME_UNITS 16          /* the monitor's namespaces of a controller */
 #define SCSI_CONTROLLER_UNIT 7 /* libvirt gives it to no disk by itself */
 
 const struct drive_bus drive_buses[MODEL_DISK_BUSES] = {
-    [MODEL_DISK_SATA] = {"sata", 6, 0, 5, NULL, "sd"},
-    [MODEL_DISK_SCSI] = {"scsi", 15, 255, 255, "virtio-scsi", "sd"},
+    [MODEL_DISK_SATA] = {"sata", 6, 0, 5, NULL},
+    [MODEL_DISK_SCSI] = {"scsi", 15, 255, 255, "virtio-scsi"},
+    [MODEL_DISK_NVME] = {"nvme", NVME_UNITS, 0, NVME_UNITS - 1, NULL},
 };
 
 struct place {
@@ -29,13 +31,26 @@ static struct place place_of_name(const struct drive_bus *bus, unsigned index)
     return place;
 }
 
+const char *disk_default_bus(const char *target)
+{
+    static const struct {
+        char first;
+        const char *bus;
+    } rows[] = {{'v', "virtio"}, {'s', "scsi"}, {'n', "nvme"}, {'f', "fdc"}, {'x', "xen"}};
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (rows[i].first == *target)
+            return rows[i].bus;
+    }
+    return "ide";
+}
+
 int disk_controller(const xmlNode *disk, const struct drive_bus *bus)
 {
     const char *name = xml_child_attr(disk, "target", "bus"),
                *dev = xml_child_attr(disk, "target", "dev"),
                *given = xml_child_attr(disk, "address", "controller");
     uint64_t index;
-    if (!name || !dev || strlen(dev) < 3 || strcmp(bus->name, name) != 0)
+    if (!dev || strlen(dev) < 3 || strcmp(bus->name, name ? name : disk_default_bus(dev)) != 0)
         return -1;
     if (given)
         return xml_number(given, CONTROLLERS_MAX - 1, &index) ? (int)index : -1;

@@ -6,9 +6,12 @@
 #include "base/util.h"
 #include "model/read.h"
 
-/* 0 for vda, 26 for vdaa. */
+/* 0 for vda, 26 for vdaa, 16 for nvme1n1. */
 unsigned disk_index(const char *target)
 {
+    unsigned controller, space;
+    if (sscanf(target, "nvme%5un%5u", &controller, &space) == 2)
+        return controller * drive_buses[MODEL_DISK_NVME].disks + (space ? space - 1 : 0);
     const char *p = target + (target[0] == 'x' ? 3 : 2);
     unsigned index = 0;
     for (; *p >= 'a' && *p <= 'z'; p++)
@@ -54,6 +57,8 @@ static void device_alias(const struct model_device *device, unsigned number, cha
         snprintf(out, size, "sata%u-0-%u", a->controller, a->unit);
     else if (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_SCSI)
         snprintf(out, size, "scsi%u-0-%u-%u", a->controller, a->target, a->unit);
+    else if (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_NVME)
+        snprintf(out, size, "nvme%u-0-%u", a->controller, a->unit);
     else if (device->kind == MODEL_DISK)
         snprintf(out, size, "virtio-disk%u", disk_index(disk->target));
     else if (device->kind == MODEL_CONTROLLER)

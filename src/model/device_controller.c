@@ -15,10 +15,11 @@ struct controller_type {
     int (*read)(struct read *r, xmlNode *node, struct model_controller *c);
 };
 
-#define NO_DISK_ON_IT "a controller without a disk; disks are on virtio, SATA and SCSI"
+#define NO_DISK_ON_IT "a controller without a disk; disks are on virtio, SATA, SCSI and NVMe"
 
 static int read_scsi(struct read *r, xmlNode *node, struct model_controller *c);
 static int read_usb(struct read *r, xmlNode *node, struct model_controller *c);
+static int read_nvme(struct read *r, xmlNode *node, struct model_controller *c);
 
 static const struct controller_type controller_types[] = {
     {"pci", false, NULL, NULL, NULL},
@@ -27,6 +28,7 @@ static const struct controller_type controller_types[] = {
     {"ide", false, NO_DISK_ON_IT, NULL, NULL},
     {"sata", false, NO_DISK_ON_IT, &drive_buses[MODEL_DISK_SATA], NULL},
     {"scsi", false, NULL, &drive_buses[MODEL_DISK_SCSI], read_scsi},
+    {"nvme", false, NULL, &drive_buses[MODEL_DISK_NVME], read_nvme},
     {"fdc", false, NO_DISK_ON_IT, NULL, NULL},
     {"isa", false, NO_DISK_ON_IT, NULL, NULL},
     {"ccid", true, NULL, NULL, NULL},
@@ -193,6 +195,14 @@ static int read_usb(struct read *r, xmlNode *node, struct model_controller *c)
     return read_set(r, node, "model", c->model);
 }
 
+/* As libvirt has it since 11.5. */
+static int read_nvme(struct read *r, xmlNode *node, struct model_controller *c)
+{
+    c->real = true;
+    c->serial = xml_child_text(node, "serial");
+    return 0;
+}
+
 int read_controller(struct read *r, xmlNode *node, struct model_controller *c)
 {
     int ret = read_device_common(r, node, MODEL_CONTROLLER, &c->device);
@@ -219,7 +229,8 @@ int read_controller(struct read *r, xmlNode *node, struct model_controller *c)
     }
     if (type->refused)
         return read_refuse(r, node, "type",
-                           "'%s': 'pci', 'sata', 'scsi' and 'virtio-serial' are accepted", c->type);
+                           "'%s': 'pci', 'sata', 'scsi', 'nvme' and 'virtio-serial' are accepted",
+                           c->type);
     if (strcmp(c->type, "pci") == 0)
         return read_pci_controller(r, node, c);
     c->real = has_disks(r, type->bus, c) ||

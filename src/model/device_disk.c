@@ -404,6 +404,10 @@ static int read_iotune(struct read *r, const xmlNode *node, struct model_iotune 
 static bool is_disk_name(const char *name)
 {
     static const char *const prefixes[] = {"fd", "hd", "vd", "sd", "xvd", "ubd", NULL};
+    unsigned controller, space;
+    int end = 0;
+    if (sscanf(name, "nvme%5un%5u%n", &controller, &space, &end) == 2)
+        return space > 0 && !name[end];
     for (const char *const *p = prefixes; *p; p++) {
         size_t len = strlen(*p);
         if (strncmp(name, *p, len) != 0)
@@ -417,8 +421,8 @@ static bool is_disk_name(const char *name)
 
 static int read_target(struct read *r, xmlNode *node, struct model_disk *disk)
 {
-    static const char *const buses[] = {"ide", "fdc",  "scsi", "virtio", "xen", "usb",
-                                        "uml", "sata", "sd",   "none",   NULL};
+    static const char *const buses[] = {"ide", "fdc",  "scsi", "virtio", "xen",  "usb",
+                                        "uml", "sata", "sd",   "none",   "nvme", NULL};
     xmlNode *target = xml_child(node, "target");
     disk->target = target ? xml_attr(target, "dev") : NULL;
     if (!disk->target || !*disk->target)
@@ -431,11 +435,7 @@ static int read_target(struct read *r, xmlNode *node, struct model_disk *disk)
     if (ret < 0)
         return ret;
     if (!bus) {
-        bus = *disk->target == 'v' ? "virtio" : *disk->target == 's' ? "scsi" : "ide";
-        if (disk->target[0] == 'f')
-            bus = "fdc";
-        if (disk->target[0] == 'x')
-            bus = "xen";
+        bus = disk_default_bus(disk->target);
         ret = read_set(r, target, "bus", bus);
     }
     disk->bus = MODEL_DISK_VIRTIO;
@@ -444,7 +444,8 @@ static int read_target(struct read *r, xmlNode *node, struct model_disk *disk)
             disk->bus = (enum model_disk_bus)i;
     }
     if (ret == 0 && disk->bus == MODEL_DISK_VIRTIO && strcmp(bus, "virtio") != 0)
-        ret = read_refuse(r, target, "bus", "'%s': 'virtio', 'sata' and 'scsi' are accepted", bus);
+        ret = read_refuse(r, target, "bus",
+                          "'%s': 'virtio', 'sata', 'scsi' and 'nvme' are accepted", bus);
     return ret;
 }
 
@@ -457,7 +458,8 @@ static int read_device_kind(struct read *r, xmlNode *node, struct model_disk *di
         ret = read_set(r, node, "device", "disk");
     if (ret < 0 || !kind || strcmp(kind, "disk") == 0)
         return ret;
-    disk->cdrom = strcmp(kind, "cdrom") == 0 && disk->bus != MODEL_DISK_VIRTIO;
+    disk->cdrom = strcmp(kind, "cdrom") == 0 &&
+                  (disk->bus == MODEL_DISK_SATA || disk->bus == MODEL_DISK_SCSI);
     if (disk->cdrom)
         return element_child(node, "readonly") ? 0 : read_no_memory(r);
     if (strcmp(kind, "lun") != 0 && strcmp(bus, "virtio") == 0)

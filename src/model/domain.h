@@ -130,6 +130,7 @@ enum model_disk_bus {
     /* At a controller; the drive's address: */
     MODEL_DISK_SATA, /* controller, unit: its port */
     MODEL_DISK_SCSI, /* controller, target, unit: the LUN */
+    MODEL_DISK_NVME, /* controller, unit: the namespace's number less 1 */
     MODEL_DISK_BUSES,
 };
 
@@ -253,6 +254,7 @@ struct model_controller {
     unsigned index;
     unsigned cmd_per_lun, max_sectors; /* of SCSI; 0: the monitor's choice */
     unsigned iothread;                 /* of SCSI; 1...; 0: none chosen */
+    const char *serial;                /* of NVMe, or NULL */
 };
 
 struct model_rng {

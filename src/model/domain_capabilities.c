@@ -30,7 +30,7 @@ static const struct feature devices[] = {
     {"disk",
      true,
      {{"diskDevice", {"disk", "cdrom"}},
-      {"bus", {"scsi", "virtio", "sata"}},
+      {"bus", {"scsi", "virtio", "sata", "nvme"}},
       {"model", {"virtio", "virtio-non-transitional"}}}},
     {"graphics", true, {{"type", {"vnc"}}}},
     {"video", true, {{"modelType", {"vga", "none"}}}},

@@ -108,6 +108,7 @@ static const struct element disk_rows[] = {
 
 static const struct element controller_rows[] = {
     ACTED("model", "name"),
+    ACTED("serial", NULL),
     ACTED("target", "chassisNr chassis port busNr index hotplug",
           WITH(REFUSED("node", "controllers on the guest's NUMA cells are not supported"))),
     ACTED("driver", "queues cmd_per_lun max_sectors ioeventfd iothread " VIRTIO_DRIVER,

@@ -175,6 +175,7 @@ const struct native_option native_kvasir_options[] = {
     {"--cdrom", true, kvasir_cdrom},
     {"--sata", true, NULL}, /* controllers come with their disks */
     {"--scsi", true, NULL},
+    {"--nvme", true, NULL},
     {"--net", true, kvasir_net},
     {"--serial", true, kvasir_serial},
     {"--console", true, kvasir_console},

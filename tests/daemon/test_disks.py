@@ -70,7 +70,22 @@ def test_scsi_disks_have_aliases_limits_and_a_controller(daemon, conn, image):
         conn.defineXML(domain_xml("queues", devices="<controller type='scsi'><driver queues='8'/></controller>"))
 
 
+def test_a_machine_boots_from_a_namespace_of_nvme(daemon, conn):
+    disk = BootDisk(os.path.dirname(daemon.program), daemon.folder, "n", "a namespace")
+    domain = conn.defineXML(BIOS_MACHINE.format(name="namespaces", devices=drive(
+        disk.path, "nvme0n2", "nvme") + "<controller type='nvme' index='0'><serial>ours</serial></controller>"))
+    text = domain.XMLDesc()
+    assert "<address type='drive' controller='0' bus='0' target='0' unit='1'/>" in text and "<serial>ours</serial>" in text
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    assert "<alias name='nvme0-0-1'/>" in domain.XMLDesc() and "<alias name='nvme0'/>" in domain.XMLDesc()
+    console = Console(domain)
+    domain.resume()
+    console.expect(b"boot sector of n: a namespace")
+    wait_for(lambda: disk.runs() == 1, "the boot sector's note")
+    console.close()
+
+
 def test_capabilities_name_the_buses(conn):
     caps = conn.getDomainCapabilities()
     bus = re.search(r"<enum name='bus'>(.*?)</enum>", caps, re.S).group(1)
-    assert set(re.findall("<value>(.*?)</value>", bus)) == {"virtio", "sata", "scsi"}
+    assert set(re.findall("<value>(.*?)</value>", bus)) == {"virtio", "sata", "scsi", "nvme"}

@@ -81,7 +81,7 @@ def test_an_existing_image_is_imported_and_used_once(conn, install, pool):
 
 def test_a_legacy_system_is_refused_by_name_and_leaves_nothing(conn, install, pool):
     """Without a known system virt-install chooses IDE."""
-    with pytest.raises(Refused, match="'ide': 'virtio', 'sata' and 'scsi' are accepted"):
+    with pytest.raises(Refused, match="'ide': 'virtio', 'sata', 'scsi' and 'nvme' are accepted"):
         install("old", "--disk", "size=0.1", "--network", "none", system="generic")
     assert conn.listAllDomains() == [] and os.listdir(pool) == []
 

@@ -433,6 +433,17 @@ static void scsi_disks_have_a_controller_and_places_by_name_as_libvirt_gives_the
     model_domain_free(d);
 }
 
+static void nvme_disks_are_namespaces_of_controllers(void **state)
+{
+    struct model_domain *d =
+        parse(DOMAIN("<disk type='file'><source file='/a'/><target dev='nvme1n3'/></disk>"));
+    expect_format(d, 0, "<target dev='nvme1n3' bus='nvme'/>");
+    expect_format(d, 0, "<address type='drive' controller='1' bus='0' target='0' unit='2'/>");
+    expect_format(d, 0, "<controller type='nvme' index='1'>");
+    assert_true(d->disks[0].bus == MODEL_DISK_NVME && d->controllers[1].device.slot > 0);
+    model_domain_free(d);
+}
+
 static void a_scsi_controller_has_its_drivers_limits(void **state)
 {
     struct model_domain *d =
@@ -691,6 +702,7 @@ int main(void)
         cmocka_unit_test(sata_disks_and_cdroms_have_units_of_controllers),
         cmocka_unit_test(scsi_disks_have_a_controller_and_places_by_name_as_libvirt_gives_them),
         cmocka_unit_test(a_scsi_controller_has_its_drivers_limits),
+        cmocka_unit_test(nvme_disks_are_namespaces_of_controllers),
         cmocka_unit_test(what_clients_always_add_is_left_out_and_named),
         cmocka_unit_test(a_screen_is_completed_as_libvirt_does),
         cmocka_unit_test(inputs_on_usb_want_a_controller_that_the_machine_has),

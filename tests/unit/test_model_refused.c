@@ -136,7 +136,8 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
         {BEGIN OS "<pm><suspend-to-mem enabled='yes'/></pm></domain>",
          "/domain/pm/suspend-to-mem/@enabled"},
         {DOMAIN("<disk type='file'><source file='/a'/><target dev='sda' bus='usb'/></disk>"),
-         "/domain/devices/disk/target/@bus: 'usb': 'virtio', 'sata' and 'scsi' are accepted"},
+         "/domain/devices/disk/target/@bus: 'usb': 'virtio', 'sata', 'scsi' and 'nvme' are "
+         "accepted"},
         {DOMAIN("<controller type='scsi' model='lsilogic'/><disk type='file'><source file='/a'/>"
                 "<target dev='sda' bus='scsi'/></disk>"),
          "/domain/devices/controller[1]/@model: 'lsilogic': 'virtio-scsi' and "

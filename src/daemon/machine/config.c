@@ -289,6 +289,7 @@ static int add_controller(struct plan *plan, const struct model_controller *cont
     config_set_number(options, "max-sectors", controller->max_sectors);
     if (strcmp(controller->type, "usb") == 0)
         config_set_text(options, "model", controller->model);
+    config_set_text(options, "serial", controller->serial);
     return plan_add(plan, controller->type, options, err);
 }
 

@@ -52,6 +52,7 @@ static void set_place(json_t *options, const struct model_disk *disk)
     static const char *const buses[MODEL_DISK_BUSES] = {
         [MODEL_DISK_SATA] = "sata",
         [MODEL_DISK_SCSI] = "scsi",
+        [MODEL_DISK_NVME] = "nvme",
     };
     const struct model_address *a = &disk->device.address;
     bool scsi = disk->bus == MODEL_DISK_SCSI;

@@ -13,6 +13,7 @@ const struct device_class *const device_classes[] = {
     &secret_class,
     &serial_class,
     &debugcon_class,
+    &nvme_class,
     &sata_class,
     &virtio_scsi_class,
     &disk_class,

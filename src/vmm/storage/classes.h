@@ -7,5 +7,6 @@
 
 extern const struct device_class disk_class, cdrom_class; /* drive_class.c */
 extern const struct device_class sata_class;              /* ahci.c */
+extern const struct device_class nvme_class;              /* nvme.c */
 
 #endif

@@ -37,6 +37,7 @@ enum drive_bus {
     DRIVE_BUS_VIRTIO,
     DRIVE_BUS_SATA,
     DRIVE_BUS_SCSI,
+    DRIVE_BUS_NVME,
 };
 
 /* What happens to a request that the host could not carry out. */
@@ -54,7 +55,7 @@ struct drive_config {
     char *id, *serial;
     int bus;          /* enum drive_bus */
     char *controller; /* id of the one it is attached to; NULL: the first, made when needed */
-    uint64_t unit;    /* port of a SATA controller, target of a SCSI controller */
+    uint64_t unit;    /* port of SATA, target of SCSI, namespace of NVMe from 0 */
     uint64_t lun;     /* of a SCSI target */
     uint64_t slot;    /* of PCI bus 0; 0: the first free one */
     uint64_t bootindex;

@@ -3,6 +3,7 @@
 #include "vmm/storage/ahci.h"
 #include "vmm/storage/classes.h"
 #include "vmm/storage/drive.h"
+#include "vmm/storage/nvme.h"
 #include "vmm/virtio/blk.h"
 #include "vmm/virtio/scsi.h"
 
@@ -13,6 +14,7 @@ static int attach(struct machine *machine, const void *opaque, struct kv_error *
         [DRIVE_BUS_VIRTIO] = blk_attach,
         [DRIVE_BUS_SATA] = ahci_attach,
         [DRIVE_BUS_SCSI] = virtio_scsi_attach,
+        [DRIVE_BUS_NVME] = nvme_attach,
     };
     const struct drive_config *config = opaque;
     int bus = config->bus;

@@ -35,7 +35,7 @@ static const char *const read_policy_names[] = {"report", "stop", "ignore", NULL
         OPTION_NAMED(name_ "-max", SIZE, struct drive_config, limits.limits[kind_].max, \
                      .help = "what may go at once after a pause")
 
-static const char *const disk_bus_names[] = {"auto", "virtio", "sata", "scsi", NULL};
+static const char *const disk_bus_names[] = {"auto", "virtio", "sata", "scsi", "nvme", NULL};
 
 /* What disks and CD-ROMs have in common. */
 #define DRIVE_OPTIONS                                                                           \
@@ -46,9 +46,10 @@ static const char *const disk_bus_names[] = {"auto", "virtio", "sata", "scsi", N
         OPTION(ENUM, struct drive_config, bus, .values = disk_bus_names,                        \
                .help = "what the guest reaches it by; default virtio, of a CD-ROM sata"),       \
         OPTION(STRING, struct drive_config, controller,                                         \
-               .help = "id of its --sata or --scsi; default: the first, made when needed"),     \
+               .help =                                                                          \
+                   "id of its --sata, --scsi or --nvme; default: the first, made when needed"), \
         OPTION(UINT, struct drive_config, unit, .max = UNIT_MAX,                                \
-               .help = "port of a SATA controller, target of a SCSI controller; default: the "  \
+               .help = "port of SATA, target of SCSI, namespace less 1 of NVMe; default: the "  \
                        "first free one"),                                                       \
         OPTION(UINT, struct drive_config, lun, .max = LUN_MAX,                                  \
                .help = "of a SCSI target; default 0"),                                          \
