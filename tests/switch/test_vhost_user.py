@@ -111,7 +111,7 @@ def test_the_command_line_shows_what_there_is(switch, folder):
                     ["br0", "span", "vhost-user-server", "down", "all", "0", "-"],
                     ["empty", "-", "-", "-", "-", "-", "-"]]
     listed = json.loads(kvasir("--output", "json", "switch", "ports", *socket_).stdout)
-    assert [row["port"] for row in listed] == ["web", "db", "span"] and listed[0]["frames_in"] == "0"
+    assert [row["port"] for row in listed] == ["web", "db", "span"] and listed[0]["frames_in"] == 0
     assert "MAC" in kvasir("switch", "fdb", "br0", *socket_).stdout
     wrong = kvasir("switch", "fdb", "br9", *socket_)
     assert wrong.returncode == 1 and "there is no bridge 'br9'" in wrong.stderr
