@@ -163,15 +163,19 @@ int fd_connect_unix(const char *path)
 }
 
 /* A socket file whose owner died refuses connections; anything else is somebody's. */
-static bool socket_is_stale(const char *path)
+int fd_unlink_stale_unix(const char *path)
 {
     struct stat st;
-    if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
+    if (lstat(path, &st) < 0)
+        return -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -ENOTSOCK;
     int fd = fd_connect_unix(path);
     if (fd >= 0)
         close(fd);
-    return fd == -ECONNREFUSED;
+    if (fd != -ECONNREFUSED)
+        return -EADDRINUSE;
+    return unlink(path) < 0 ? -errno : 0;
 }
 
 int fd_listen_unix(const char *path, struct kv_error *err)
@@ -185,12 +189,11 @@ int fd_listen_unix(const char *path, struct kv_error *err)
     if (fd < 0)
         return kv_error_errno(err, KV_ERR_BASE, errno, "socket for '%s'", path);
     int rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
-    if (rc < 0 && errno == EADDRINUSE && socket_is_stale(path)) {
-        unlink(path);
-        rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
-    }
+    rc = rc < 0 ? -errno : 0;
+    if (rc == -EADDRINUSE && fd_unlink_stale_unix(path) == 0)
+        rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
     if (rc < 0)
-        return kv_error_errno(err, KV_ERR_BASE, errno, "cannot listen on '%s'", path);
+        return kv_error_errno(err, KV_ERR_BASE, -rc, "cannot listen on '%s'", path);
     if (listen(fd, 16) < 0) {
         int code = errno;
         unlink(path);

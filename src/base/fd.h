@@ -34,6 +34,9 @@ ssize_t fd_send(int socket, const void *data, size_t len, const int *fds, size_t
  * nobody answers on. Returns the descriptor or -errno with err filled. */
 int fd_listen_unix(const char *path, struct kv_error *err);
 
+/* Removes a socket that nobody listens on; -ENOTSOCK, -EADDRINUSE for what is something else. */
+int fd_unlink_stale_unix(const char *path);
+
 /* A connected non-blocking stream socket, or -errno. */
 int fd_connect_unix(const char *path);
 

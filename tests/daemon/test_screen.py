@@ -130,6 +130,21 @@ def test_sockets_are_chosen_or_the_users(machine, daemon):
     assert "<listen type='socket'/>" in chosen.XMLDesc()
 
 
+def test_what_lies_at_a_sockets_path_already_stays(machine, daemon, conn):
+    path, other = os.path.join(daemon.folder, "precious"), os.path.join(daemon.folder, "busy")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("kept")
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(other)
+        taken.listen()
+        for number, where in enumerate((path, other)):
+            with Refused(libvirt.VIR_ERR_SYSTEM_ERROR, "Address already in use"):
+                machine(f"k{number}", f"<graphics type='vnc' socket='{where}'/>")
+    with open(path, encoding="ascii") as file:
+        assert file.read() == "kept"
+    assert os.path.exists(other) and not conn.listDomainsID()
+
+
 def test_viewers_are_handed_over_where_nobody_listens(machine):
     domain = machine("none", "<graphics type='vnc' passwd='secret'><listen type='none'/></graphics>")
     ours, theirs = socket.socketpair()

@@ -150,6 +150,14 @@ static void undo_file(const json_t *undo)
         log_warning("'%s' is left behind: %s", member(undo, "path"), strerror(errno));
 }
 
+/* The path may have been a user's choice, where something else lies: that stays. */
+static void undo_socket(const json_t *undo)
+{
+    int rc = fd_unlink_stale_unix(member(undo, "path"));
+    if (rc < 0 && rc != -ENOENT)
+        log_warning("'%s' stays: %s", member(undo, "path"), strerror(-rc));
+}
+
 static void undo_process(const json_t *undo)
 {
     struct process process;
@@ -176,8 +184,8 @@ static const struct {
     const char *kind;
     void (*run)(const json_t *undo);
 } undo_kinds[] = {
-    {"file", undo_file}, {"process", undo_process},   {"cgroup", undo_cgroup},
-    {"link", undo_link}, {"ovs-port", undo_ovs_port},
+    {"file", undo_file},     {"socket", undo_socket}, {"process", undo_process},
+    {"cgroup", undo_cgroup}, {"link", undo_link},     {"ovs-port", undo_ovs_port},
 };
 
 void record_undo_all(struct record *record)
