@@ -239,6 +239,12 @@ def test_inputs_on_virtio_are_the_guests(machine, daemon):
     assert [f'"qdev_id":"{name}"' in answer for name in ("input0", "input1")] == [True, True], answer
 
 
+def test_inputs_on_usb_have_a_controller(machine, daemon):
+    machine("usb", GRAPHICS + "<input type='tablet' bus='usb'/>")
+    answer = daemon.virsh("qemu-monitor-command", "usb", '{"execute": "query-pci"}')
+    assert '"qdev_id":"usb0"' in answer, answer
+
+
 def test_a_machine_without_a_screen_says_so(machine, daemon, conn):
     domain = machine("blind", "")
     unsupported = libvirt.VIR_ERR_OPERATION_UNSUPPORTED

@@ -53,8 +53,8 @@ def disks(domain):
 
 @pytest.mark.parametrize("system", ["linux2022", "debian11", "rhel9.0"])
 def test_the_choices_for_a_system_run(conn, install, pool, system):
-    """Among them a screen by VNC; sound, USB and their like are virt-install's choices as well: the machine runs
-    without."""
+    """Among them a screen by VNC and a USB tablet; sound and its like are virt-install's choices as well: the
+    machine runs without."""
     install("chosen", "--disk", "size=0.1", "--network", "none", system=system)
     domain = conn.lookupByName("chosen")
     assert domain.isActive()
@@ -62,7 +62,7 @@ def test_the_choices_for_a_system_run(conn, install, pool, system):
     assert "bus='virtio'" in live and "machine='pc-q35" in live and "mode='host-passthrough'" in live
     assert re.search("<graphics type='vnc' port='59[0-9]*' autoport='yes' listen='127.0.0.1'>", live)
     assert "<graphics type='vnc' port='-1' autoport='yes'>" in kept and "<model type='vga' vram='16384'" in live
-    assert "type='tablet'" not in live and "type='tablet'" in kept and "<input type='keyboard' bus='ps2'" in live
+    assert "<input type='tablet' bus='usb'>" in live and "type='tablet'" in kept and "<input type='keyboard' bus='ps2'" in live
     assert disks(domain) == [os.path.join(pool, "chosen.qcow2")]
     domain.destroy()
     domain.undefine()
