@@ -6,14 +6,13 @@
  * (INT 15h) and ACPI tables. At the first run it notes that in the second
  * sector and resets the machine, at the second it switches it off.
  */
-#define LOAD 0x7c00
+#include "sector.inc"
+
 #define SECTOR 0x8000         /* where the second sector goes: "KVSR", runs, text */
 #define RUNS (SECTOR + 4)
 #define TEXT (SECTOR + 8)
 #define MAP 0x9000
 #define RESET_PORT 0xcf9
-#define PM1_CONTROL 0x604
-#define SWITCH_OFF 0x2000     /* S5 */
 
     .code16
     .text
@@ -22,11 +21,7 @@ _start:
     ljmp    $0, $1f
 name:                         /* at offset 5, written by the test */
     .asciz  "?"
-1:  xorw    %ax, %ax
-    movw    %ax, %ds
-    movw    %ax, %es
-    movw    %ax, %ss
-    movw    $LOAD, %sp
+1:  set_up_segments
     movb    %dl, drive
     movw    $hello, %si
     call    print
@@ -72,17 +67,7 @@ name:                         /* at offset 5, written by the test */
     outb    %al, %dx
     jmp     stop
 off:
-    movw    $PM1_CONTROL, %dx
-    movw    $SWITCH_OFF, %ax
-    outw    %ax, %dx
-stop:
-    hlt
-    jmp     stop
-
-failed:
-    movw    $failure, %si
-    call    print
-    jmp     off
+    end_and_print
 
 /* AH: 42h reads, 43h writes the second sector. */
 transfer:
@@ -92,16 +77,6 @@ transfer:
     int     $0x13
     jc      failed
     ret
-
-print:
-    lodsb
-    testb   %al, %al
-    jz      1f
-    movb    $0x0e, %ah
-    movw    $7, %bx
-    int     $0x10
-    jmp     print
-1:  ret
 
 drive:
     .byte   0
