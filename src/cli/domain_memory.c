@@ -52,6 +52,12 @@ int domain_set_max_memory(struct cli *cli)
     return set_memory(cli, VIR_DOMAIN_MEM_MAXIMUM, true);
 }
 
+/* NULL: told. */
+static const wire_domain *domain_to_tune(struct cli *cli, unsigned *flags)
+{
+    return arg_affect(cli, flags) < 0 ? NULL : lookup_domain(cli);
+}
+
 /* Sizes in KiB; -1 is no limit. */
 static const struct param_option memtune_options[] = {
     {"hard-limit", VIR_DOMAIN_MEMORY_HARD_LIMIT, PARAM_KIB},
@@ -65,9 +71,7 @@ int domain_memtune(struct cli *cli)
 {
     unsigned flags = 0;
     struct param_list set;
-    if (arg_affect(cli, &flags) < 0)
-        return -1;
-    const wire_domain *domain = lookup_domain(cli);
+    const wire_domain *domain = domain_to_tune(cli, &flags);
     if (!domain)
         return -1;
     if (param_list_read(cli, memtune_options, &set) < 0)
@@ -114,9 +118,7 @@ int domain_blkiotune(struct cli *cli)
     unsigned flags = 0;
     int weight = 0;
     struct param_list set;
-    if (arg_affect(cli, &flags) < 0)
-        return -1;
-    const wire_domain *domain = lookup_domain(cli);
+    const wire_domain *domain = domain_to_tune(cli, &flags);
     if (!domain)
         return -1;
     int given = arg_int(cli, "weight", &weight);
@@ -332,9 +334,7 @@ int domain_perf(struct cli *cli)
 {
     unsigned flags = 0;
     struct param_list set = {.n = 0};
-    if (arg_affect(cli, &flags) < 0)
-        return -1;
-    const wire_domain *domain = lookup_domain(cli);
+    const wire_domain *domain = domain_to_tune(cli, &flags);
     if (!domain)
         return -1;
     add_events(cli, &set, "enable", true);
