@@ -256,6 +256,10 @@ static void a_broken_rule_stops_the_controller_until_it_is_reset(void **state)
     assert_int_equal(nvme_read(&g, 0x1c) & CSTS_CFS, CSTS_CFS);
     nvme_write(&g, 0x14, 0);
     nvme_turn(&g, 0);
+    nvme_write(&g, 0x1000, 3); /* rung while there are no queues: nothing is fetched */
+    assert_true(nvme_start(&g));
+    nvme_write(&g, 0x14, 0);
+    nvme_turn(&g, 0);
     nvme_write(&g, 0x14, 0x460011); /* another command set */
     nvme_turn(&g, 0);
     assert_int_equal(nvme_read(&g, 0x1c) & 3, CSTS_CFS);

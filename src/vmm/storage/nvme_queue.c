@@ -180,6 +180,9 @@ static bool start(struct nvme *nvme)
      * are made, which is when they have to be there. */
     bool good = !(nvme->cc & 0x3ff0) && !(nvme->asq & (NVME_PAGE - 1)) &&
                 !(nvme->acq & (NVME_PAGE - 1)) && (nvme->aqa & 0xfff) && (nvme->aqa >> 16 & 0xfff);
+    /* What was rung before there were queues means none of them. */
+    for (unsigned i = 0; i < 2 * NVME_QUEUES; i++)
+        atomic_store(&nvme->doorbells[i], 0);
     nvme->sqs[0] = (struct nvme_sq){.size = (nvme->aqa & 0xfff) + 1, .base = nvme->asq};
     nvme->cqs[0] = (struct nvme_cq){.size = (nvme->aqa >> 16 & 0xfff) + 1,
                                     .base = nvme->acq,
