@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/util.h"
 
 #define STACK_SIZE KIB(256)
+#define START_PATIENCE_MS 1000
 
 struct thread_arg {
     enum thread_kind kind;
@@ -65,6 +67,16 @@ int thread_start(pthread_t *thread, enum thread_kind kind, const char *name, voi
     if (rc)
         free(arg);
     return -rc;
+}
+
+int thread_number(const atomic_int *tid)
+{
+    int number = atomic_load(tid);
+    for (unsigned i = 0; !number && i < START_PATIENCE_MS; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        number = atomic_load(tid);
+    }
+    return number;
 }
 
 static void *iothread_main(void *opaque)

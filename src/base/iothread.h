@@ -29,6 +29,10 @@ void thread_enter(enum thread_kind kind);
 int thread_start(pthread_t *thread, enum thread_kind kind, const char *name, void *(*fn)(void *),
                  void *opaque);
 
+/* The kernel's number of a thread that was started and stores its own in *tid first of all: waits
+ * for that, a second at most. 0: it did not run yet. */
+int thread_number(const atomic_int *tid);
+
 struct iothread {
     struct loop loop;
     pthread_t thread;

@@ -34,12 +34,11 @@ def installed(daemon, stock):
 
 
 @pytest.mark.usefixtures("installed")
-def test_it_has_the_screen_that_virt_install_chose(daemon, tmp_path):
-    """The tablet on USB is left out, which the messages tell."""
+def test_it_has_the_screen_and_the_tablet_that_virt_install_chose(daemon, tmp_path):
     assert re.match(r"127\.0\.0\.1:\d+$", daemon.virsh("vncdisplay", "vi1").strip())
     daemon.virsh("screenshot", "vi1", str(tmp_path / "shot"))
     assert (tmp_path / "shot").read_bytes().startswith(b"\x89PNG")
-    assert re.search(r"^(Messages:)? +/domain/devices/input.*: USB is not supported", daemon.virsh("dominfo", "vi1"), re.M)
+    assert "<input type='tablet' bus='usb'>" in daemon.virsh("dumpxml", "vi1")
 
 
 def test_a_machine_that_virt_install_made_boots_from_its_disk_and_reaches_its_host(daemon, installed):
@@ -50,6 +49,7 @@ def test_a_machine_that_virt_install_made_boots_from_its_disk_and_reaches_its_ho
         assert console.shell("grep ' / ext' /proc/mounts").startswith("/dev/vda / ext4 rw")
         console.shell(f"ifconfig eth0 {GUEST}; ping -c 1 -w 20 {HOST}")
         assert "org.qemu.guest_agent.0" in console.shell("cat /sys/class/virtio-ports/*/name")
+        assert "0x0c0330" in console.shell("cat /sys/bus/pci/devices/*/class")  # xHCI, the tablet's
         assert "virtio_rng" in console.shell("cat /sys/class/misc/hw_random/rng_available")
         daemon.virsh("shutdown", "vi1")
         console.expect("reboot: Power down")

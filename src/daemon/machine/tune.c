@@ -28,8 +28,9 @@ static int pin(pid_t tid, const char *list, struct kv_error *err)
 {
     uint64_t words[CPU_WORDS] = {0};
     cpu_set_t set;
-    if (!tid)
-        return 0;
+    if (tid <= 0)
+        return api_error(err, VIR_ERR_OPERATION_FAILED,
+                         "a thread that is to be pinned does not say its number");
     if (list && parse_bitmap(list, words, CPU_WORDS) < 0)
         return api_error(err, VIR_ERR_INVALID_ARG, "Failed to parse bitmap '%s'", list);
     CPU_ZERO(&set);
@@ -66,8 +67,11 @@ static int pin_all(struct machine *machine, const char *list, struct kv_error *e
         snprintf(path, sizeof(path), "/proc/%d/task", machine->processes[i].pid);
         DIR *dir = opendir(path);
         struct dirent *entry;
-        while (dir && rc == 0 && (entry = readdir(dir)))
-            rc = pin(atoi(entry->d_name), list, err);
+        while (dir && rc == 0 && (entry = readdir(dir))) {
+            pid_t tid = atoi(entry->d_name);
+            rc = tid ? pin(tid, list, err) : 0;
+            rc = rc == -ESRCH ? 0 : rc; /* it ended meanwhile */
+        }
         if (dir)
             closedir(dir);
     }

@@ -26,7 +26,7 @@ static json_t *query_cpus_fast(struct qmp_call *call)
 {
     json_t *list = json_array();
     for (unsigned i = 0; i < call->machine->vcpu_count; i++) {
-        int tid = jail_outer_tid(atomic_load(&call->machine->vcpus[i].tid));
+        int tid = jail_outer_tid(thread_number(&call->machine->vcpus[i].tid));
         json_array_append_new(list,
                               json_pack("{s:i, s:o, s:o, s:i, s:s, s:o}", "thread-id", tid, "props",
                                         props(call->machine, i), "qom-path", qom_path(i),
@@ -54,7 +54,7 @@ static json_t *query_iothreads(struct qmp_call *call)
         struct iothread *thread = &call->machine->iothreads[i];
         json_array_append_new(
             list, json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "id", thread->name, "thread-id",
-                            jail_outer_tid(atomic_load(&thread->tid)), "poll-max-ns", 0,
+                            jail_outer_tid(thread_number(&thread->tid)), "poll-max-ns", 0,
                             "poll-grow", 0, "poll-shrink", 0, "aio-max-batch", 0));
     }
     return list;

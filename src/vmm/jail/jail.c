@@ -33,7 +33,7 @@
 
 #define NOBODY 65534
 #define FDS_MAX 65536 /* eventfds for every vector of every device that can be plugged */
-#define ASK_TIMEOUT_US 200000
+#define ASK_TIMEOUT_S 2
 
 static struct {
     bool forked;
@@ -238,7 +238,7 @@ static int enter_network(void)
     size_t count = 1;
     ssize_t n = fd_receive(jail.parent, &type, 1, &fd, &count);
     cleanup_fd int owned = n == 1 && count == 1 ? fd : -1;
-    struct timeval timeout = {.tv_usec = ASK_TIMEOUT_US};
+    struct timeval timeout = {.tv_sec = ASK_TIMEOUT_S};
     setsockopt(jail.parent, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     if (type == JAIL_NETWORK && owned >= 0 && setns(owned, CLONE_NEWNET) == 0)
         return 0;
@@ -306,12 +306,15 @@ int jail_enter(struct kv_error *err)
 int jail_outer_tid(int tid)
 {
     char message[1 + sizeof(tid)] = {JAIL_THREAD};
-    int outer = 0;
+    struct jail_thread answer = {0};
     if (jail.parent < 0 || tid <= 0)
         return tid;
     memcpy(message + 1, &tid, sizeof(tid));
-    if (write(jail.parent, message, sizeof(message)) != sizeof(message) ||
-        read(jail.parent, &outer, sizeof(outer)) != sizeof(outer))
+    if (write(jail.parent, message, sizeof(message)) != sizeof(message))
         return 0;
-    return outer;
+    while (answer.inner != tid) { /* what nobody waited for any longer may come first */
+        if (read(jail.parent, &answer, sizeof(answer)) != sizeof(answer))
+            return 0;
+    }
+    return answer.outer;
 }

@@ -19,9 +19,14 @@ enum {
     JAIL_FILE = 'f',    /* a path follows: to be removed at the end */
     JAIL_CLOSED = 'c',  /* from now on the child is not trusted */
     JAIL_NETWORK = 'n', /* from the parent, first: with the descriptor of an empty network */
-    JAIL_THREAD = 't',  /* an int follows: thread's number inside; the answer is that outside */
+    JAIL_THREAD = 't',  /* an int follows: thread's number inside; the answer is jail_thread */
 };
 #define JAIL_MESSAGE_MAX 4096
+
+/* A thread's number in the jail and outside it; 0: there is no such thread. */
+struct jail_thread {
+    int inner, outer;
+};
 
 /* parent.c: waits for the child and ends with its status; serves the socket. */
 _Noreturn void jail_wait(pid_t child, int socket);

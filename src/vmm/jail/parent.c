@@ -76,10 +76,10 @@ static int outer_tid(pid_t child, int inner)
 
 static void answer_thread(const struct ward *ward, const char *number)
 {
-    int tid;
-    memcpy(&tid, number, sizeof(tid));
-    int outer = outer_tid(ward->pid, tid);
-    ssize_t ignored = send(SOCKET_FD, &outer, sizeof(outer), MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct jail_thread answer;
+    memcpy(&answer.inner, number, sizeof(answer.inner));
+    answer.outer = outer_tid(ward->pid, answer.inner);
+    ssize_t ignored = send(SOCKET_FD, &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)ignored; /* who does not fetch answers gets none */
 }
 
