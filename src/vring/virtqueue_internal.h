@@ -128,13 +128,13 @@ static inline void mark_dirty(struct virtqueue *vq, uint64_t gpa, uint64_t len)
 }
 
 /* A lone buffer, where it lies in the region of the last one. False: somewhere else, or it is
- * empty. */
+ * empty, and data points nowhere. */
 static inline bool virtqueue_buffer_set(struct virtqueue *vq, struct virtqueue_buffer *buffer,
                                         uint64_t gpa, uint32_t len)
 {
     const struct guest_mem_region *r = &vq->mem->regions[vq->region];
     uint64_t offset = gpa - r->gpa;
-    buffer->data = r->hva + offset;
+    buffer->data = (uint8_t *)((uintptr_t)r->hva + offset);
     buffer->len = len;
     return offset < r->size && len <= r->size - offset && len;
 }

@@ -161,7 +161,10 @@ int plan_note(struct plan *plan, const char *kind, const char *alias, json_t *va
 
 int plan_listen(struct plan *plan, const char *path, struct kv_error *err)
 {
-    int rc = record_add_undo(&plan->record, json_pack("{s:s, s:s}", "kind", "socket", "path", path),
-                             err);
+    const char *own = plan->host->run_dir;
+    bool is_own = strncmp(path, own, strlen(own)) == 0 && path[strlen(own)] == '/';
+    int rc = record_add_undo(
+        &plan->record, json_pack("{s:s, s:s}", "kind", is_own ? "file" : "socket", "path", path),
+        err);
     return rc < 0 ? rc : fd_listen_unix(path, err);
 }

@@ -19,6 +19,8 @@
 #include "daemon/machine/net/net.h"
 
 #define HELPER_GRACE_MS 500
+#define DYING_MS 500
+#define DYING_STEP_MS 5
 
 static const char *boot_id(void)
 {
@@ -154,6 +156,10 @@ static void undo_file(const json_t *undo)
 static void undo_socket(const json_t *undo)
 {
     int rc = fd_unlink_stale_unix(member(undo, "path"));
+    for (unsigned i = 0; rc == -EADDRINUSE && i < DYING_MS; i += DYING_STEP_MS) {
+        usleep(DYING_STEP_MS * 1000); /* of the monitor, which still dies? */
+        rc = fd_unlink_stale_unix(member(undo, "path"));
+    }
     if (rc < 0 && rc != -ENOENT)
         log_warning("'%s' stays: %s", member(undo, "path"), strerror(-rc));
 }
