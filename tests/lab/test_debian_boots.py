@@ -5,14 +5,24 @@ These take minutes each in an emulated host, so they are a suite of their own: t
 """
 
 import shutil
+import subprocess
 import time
 
 import pytest
 
-from test_firmware import BIOS, OVMF, VARIABLES, debian_disk
+from conftest import guest_tool
+from test_firmware import BIOS, OVMF, VARIABLES
 
 PATIENCE = 600  # seconds
 KERNELS = {"virtio": "cloud", "scsi": "cloud", "sata": "generic"}  # the cloud kernel has no AHCI
+
+
+def debian_disk(build, folder, kernel="cloud"):
+    """A disk of one machine, on an image that kvasir built."""
+    disk = folder / "disk.qcow2"
+    subprocess.run([build / "kvasir-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b",
+                    guest_tool("debian", "--build", build, "--kernel", kernel), disk], check=True)
+    return disk
 
 
 @pytest.mark.parametrize("bus", KERNELS)

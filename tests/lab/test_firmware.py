@@ -2,7 +2,6 @@
 """Machines that boot like machines: SeaBIOS or OVMF, GRUB from the disk, a stock kernel."""
 
 import shutil
-import subprocess
 
 from conftest import CMDLINE, guest_tool
 
@@ -10,14 +9,6 @@ BIOS = "/usr/share/seabios/bios-256k.bin"
 OVMF = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 SLOW = 240  # seconds: BIOS calls change modes all the time, and processors are emulated twice here
-
-
-def debian_disk(build, folder, kernel="cloud"):
-    """A disk of one machine, on an image that kvasir built."""
-    disk = folder / "disk.qcow2"
-    subprocess.run([build / "kvasir-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b",
-                    guest_tool("debian", "--build", build, "--kernel", kernel), disk], check=True)
-    return disk
 
 
 def test_the_bios_boots_grub_from_a_disk_and_grub_a_stock_kernel(start_guest, kernel, make_initrd, tmp_path):
@@ -42,9 +33,3 @@ def test_uefi_boots_the_disks_loader_and_keeps_its_variables(start_guest, tmp_pa
     entry = "Boot0001".encode("utf-16-le")
     with open(variables, "rb") as file:
         assert entry in file.read()
-
-
-def test_the_bios_starts_the_loader_of_an_image_that_was_built(start_guest, build, scratch):
-    disk = debian_disk(build, scratch)
-    guest = start_guest("--firmware", BIOS, "--disk", f"path={disk},format=qcow2", kernel=None)
-    guest.expect("Booting `Debian GNU/Linux'", timeout=SLOW)
