@@ -84,19 +84,10 @@ static int list_ids(struct change *change)
     return ids ? 0 : no_memory(change);
 }
 
-static bool has_iothread(const struct model_domain *domain, unsigned id)
-{
-    for (unsigned i = 0; i < domain->iothreads; i++) {
-        if (domain->iothread_ids[i] == id)
-            return true;
-    }
-    return false;
-}
-
 int model_domain_add_iothread(struct model_domain *domain, unsigned id, struct kv_error *err)
 {
     struct change change;
-    if (has_iothread(domain, id))
+    if (model_domain_find_iothread(domain, id))
         return api_error(err, VIR_ERR_INVALID_ARG, "an IOThread is already using iothread_id '%u'",
                          id);
     int ret = change_begin(&change, domain, err);
@@ -115,7 +106,7 @@ int model_domain_add_iothread(struct model_domain *domain, unsigned id, struct k
 int model_domain_remove_iothread(struct model_domain *domain, unsigned id, struct kv_error *err)
 {
     struct change change;
-    if (!has_iothread(domain, id))
+    if (!model_domain_find_iothread(domain, id))
         return api_error(err, VIR_ERR_INVALID_ARG, "cannot find IOThread '%u' in iothreadids list",
                          id);
     for (unsigned i = 0; i < domain->disk_count; i++) {

@@ -310,10 +310,7 @@ static int read_driver(struct read *r, xmlNode *disk_node, struct model_disk *di
 
 int check_iothread(struct read *r, const char *what, unsigned iothread)
 {
-    const struct model_domain *d = r->d;
-    bool found = iothread == 0;
-    for (unsigned i = 0; i < d->iothreads; i++)
-        found |= d->iothread_ids[i] == iothread;
+    bool found = iothread == 0 || model_domain_find_iothread(r->d, iothread);
     return found ? 0
                  : api_error(r->err, VIR_ERR_CONFIG_UNSUPPORTED,
                              "%s iothread '%u' not defined in iothreadid", what, iothread);

@@ -516,6 +516,8 @@ enum model_pin_kind { MODEL_PIN_VCPU, MODEL_PIN_EMULATOR, MODEL_PIN_IOTHREAD };
  */
 int model_domain_set_pin(struct model_domain *domain, enum model_pin_kind kind, unsigned id,
                          const char *cpuset, struct kv_error *err);
+/* Its place among the domain's I/O threads, from 1; 0: there is none with that id. */
+unsigned model_domain_find_iothread(const struct model_domain *d, unsigned id);
 int model_domain_add_iothread(struct model_domain *domain, unsigned id, struct kv_error *err);
 int model_domain_remove_iothread(struct model_domain *domain, unsigned id, struct kv_error *err);
 int model_domain_set_balloon_period(struct model_domain *domain, unsigned seconds,

@@ -64,13 +64,13 @@ static int read_vcpu(struct read *r)
 
 /* ---------------------------------------------------------------- iothreads */
 
-static bool has_iothread(const struct model_domain *d, unsigned id)
+unsigned model_domain_find_iothread(const struct model_domain *d, unsigned id)
 {
     for (unsigned i = 0; i < d->iothreads; i++) {
         if (d->iothread_ids[i] == id)
-            return true;
+            return i + 1;
     }
-    return false;
+    return 0;
 }
 
 static int read_iothread_ids(struct read *r, xmlNode *list, unsigned *ids)
@@ -84,7 +84,7 @@ static int read_iothread_ids(struct read *r, xmlNode *list, unsigned *ids)
         if (id == 0)
             return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
                                   "Missing required attribute 'id' in element 'iothread'");
-        if (has_iothread(d, id))
+        if (model_domain_find_iothread(d, id))
             return read_xml_error(r, "duplicate iothread id '%u' found", id);
         ids[d->iothreads++] = id;
     }
@@ -112,7 +112,7 @@ static int read_iothreads(struct read *r)
     if (list && (ret = read_iothread_ids(r, list, ids)) < 0)
         return ret;
     for (unsigned id = 1; d->iothreads < count; id++) {
-        if (has_iothread(d, id))
+        if (model_domain_find_iothread(d, id))
             continue;
         ids[d->iothreads++] = id;
         char text[24];
@@ -200,7 +200,7 @@ static int read_all_pins(struct read *r, xmlNode *node, struct model_cputune *t)
         ret =
             read_pins(r, node, "iothreadpin", "iothread", &t->iothreadpins, &t->iothreadpin_count);
     for (unsigned i = 0; ret == 0 && i < t->iothreadpin_count; i++) {
-        if (!has_iothread(r->d, t->iothreadpins[i].id))
+        if (!model_domain_find_iothread(r->d, t->iothreadpins[i].id))
             ret = read_unsupported(r, "Cannot find 'iothread' : %u", t->iothreadpins[i].id);
     }
     xmlNode *emulator = xml_child(node, "emulatorpin");

@@ -6,7 +6,7 @@ import os
 import libvirt
 import pytest
 
-from kv_daemon import Refused, domain_xml
+from kv_daemon import Console, Refused, domain_xml
 
 LIVE, CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
 needs_kvm = pytest.mark.skipif(not os.access("/dev/kvm", os.W_OK), reason="no /dev/kvm")
@@ -38,17 +38,29 @@ def domain(conn, image):
     return conn.defineXML(domain_xml("one", vcpus=2, devices=disk(image), more="<iothreads>2</iothreads>"))
 
 
-def affinity(daemon, domain, thread):
-    """The CPUs that the threads of that name really have, of the process in the jail as well."""
+def threads(daemon, domain):
+    """(name, folder in /proc) of the machine's threads, of the process in the jail as well."""
     outer = daemon.monitor_of(domain.UUIDString())
     with open(f"/proc/{outer}/task/{outer}/children", encoding="ascii") as f:
         processes = [outer, *map(int, f.read().split())]
-    found = set()
     for process in processes:
         for task in glob.glob(f"/proc/{process}/task/*"):
             with open(f"{task}/comm", encoding="ascii") as f:
-                if thread in f.read():
-                    found.add(tuple(sorted(os.sched_getaffinity(int(os.path.basename(task))))))
+                yield f.read().strip(), task
+
+
+def affinity(daemon, domain, thread):
+    """The CPUs that the threads of that name really have."""
+    return {tuple(sorted(os.sched_getaffinity(int(os.path.basename(task)))))
+            for name, task in threads(daemon, domain) if thread in name}
+
+
+def switches(daemon, domain):
+    """How often each thread waited so far, by name."""
+    found = {}
+    for name, task in threads(daemon, domain):
+        with open(f"{task}/status", encoding="ascii") as f:
+            found[name] = int(f.read().split("\nvoluntary_ctxt_switches:")[1].split()[0])
     return found
 
 
@@ -110,6 +122,33 @@ def test_pins_of_a_running_domain_bind_its_threads(daemon, domain):
     assert domain.vcpus()[1][1] == ALL
     with Refused(libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "I/O threads of a running domain cannot be changed"):
         domain.addIOThread(7, LIVE)
+
+
+@needs_kvm
+def test_io_threads_go_by_the_ids_of_their_domain(daemon, conn, image):
+    chosen = disk(image).replace("type='raw'", "type='raw' queues='2' iothread='7'")
+    domain = conn.defineXML(domain_xml("one", "disk", vcpus=2, devices=chosen, more="<iothreads>2</iothreads><iothreadids>"
+                                       "<iothread id='4'/><iothread id='7'/></iothreadids>"))
+    domain.pinIOThread(7, FIRST, CONFIG)
+    domain.create()
+    assert [t[0] for t in domain.ioThreadInfo(LIVE)] == [4, 7]
+    assert affinity(daemon, domain, "io0") == {tuple(range(CPUS))} and affinity(daemon, domain, "io1") == {(0,)}
+    assert conn.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_IOTHREAD)[0][1]["iothread.count"] == 2
+    console = Console(domain)
+    console.expect(b"= disks 1")
+    before = switches(daemon, domain)
+    for _ in range(20):
+        console.say(b"0 r 0 1 0\n")
+        console.expect(b"= 0 ")
+    after = switches(daemon, domain)
+    assert after["io1"] - before["io1"] >= 20 and after["io0"] - before["io0"] < 10
+
+
+@needs_kvm
+def test_a_domain_without_io_threads_shows_none(conn, image):
+    domain = conn.defineXML(domain_xml("one", devices=disk(image)))
+    domain.create()
+    assert domain.ioThreadInfo(LIVE) == []
 
 
 @needs_kvm

@@ -21,6 +21,7 @@
 #include "daemon/machine/machine_internal.h"
 #include "daemon/machine/plan.h"
 #include "machine_events.h"
+#include "model/domain.h"
 #include "unit.h"
 
 #define UUID "6d2c1f5e-3f5b-4d7c-9c0a-111111111111"
@@ -375,9 +376,11 @@ static void figures_are_there(void **state)
     assert_int_equal(count, 1);
     assert_true(vcpus[0].tid > 0 && vcpus[0].time_ns > 0 && vcpus[0].host_cpu >= 0);
     free(vcpus);
-    assert_int_equal(machine_query_iothreads(machine, &iothreads, &count, &err), 0);
+    const unsigned id = 3;
+    const struct model_domain domain = {.iothreads = 1, .iothread_ids = &id};
+    assert_int_equal(machine_query_iothreads(machine, &domain, &iothreads, &count, &err), 0);
     assert_int_equal(count, 1);
-    assert_true(iothreads[0].tid > 0);
+    assert_true(iothreads[0].id == id && iothreads[0].tid > 0);
     free(iothreads);
     assert_int_equal(machine_query_cpu_time(machine, &times, &err), 0);
     assert_int_equal(machine_query_memory(machine, &memory, &err), 0);

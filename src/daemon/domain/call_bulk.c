@@ -20,7 +20,7 @@ struct gather {
     bool nowait;              /* nothing that a monitor has to answer */
     int state, reason;
     uint64_t memory_kib, max_memory_kib;
-    unsigned vcpus, max_vcpus;
+    unsigned vcpus, max_vcpus, iothreads;
 };
 
 /* A parameter's name with a number in it, "block." 0 ".name". */
@@ -199,11 +199,8 @@ static void gather_block(struct gather *g)
 
 static void gather_iothread(struct gather *g)
 {
-    cleanup_free struct machine_iothread *threads = NULL;
-    unsigned count = 0;
-    if (!g->live || g->nowait || machine_query_iothreads(g->live->machine, &threads, &count, NULL))
-        return;
-    reply_param_uint(&g->params, "iothread.count", count);
+    if (g->live)
+        reply_param_uint(&g->params, "iothread.count", g->iothreads);
 }
 
 /* Libvirt's groups that nothing here can fill are accepted and empty, as libvirt's are on hosts
@@ -236,6 +233,7 @@ static void know(struct gather *g)
     g->max_memory_kib = live ? live->memory_kib : domain->summary.max_memory_kib;
     g->vcpus = live ? live->vcpus : domain->summary.vcpus;
     g->max_vcpus = live ? live->vcpus_max : domain->summary.max_vcpus;
+    g->iothreads = live ? live->iothreads : 0;
 }
 
 /* The record of a domain that fits. Returns how many that were: 1 or 0. */

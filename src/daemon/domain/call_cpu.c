@@ -174,26 +174,27 @@ CALL(get_iothread_info)
     cleanup_free struct machine_iothread *threads = NULL;
     unsigned count = 0;
     int result = 0;
+    struct model_domain *model = call_document(call, domain, impact.live, err);
+    if (!model)
+        return -EINVAL;
     if (impact.live) {
         cleanup_live struct domain_live *live = domain_live_get(domain, err);
-        if (!live || machine_query_iothreads(live->machine, &threads, &count, err))
+        if (!live || machine_query_iothreads(live->machine, model, &threads, &count, err)) {
+            model_domain_free(model);
             return -EINVAL;
-        out->info.info_val = calloc(count + 1, sizeof(wire_iothread));
-        for (unsigned i = 0; out->info.info_val && !result && i < count; i++)
-            result = add_iothread(out, threads[i].id, threads[i].tid, NULL);
-    } else {
-        struct model_domain *model = call_document(call, domain, false, err);
-        if (!model)
-            return -EINVAL;
-        const struct model_cputune *tune = &model->cputune;
-        out->info.info_val = calloc(model->iothreads + 1, sizeof(wire_iothread));
-        for (unsigned i = 0; out->info.info_val && !result && i < model->iothreads; i++) {
-            unsigned id = model->iothread_ids[i];
+        }
+    }
+    const struct model_cputune *tune = &model->cputune;
+    out->info.info_val = calloc(model->iothreads + 1, sizeof(wire_iothread));
+    for (unsigned i = 0; out->info.info_val && !result && i < model->iothreads; i++) {
+        unsigned id = model->iothread_ids[i];
+        if (!impact.live)
             result =
                 add_iothread(out, id, 0, pin_of(tune->iothreadpins, tune->iothreadpin_count, id));
-        }
-        model_domain_free(model);
+        else if (i < count)
+            result = add_iothread(out, id, threads[i].tid, NULL);
     }
+    model_domain_free(model);
     if (!out->info.info_val || result)
         return api_error(err, VIR_ERR_NO_MEMORY, NULL);
     out->result = out->info.info_len;

@@ -58,9 +58,8 @@ static int check_thread(const struct model_domain *model, bool live,
         return api_error(err, VIR_ERR_INVALID_ARG,
                          "vcpu %u is out of range of persistent cpu count %u", change->id,
                          model->vcpus_max);
-    bool found = change->kind != MODEL_PIN_IOTHREAD;
-    for (unsigned i = 0; i < model->iothreads && !found; i++)
-        found = model->iothread_ids[i] == change->id;
+    bool found =
+        change->kind != MODEL_PIN_IOTHREAD || model_domain_find_iothread(model, change->id);
     return found ? 0 : api_error(err, VIR_ERR_INVALID_ARG, "iothread %u not found", change->id);
 }
 

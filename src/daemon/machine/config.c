@@ -30,6 +30,11 @@ void config_set_number(json_t *options, const char *name, uint64_t value)
         json_object_set_new(options, name, json_integer((json_int_t)value));
 }
 
+void config_set_iothread(json_t *options, const struct model_domain *domain, unsigned id)
+{
+    config_set_number(options, "iothread", model_domain_find_iothread(domain, id));
+}
+
 void config_set_slot(json_t *options, const struct model_device *device)
 {
     if (device->slot > 0)
@@ -277,8 +282,8 @@ static int add_watchdog(struct plan *plan, const struct model_watchdog *watchdog
 }
 
 /* Those that are devices of their own; consoles bring theirs along. */
-static int add_controller(struct plan *plan, const struct model_controller *controller,
-                          struct kv_error *err)
+static int add_controller(struct plan *plan, const struct model_domain *domain,
+                          const struct model_controller *controller, struct kv_error *err)
 {
     if (!controller->real)
         return 0;
@@ -287,6 +292,7 @@ static int add_controller(struct plan *plan, const struct model_controller *cont
     config_set_slot(options, &controller->device);
     config_set_number(options, "cmd-per-lun", controller->cmd_per_lun);
     config_set_number(options, "max-sectors", controller->max_sectors);
+    config_set_iothread(options, domain, controller->iothread);
     if (strcmp(controller->type, "usb") == 0)
         config_set_text(options, "model", controller->model);
     config_set_text(options, "serial", controller->serial);
@@ -302,7 +308,7 @@ int plan_configure(struct plan *plan, const struct machine_start *start, struct 
     if (rc == 0)
         rc = config_add_screen(plan, domain, err);
     for (unsigned i = 0; rc == 0 && i < domain->controller_count; i++)
-        rc = add_controller(plan, &domain->controllers[i], err);
+        rc = add_controller(plan, domain, &domain->controllers[i], err);
     if (rc == 0)
         rc = config_add_inputs(plan, domain, err);
     for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++)

@@ -43,4 +43,7 @@ void config_set_slot(json_t *options, const struct model_device *device);
 void config_set_text(json_t *options, const char *name, const char *value);
 void config_set_number(json_t *options, const char *name, uint64_t value);
 
+/* The monitor numbers I/O threads from 1, in the order in which the domain lists them. */
+void config_set_iothread(json_t *options, const struct model_domain *domain, unsigned id);
+
 #endif

@@ -147,6 +147,7 @@ int config_add_disk(struct plan *plan, const struct machine_start *start,
     json_t *options = disk_options(disk);
     int rc = config_has_medium(disk) ? add_image(plan, start, disk, options, err) : 0;
     config_set_number(options, "bootindex", boot_index);
+    config_set_iothread(options, start->domain, disk->iothread);
     set_limits(options, &disk->iotune);
     if (rc == 0 && disk->image.path)
         rc = plan_note(plan, "disks", alias, json_string(disk->image.path), err);

@@ -144,13 +144,13 @@ static int limit_vcpus(struct machine *machine, const struct thread_limits *limi
     return rc;
 }
 
-static int limit_iothreads(struct machine *machine, const struct thread_limits *limits,
-                           struct kv_error *err)
+static int limit_iothreads(struct machine *machine, const struct model_domain *domain,
+                           const struct thread_limits *limits, struct kv_error *err)
 {
     struct machine_iothread *threads;
     unsigned count;
     char name[24];
-    int rc = machine_query_iothreads(machine, &threads, &count, err);
+    int rc = machine_query_iothreads(machine, domain, &threads, &count, err);
     if (rc < 0)
         return rc;
     for (unsigned i = 0; rc == 0 && i < count; i++) {
@@ -189,7 +189,7 @@ static int set_thread_limits(struct machine *machine, const char *group,
         return not_here("CPU tuning", err);
     int rc = limit_vcpus(machine, &limits, err);
     if (rc == 0)
-        rc = limit_iothreads(machine, &limits, err);
+        rc = limit_iothreads(machine, domain, &limits, err);
     return rc < 0 ? rc : limit_emulator(&limits, err);
 }
 

@@ -295,11 +295,12 @@ int machine_query_vcpus(struct machine *machine, struct machine_vcpu **vcpus, un
                         struct kv_error *err);
 
 struct machine_iothread {
-    unsigned id; /* from 1 */
+    unsigned id; /* the domain's */
     pid_t tid;
 };
-int machine_query_iothreads(struct machine *machine, struct machine_iothread **iothreads,
-                            unsigned *count, struct kv_error *err);
+int machine_query_iothreads(struct machine *machine, const struct model_domain *domain,
+                            struct machine_iothread **iothreads, unsigned *count,
+                            struct kv_error *err);
 
 /* Processor time of all the machine's processes. Needs no answer of the monitor. [any] */
 struct machine_cpu_time {

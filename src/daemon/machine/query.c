@@ -15,6 +15,7 @@
 #include "base/util.h"
 #include "daemon/machine/machine_internal.h"
 #include "model/api_error.h"
+#include "model/domain.h"
 
 #define STAT_UTIME (14 - 3) /* proc(5), less what stands before the state */
 #define STAT_STIME (15 - 3)
@@ -111,17 +112,21 @@ int machine_query_vcpus(struct machine *machine, struct machine_vcpu **vcpus, un
     return rc;
 }
 
-int machine_query_iothreads(struct machine *machine, struct machine_iothread **iothreads,
-                            unsigned *count, struct kv_error *err)
+/* The monitor's are numbered as the domain lists them; of a domain without any it has one of its
+ * own. */
+int machine_query_iothreads(struct machine *machine, const struct model_domain *domain,
+                            struct machine_iothread **iothreads, unsigned *count,
+                            struct kv_error *err)
 {
     json_t *list;
     int rc = machine_qmp(machine, "query-iothreads", NULL, &list, err);
     if (rc < 0)
         return rc;
     rc = fill_list(list, sizeof(**iothreads), iothreads, count, err);
+    *count = rc == 0 ? MIN(*count, domain->iothreads) : 0;
     for (unsigned i = 0; rc == 0 && i < *count; i++)
         (*iothreads)[i] = (struct machine_iothread){
-            .id = i + 1,
+            .id = domain->iothread_ids[i],
             .tid = (pid_t)number(json_array_get(list, i), "thread-id"),
         };
     json_decref(list);

@@ -100,7 +100,7 @@ static int pin_iothreads(struct machine *machine, const struct model_domain *dom
 {
     struct machine_iothread *threads;
     unsigned count;
-    int rc = machine_query_iothreads(machine, &threads, &count, err);
+    int rc = machine_query_iothreads(machine, domain, &threads, &count, err);
     if (rc < 0)
         return rc;
     for (unsigned i = 0; rc == 0 && i < count; i++)

@@ -6,6 +6,7 @@
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,18 @@ static int create_iothreads(struct machine *machine, struct kv_error *err)
 struct loop *machine_pick_loop(struct machine *machine)
 {
     return &machine->iothreads[machine->next_iothread++ % machine->iothread_count].loop;
+}
+
+struct loop *machine_find_loop(struct machine *machine, uint64_t number, struct kv_error *err)
+{
+    if (!number)
+        return machine_pick_loop(machine);
+    if (number <= machine->iothread_count)
+        return &machine->iothreads[number - 1].loop;
+    kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                 "iothread %" PRIu64 " is not there; accepted: 1 to %u (--iothreads)", number,
+                 machine->iothread_count);
+    return NULL;
 }
 
 static int create_devices(struct machine *machine, struct kv_error *err)

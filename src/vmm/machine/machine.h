@@ -155,6 +155,10 @@ void machine_synchronize(struct machine *machine);
 /* The loop of the I/O thread that a new device's queue should use. */
 struct loop *machine_pick_loop(struct machine *machine);
 
+/* The same where one may be asked for: number from 1, 0: any. NULL with err filled: there is none
+ * of that number. */
+struct loop *machine_find_loop(struct machine *machine, uint64_t number, struct kv_error *err);
+
 /* Counters of all vCPUs and devices (metrics file, query-stats). Caller owns the object. */
 json_t *machine_metrics(struct machine *machine);
 

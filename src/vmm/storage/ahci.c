@@ -416,8 +416,9 @@ static int find_port(const struct ahci *ahci, const struct drive_config *config,
 
 int ahci_add(struct ahci *ahci, const struct drive_config *config, struct kv_error *err)
 {
-    if (config->slot || config->queues)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "slot and queues are for bus=virtio");
+    if (config->slot || config->queues || config->iothread)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "slot, queues and iothread are for bus=virtio");
     if (config->lun)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "lun is for bus=scsi");
     if (config->logical_block_size > DRIVE_SECTOR)

@@ -66,6 +66,7 @@ struct drive_config {
     int werror, rerror;
     uint64_t queues; /* 0: one a vCPU */
     uint64_t queue_size;
+    uint64_t iothread;           /* that serves all queues, from 1; 0: each has another */
     uint64_t logical_block_size; /* 0: the host's */
     char *throttle_group;        /* disks of one group share its limits; NULL: its own */
     struct throttle_limits limits;

@@ -78,6 +78,8 @@ const struct option_spec disk_options[] = {
     OPTION(BOOL, struct drive_config, readonly, .help = "the guest cannot write"),
     OPTION(ENUM, struct drive_config, discard, .values = discard_names,
            .help = "give discarded space back to the host"),
+    OPTION(UINT, struct drive_config, iothread, .min = 1, .max = UINT32_MAX,
+           .help = "number of the I/O thread that serves it; default: queues are dealt out"),
     OPTION(UINT, struct drive_config, queues, .min = 1, .max = QUEUES_MAX,
            .help = "of virtio; default: one a vCPU"),
     OPTION_NAMED("queue-size", UINT, struct drive_config, queue_size, .min = 16, .max = 1024,

@@ -460,9 +460,9 @@ static int open_namespace(struct nvme_namespace *ns, const struct drive_config *
 
 int nvme_add(struct nvme *nvme, const struct drive_config *config, struct kv_error *err)
 {
-    if (config->slot || config->queues || config->lun)
+    if (config->slot || config->queues || config->iothread || config->lun)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                            "slot and queues are for bus=virtio, lun for bus=scsi");
+                            "slot, queues and iothread are for bus=virtio, lun for bus=scsi");
     if (config->cdrom)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "a CD-ROM is on sata or scsi");
     int number = find_number(nvme, config, err);

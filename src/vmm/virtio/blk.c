@@ -222,9 +222,15 @@ int blk_create(struct virtio_device **out, struct machine *machine, struct guest
     return 0;
 }
 
-static struct loop *pick_loop(void *opaque, unsigned index)
+struct loop_choice {
+    struct machine *machine;
+    struct loop *loop; /* NULL: any */
+};
+
+static struct loop *choose_loop(void *opaque, unsigned index)
 {
-    return machine_pick_loop(opaque);
+    const struct loop_choice *choice = opaque;
+    return choice->loop ? choice->loop : machine_pick_loop(choice->machine);
 }
 
 int blk_attach(struct machine *machine, const struct drive_config *given, struct kv_error *err)
@@ -239,7 +245,10 @@ int blk_attach(struct machine *machine, const struct drive_config *given, struct
                             "controller and unit are for disks with bus=sata or bus=scsi");
     if (!config.queues)
         config.queues = MIN(MAX(machine->vcpu_count, 1u), QUEUES_MAX);
-    int rc = blk_create(&dev, machine, &machine->mem, &config, pick_loop, machine, err);
+    struct loop_choice choice = {.machine = machine};
+    if (config.iothread && !(choice.loop = machine_find_loop(machine, config.iothread, err)))
+        return -EINVAL;
+    int rc = blk_create(&dev, machine, &machine->mem, &config, choose_loop, &choice, err);
     if (rc < 0)
         return rc;
     dev->boot_index = (unsigned)config.bootindex;

@@ -548,8 +548,9 @@ int virtio_scsi_add(struct virtio_device *dev, const struct drive_config *config
                     struct kv_error *err)
 {
     struct virtio_scsi *scsi = of(dev);
-    if (config->slot || config->queues)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "slot and queues are for bus=virtio");
+    if (config->slot || config->queues || config->iothread)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "slot, queues and iothread are for bus=virtio");
     int target = choose_target(scsi, config, err);
     if (target < 0)
         return target;
@@ -579,9 +580,10 @@ int virtio_scsi_add(struct virtio_device *dev, const struct drive_config *config
 static struct list controllers = {&controllers, &controllers};
 
 static int make_controller(struct machine *machine, const char *id, uint64_t slot,
-                           struct virtio_device **out, struct kv_error *err)
+                           uint64_t iothread, struct virtio_device **out, struct kv_error *err)
 {
-    int rc = virtio_scsi_create(out, machine, &machine->mem, machine_pick_loop(machine), err);
+    struct loop *loop = machine_find_loop(machine, iothread, err);
+    int rc = loop ? virtio_scsi_create(out, machine, &machine->mem, loop, err) : -EINVAL;
     if (rc < 0)
         return rc;
     struct virtio_scsi *scsi = of(*out);
@@ -604,13 +606,13 @@ int virtio_scsi_attach(struct machine *machine, const struct drive_config *confi
         return kv_error_set(err, KV_ERR_CONFIG, ENOENT,
                             "controller '%s' is no SCSI controller; --scsi id=%s makes one",
                             config->controller, config->controller);
-    int rc = found ? 0 : make_controller(machine, NULL, 0, &found, err);
+    int rc = found ? 0 : make_controller(machine, NULL, 0, 0, &found, err);
     return rc < 0 ? rc : virtio_scsi_add(found, config, err);
 }
 
 struct scsi_config {
     char *id;
-    uint64_t slot, cmd_per_lun, max_sectors;
+    uint64_t slot, cmd_per_lun, max_sectors, iothread;
 };
 
 static const struct option_spec scsi_options[] = {
@@ -620,6 +622,8 @@ static const struct option_spec scsi_options[] = {
                  .help = "commands that the guest should give a unit at a time; default 128"),
     OPTION_NAMED("max-sectors", UINT, struct scsi_config, max_sectors, .min = 1, .max = UINT32_MAX,
                  .help = "that the guest should transfer at a time; default 65535"),
+    OPTION(UINT, struct scsi_config, iothread, .min = 1, .max = UINT32_MAX,
+           .help = "number of the I/O thread that serves it"),
     OPTION_END,
 };
 
@@ -627,7 +631,7 @@ static int create(struct machine *machine, const void *opaque, struct kv_error *
 {
     const struct scsi_config *config = opaque;
     struct virtio_device *made;
-    int rc = make_controller(machine, config->id, config->slot, &made, err);
+    int rc = make_controller(machine, config->id, config->slot, config->iothread, &made, err);
     if (rc == 0 && config->cmd_per_lun)
         of(made)->config.cmd_per_lun = (uint32_t)config->cmd_per_lun;
     if (rc == 0 && config->max_sectors)
