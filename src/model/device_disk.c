@@ -550,6 +550,9 @@ static int read_blockio(struct read *r, xmlNode *node, struct model_disk *disk)
     if (disk->bus == MODEL_DISK_SATA && disk->logical_block_size > 512)
         return read_refuse(r, blockio, names[0], "'%u': a SATA disk's is 512",
                            disk->logical_block_size);
+    if (disk->bus == MODEL_DISK_NVME && disk->physical_block_size)
+        return read_refuse(r, blockio, names[1], "'%u': an NVMe disk does not tell it",
+                           disk->physical_block_size);
     return 0;
 }
 

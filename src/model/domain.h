@@ -363,7 +363,7 @@ struct model_cputune {
 struct model_memory_backing {
     bool hugepages;
     uint64_t hugepage_kib; /* 0: the default size */
-    bool locked, nosharepages, discard, prealloc;
+    bool locked, prealloc;
     unsigned prealloc_threads;
     const char *source; /* anonymous, memfd, file or NULL */
     bool shared;
@@ -389,10 +389,9 @@ struct model_domain {
     uint64_t memory_kib, current_memory_kib, max_memory_kib; /* max: of hotplug; 0 */
     struct model_memory_backing memory_backing;
     /* memtune, KiB; 0: not set */
-    uint64_t hard_limit_kib, soft_limit_kib, swap_hard_limit_kib, min_guarantee_kib;
+    uint64_t hard_limit_kib, soft_limit_kib, swap_hard_limit_kib;
     const char *numatune_mode, *numatune_nodeset; /* strict, ...; "0-1" */
     unsigned blkio_weight;                        /* 0: not set */
-    const char *resource_partition;
 
     unsigned vcpus, vcpus_max;
     const char *cpuset; /* of <vcpu>, or NULL */

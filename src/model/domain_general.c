@@ -169,8 +169,6 @@ static int read_memory_backing(struct read *r)
     if (!node)
         return 0;
     m->locked = xml_child(node, "locked");
-    m->nosharepages = xml_child(node, "nosharepages");
-    m->discard = xml_child(node, "discard");
     int ret = read_backing_values(r, node, m);
     return ret < 0 ? ret : read_hugepages(r, node, m);
 }

@@ -275,7 +275,6 @@ static int read_memtune(struct read *r)
     } rows[] = {
         {"hard_limit", &d->hard_limit_kib},
         {"soft_limit", &d->soft_limit_kib},
-        {"min_guarantee", &d->min_guarantee_kib},
         {"swap_hard_limit", &d->swap_hard_limit_kib},
     };
     for (unsigned i = 0; node && i < ARRAY_SIZE(rows); i++) {
@@ -303,9 +302,13 @@ int read_tuning(struct read *r)
     if (ret < 0)
         return ret;
     d->blkio_weight = (unsigned)weight;
-    d->resource_partition = resource ? xml_child_text(resource, "partition") : NULL;
-    if (d->resource_partition && *d->resource_partition != '/')
-        return read_unsupported(r, "Resource partition '%s' must start with '/'",
-                                d->resource_partition);
+    const char *partition = resource ? xml_child_text(resource, "partition") : NULL;
+    if (partition && *partition != '/')
+        return read_unsupported(r, "Resource partition '%s' must start with '/'", partition);
+    if (partition && strcmp(partition, "/machine") != 0)
+        return read_refuse(r, xml_child(resource, "partition"), NULL,
+                           "'%s': control groups are made below the daemon's; '/machine', which "
+                           "is what clients are shown, is accepted",
+                           partition);
     return 0;
 }

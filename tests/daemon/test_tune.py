@@ -145,6 +145,28 @@ def test_io_threads_go_by_the_ids_of_their_domain(daemon, conn, image):
 
 
 @needs_kvm
+def test_memory_that_is_locked_stays_in_memory(daemon, conn):
+    domain = conn.defineXML(domain_xml("one", memory=64, more="<memoryBacking><locked/></memoryBacking>"))
+    domain.create()
+    locked = []
+    for _, task in threads(daemon, domain):
+        with open(f"{task}/status", encoding="ascii") as f:
+            locked.append(int(f.read().split("VmLck:")[1].split()[0]))
+    assert max(locked) >= 64 * 1024
+
+
+@needs_kvm
+def test_a_disk_tells_the_block_size_that_was_chosen(conn, image):
+    sizes = "<blockio logical_block_size='512' physical_block_size='4096'/>"
+    domain = conn.defineXML(domain_xml("one", "disk", devices=disk(image).replace("<target", sizes + "<target")))
+    domain.create()
+    console = Console(domain)
+    console.expect(b"= disks 1")
+    console.say(b"0 p 0 0 0\n")
+    console.expect(b"= 0 3")  # two to the third blocks
+
+
+@needs_kvm
 def test_a_domain_without_io_threads_shows_none(conn, image):
     domain = conn.defineXML(domain_xml("one", devices=disk(image)))
     domain.create()

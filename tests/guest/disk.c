@@ -7,7 +7,8 @@
  *
  * OP w writes COUNT sectors full of BYTE, r reads them and counts the bytes that
  * are something else, z writes zeros (and may unmap), d discards, f flushes. The answer
- * is "= STATUS WRONG". OP l writes 4 KiB after 4 KiB over the range, round after
+ * is "= STATUS WRONG". OP p tells how many blocks the disk wants written at once, as an exponent
+ * of 2, in place of WRONG. OP l writes 4 KiB after 4 KiB over the range, round after
  * round, BYTE growing by one each round, until a byte comes in; the answer is
  * "= STATUS ROUND NEXT": the sectors below NEXT have this round's byte. q ends.
  */
@@ -20,6 +21,7 @@
 #define CHUNK_SECTORS 8u
 #define DATA_SECTORS 256u
 #define FOREVER UINT32_MAX
+#define CONFIG_PHYSICAL_EXPONENT 24 /* virtio 1.2, 5.2.4 */
 #define F_FLUSH 9
 #define F_DISCARD 13
 #define F_WRITE_ZEROES 14
@@ -162,6 +164,10 @@ static void obey(void)
         break;
     case 'z':
         s = request(disk, 13, 0, &range, sizeof(range), false);
+        break;
+    case 'p':
+        s = 0;
+        wrong = read8(disk->config + CONFIG_PHYSICAL_EXPONENT);
         break;
     case 'l':
         write_on(disk, sector, count, byte);

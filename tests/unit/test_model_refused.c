@@ -155,6 +155,11 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
                 "bus='sata'/></disk>"),
          "/domain/devices/disk/@device: 'floppy': 'disk' and (on SATA and SCSI) 'cdrom' are "
          "accepted"},
+        {BEGIN OS "<resource><partition>/production</partition></resource></domain>",
+         "/domain/resource/partition: '/production'"},
+        {DOMAIN("<disk type='file'><blockio physical_block_size='4096'/><source file='/a'/><target "
+                "dev='nvme0n1' bus='nvme'/></disk>"),
+         "/domain/devices/disk/blockio/@physical_block_size: '4096'"},
         {DOMAIN("<disk type='file'><driver queues='2'/><source file='/a'/><target dev='sda' "
                 "bus='sata'/></disk>"),
          "/domain/devices/disk/driver/@queues: '2': disks with bus 'virtio' have it"},

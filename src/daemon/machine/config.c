@@ -52,6 +52,8 @@ static int set_memory(struct plan *plan, const struct model_domain *domain, stru
 {
     const struct model_memory_backing *backing = &domain->memory_backing;
     json_t *memory = json_pack("{s:o}", "size", kibibytes(domain->memory_kib));
+    if (backing->locked)
+        json_object_set_new(memory, "lock", json_true());
     if (backing->prealloc)
         json_object_set_new(memory, "prealloc", json_true());
     if (backing->hugepages)

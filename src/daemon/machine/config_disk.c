@@ -92,6 +92,7 @@ static json_t *disk_options(const struct model_disk *disk)
     config_set_number(options, "queues", disk->queues);
     config_set_number(options, "queue-size", disk->queue_size);
     config_set_number(options, "logical-block-size", disk->logical_block_size);
+    config_set_number(options, "physical-block-size", disk->physical_block_size);
     return options;
 }
 

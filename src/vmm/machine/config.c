@@ -46,6 +46,7 @@ const char *const panic_action_names[] = {
 const struct option_spec memory_config_options[] = {
     OPTION(SIZE, struct memory_config, size, .help = "bytes; multiple of 1M (default 512M)"),
     OPTION(BOOL, struct memory_config, prealloc, .help = "touch all pages before the start"),
+    OPTION(BOOL, struct memory_config, lock, .help = "and keep them from being swapped out"),
     OPTION(ENUM, struct memory_config, hugepages, .values = hugepage_names,
            .help = "default transparent"),
     OPTION_NAMED("hugepage-size", SIZE, struct memory_config, hugepage_size,

@@ -24,6 +24,7 @@ struct device_config {
 struct memory_config {
     uint64_t size;          /* bytes; multiple of 1 MiB, at least 2 MiB, 64 MiB for Linux */
     bool prealloc;          /* touch every page before the start */
+    bool lock;              /* and keep them from being swapped out */
     int hugepages;          /* enum memory_hugepages */
     uint64_t hugepage_size; /* 2 MiB or 1 GiB; for explicit huge pages */
     bool shared;            /* always mapped shared; kept for the option's sake */

@@ -186,6 +186,10 @@ int memory_create(struct memory *memory, const struct memory_config *config, str
     int rc = bind_nodes(memory, config, err);
     if (rc == 0 && config->prealloc)
         rc = touch(memory, err);
+    if (rc == 0 && config->lock && mlock(base, memory->size) < 0)
+        rc = kv_error_errno(err, KV_ERR_MEMORY, errno,
+                            "cannot lock %" PRIu64 " bytes of guest memory (limit 'memlock')",
+                            memory->size);
     if (rc == 0 && add_regions(memory, mem) < 0)
         rc = kv_error_set(err, KV_ERR_MEMORY, EINVAL, "guest memory of %" PRIu64 " bytes",
                           memory->size);

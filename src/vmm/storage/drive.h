@@ -66,9 +66,9 @@ struct drive_config {
     int werror, rerror;
     uint64_t queues; /* 0: one a vCPU */
     uint64_t queue_size;
-    uint64_t iothread;           /* that serves all queues, from 1; 0: each has another */
-    uint64_t logical_block_size; /* 0: the host's */
-    char *throttle_group;        /* disks of one group share its limits; NULL: its own */
+    uint64_t iothread; /* that serves all queues, from 1; 0: each has another */
+    uint64_t logical_block_size, physical_block_size; /* 0: the host's */
+    char *throttle_group; /* disks of one group share its limits; NULL: its own */
     struct throttle_limits limits;
 };
 
@@ -185,6 +185,10 @@ int drive_init(struct drive *drive, struct machine *machine, const struct drive_
                const struct drive_ops *ops, struct kv_error *err);
 /* After its queues. */
 void drive_destroy(struct drive *drive);
+
+/* Bytes that the guest should write at once: as asked for, or the host's; at least `logical`. */
+uint32_t drive_physical_block(const struct drive_config *config, const struct block_info *info,
+                              uint32_t logical);
 
 /* The options that have to do with one another, and the defaults by them. */
 int drive_check_config(const struct drive_config *config, struct kv_error *err);

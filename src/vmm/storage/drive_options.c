@@ -88,6 +88,8 @@ const struct option_spec disk_options[] = {
            .help = "when a write fails; default enospc: stop if the host is full, else report"),
     OPTION_NAMED("logical-block-size", SIZE, struct drive_config, logical_block_size, .min = 512,
                  .max = 4096, .help = "what the guest sees; default 512 or the device's"),
+    OPTION_NAMED("physical-block-size", SIZE, struct drive_config, physical_block_size, .min = 512,
+                 .max = 4096, .help = "what it should write at once; default the device's"),
     OPTION_NAMED("share-rw", BOOL, struct drive_config, share_rw,
                  .help = "others may write at the same time"),
     OPTION_END,
@@ -110,6 +112,14 @@ void cdrom_defaults(void *config)
     cdrom->cdrom = cdrom->readonly = true;
 }
 
+uint32_t drive_physical_block(const struct drive_config *config, const struct block_info *info,
+                              uint32_t logical)
+{
+    uint64_t size =
+        config->physical_block_size ? config->physical_block_size : info->physical_block;
+    return MAX((uint32_t)size, logical);
+}
+
 int drive_check_config(const struct drive_config *config, struct kv_error *err)
 {
     bool given = config->path || config->fd >= 0;
@@ -122,6 +132,10 @@ int drive_check_config(const struct drive_config *config, struct kv_error *err)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "logical-block-size %" PRIu64 " is not a power of two",
                             config->logical_block_size);
+    if (config->physical_block_size & (config->physical_block_size - 1))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "physical-block-size %" PRIu64 " is not a power of two",
+                            config->physical_block_size);
     if (config->serial && strlen(config->serial) > DRIVE_SERIAL_MAX)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "serial '%s' has %zu bytes; at most %u are possible", config->serial,

@@ -460,6 +460,9 @@ static int open_namespace(struct nvme_namespace *ns, const struct drive_config *
 
 int nvme_add(struct nvme *nvme, const struct drive_config *config, struct kv_error *err)
 {
+    if (config->physical_block_size)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "physical-block-size: an NVMe disk does not tell it");
     if (config->slot || config->queues || config->iothread || config->lun)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "slot, queues and iothread are for bus=virtio, lun for bus=scsi");

@@ -173,7 +173,7 @@ static void learn_geometry(struct scsi_unit *unit, const struct drive_config *co
         const struct block_info *info = block_get_info(node);
         unit->block = config->logical_block_size ? (uint32_t)config->logical_block_size
                                                  : MAX(info->logical_block, DRIVE_SECTOR);
-        unit->physical_block = MAX(info->physical_block, unit->block);
+        unit->physical_block = drive_physical_block(config, info, unit->block);
         unit->can_discard = info->can_discard;
         unit->can_write_zeroes = info->can_write_zeroes;
     }

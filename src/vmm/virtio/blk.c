@@ -24,7 +24,7 @@ static void fill_config(struct blk *blk, const struct drive_config *config,
 {
     uint32_t logical =
         config->logical_block_size ? (uint32_t)config->logical_block_size : info->logical_block;
-    uint32_t physical = MAX(info->physical_block, logical);
+    uint32_t physical = drive_physical_block(config, info, logical);
     blk->config.capacity = drive_sectors(&blk->drive);
     blk->range_unmap = info->can_discard;
     struct virtio_blk_config *c = &blk->config;
