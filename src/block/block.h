@@ -40,6 +40,12 @@ enum block_cache {
     BLOCK_CACHE_UNSAFE,       /* host page cache, flush ignored */
 };
 
+/* True when requests pass by the host's page cache (O_DIRECT). */
+static inline bool block_cache_is_direct(enum block_cache cache)
+{
+    return cache == BLOCK_CACHE_NONE || cache == BLOCK_CACHE_DIRECTSYNC;
+}
+
 enum block_aio {
     BLOCK_AIO_AUTO, /* io_uring where the host allows it, else threads */
     BLOCK_AIO_IO_URING,

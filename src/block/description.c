@@ -309,7 +309,7 @@ static int take_cache(const json_t *description, enum block_cache *cache, struct
     const json_t *value = json_object_get(description, "cache");
     if (!value)
         return 0;
-    bool direct = *cache == BLOCK_CACHE_NONE || *cache == BLOCK_CACHE_DIRECTSYNC;
+    bool direct = block_cache_is_direct(*cache);
     bool no_flush = *cache == BLOCK_CACHE_UNSAFE;
     bool through = *cache == BLOCK_CACHE_WRITETHROUGH || *cache == BLOCK_CACHE_DIRECTSYNC;
     int rc = json_is_object(value)

@@ -30,11 +30,6 @@
 #define SECTOR 512u
 #define ALIGN_MAX 4096u
 
-static bool cache_is_direct(enum block_cache cache)
-{
-    return cache == BLOCK_CACHE_NONE || cache == BLOCK_CACHE_DIRECTSYNC;
-}
-
 static int open_path(const struct block_node *node, const struct block_open_options *options,
                      const char *path, struct kv_error *err)
 {
@@ -44,7 +39,7 @@ static int open_path(const struct block_node *node, const struct block_open_opti
                             "hands in opens as '/dev/fdset/NUMBER'",
                             node->name);
     int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (options->readonly ? O_RDONLY : O_RDWR);
-    if (cache_is_direct(options->cache))
+    if (block_cache_is_direct(options->cache))
         flags |= O_DIRECT;
     int fd = open(path, flags);
     if (fd < 0 && errno == EINVAL && (flags & O_DIRECT))
@@ -73,7 +68,7 @@ static int adopt_fd(const struct block_node *node, const struct block_open_optio
         return kv_error_set(err, KV_ERR_BLOCK, EACCES, "%s is open for %s only; %s", node->name,
                             access == O_WRONLY ? "writing" : "reading",
                             options->readonly ? "reading is needed" : "readonly=on would do");
-    int wanted = cache_is_direct(options->cache) ? flags | O_DIRECT : flags & ~O_DIRECT;
+    int wanted = block_cache_is_direct(options->cache) ? flags | O_DIRECT : flags & ~O_DIRECT;
     wanted &= ~O_NONBLOCK;
     if (wanted != flags && fcntl(fd, F_SETFL, wanted) < 0)
         return kv_error_errno(err, KV_ERR_BLOCK, errno, "%s: O_DIRECT cannot be switched",
@@ -309,7 +304,7 @@ static int open_checked(struct block_node *node, struct file_state *file,
         return kv_error_set(err, KV_ERR_BLOCK, EINVAL,
                             "'%s' is neither a regular file nor a block device", node->name);
     file->is_device = S_ISBLK(st.st_mode);
-    file->direct = cache_is_direct(options->cache);
+    file->direct = block_cache_is_direct(options->cache);
 
     bool locking = !options->unlocked;
     int rc = want_lock(options->description, &locking, err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The fast path: one io_uring a queue. Made before the jail closes, used by
- * the queue's I/O thread alone. Requests are collected and sent with one system
- * call a batch; what the kernel could answer at once (page cache) is completed
- * in the same call, the rest when the ring's eventfd wakes the queue's loop. A
+ * the queue's I/O thread alone. Requests are collected and sent with a system
+ * call a batch, or few where the disk would wait for it; what the kernel could answer at once (page
+ * cache) is completed in the same call, the rest when the ring's eventfd wakes the queue's loop. A
  * transfer that came back short or was interrupted is finished by a worker.
  * Called by block.c.
  */
@@ -153,6 +153,25 @@ int uring_set_file(struct uring *ring, int fd)
     return ring_register(ring, IORING_REGISTER_FILES_UPDATE, &update, 1);
 }
 
+static void note_sent(struct uring *ring, int sent)
+{
+    if (sent > 0)
+        ring->queued -= MIN((unsigned)sent, ring->queued);
+}
+
+/*
+ * A disk with little to do is not kept waiting for the rest of a burst: never more requests wait
+ * here than are under way. So a burst to an idle disk goes out as 1, 1, 2, 4, ... requests, and
+ * one to a busy disk in a single call. With the page cache a read is done within the call, so that
+ * nothing idles meanwhile. What the kernel does not take now goes with the next call.
+ */
+static void send_early(struct uring *ring)
+{
+    if (block_cache_is_direct(ring->queue->leaf->options.cache) &&
+        ring->queued > ring->inflight - ring->queued)
+        note_sent(ring, io_uring_submit(&ring->ring));
+}
+
 bool uring_submit(struct uring *ring, struct block_request *request)
 {
     if (ring->failed || (ring->disabled && !enable(ring)))
@@ -187,6 +206,7 @@ bool uring_submit(struct uring *ring, struct block_request *request)
     io_uring_sqe_set_data(sqe, request);
     ring->queued++;
     ring->inflight++;
+    send_early(ring);
     return true;
 }
 
@@ -230,9 +250,8 @@ static void enter(struct uring *ring, unsigned wait)
              : ring->deferred ? io_uring_submit_and_get_events(&ring->ring)
                               : io_uring_submit(&ring->ring);
     } while (rc == -EINTR);
-    if (rc > 0)
-        ring->queued -= MIN((unsigned)rc, ring->queued);
-    else if (rc < 0 && rc != -EAGAIN && rc != -EBUSY)
+    note_sent(ring, rc);
+    if (rc < 0 && rc != -EAGAIN && rc != -EBUSY)
         log_error("block: io_uring_enter failed (errno %d)", -rc);
 }
 

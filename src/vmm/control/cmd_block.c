@@ -35,7 +35,7 @@ static const struct {
 /* In QEMU's words: does the host's page cache hold data, and do flushes reach the disk. */
 static json_t *describe_cache(enum block_cache cache, bool writeback)
 {
-    bool direct = cache == BLOCK_CACHE_NONE || cache == BLOCK_CACHE_DIRECTSYNC;
+    bool direct = block_cache_is_direct(cache);
     return json_pack("{s:b, s:b, s:b}", "no-flush", cache == BLOCK_CACHE_UNSAFE, "direct", direct,
                      "writeback", writeback);
 }
