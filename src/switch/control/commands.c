@@ -119,7 +119,7 @@ static const struct qmp_command commands[] = {
     {"add-bridge", "makes a bridge", add_bridge, name_arguments, .open = true},
     {"remove-bridge", "removes a bridge that has no ports", remove_bridge, name_arguments},
     {"add-port", "adds a port to a bridge", add_port, name_arguments, .open = true},
-    {"set-port", "gives a port other VLANs and another limit of addresses", set_port,
+    {"set-port", "gives a port other VLANs, rates, and another limit of addresses", set_port,
      name_arguments, .open = true},
     {"set-mirror", "another port gets copies of a port's frames, or no more", set_mirror,
      mirror_arguments, .open = true},

@@ -10,7 +10,9 @@
 #include "switch/ports/tap.h"
 #include "switch/ports/vhost.h"
 
-#define VLAN_LAST 4094 /* 4095 is reserved */
+#define RATE_MAX (UINT64_C(1) << 27)  /* KiB a second: 128 GiB/s */
+#define BURST_MAX (UINT64_C(1) << 22) /* KiB: 4 GiB */
+#define VLAN_LAST 4094                /* 4095 is reserved */
 
 const struct option_spec port_option_specs[] = {
     OPTION(STRING, struct port_options, bridge, .required = true, .help = "the bridge"),
@@ -26,6 +28,18 @@ const struct option_spec port_option_specs[] = {
            .help = "the VLAN of a trunk's untagged frames"),
     OPTION_NAMED("mac-limit", UINT, struct port_options, mac_limit, .min = 1, .max = 65536,
                  .help = "addresses that are learned at the port at most"),
+    OPTION_NAMED("in-average", UINT, struct port_options, in.average, .min = 1, .max = RATE_MAX,
+                 .help = "KiB a second that come in at most"),
+    OPTION_NAMED("in-peak", UINT, struct port_options, in.peak, .min = 1, .max = RATE_MAX,
+                 .help = "KiB a second while a burst lasts"),
+    OPTION_NAMED("in-burst", UINT, struct port_options, in.burst, .min = 1, .max = BURST_MAX,
+                 .help = "KiB that may be faster than the average"),
+    OPTION_NAMED("out-average", UINT, struct port_options, out.average, .min = 1, .max = RATE_MAX,
+                 .help = "KiB a second that go out at most"),
+    OPTION_NAMED("out-peak", UINT, struct port_options, out.peak, .min = 1, .max = RATE_MAX,
+                 .help = "KiB a second while a burst lasts"),
+    OPTION_NAMED("out-burst", UINT, struct port_options, out.burst, .min = 1, .max = BURST_MAX,
+                 .help = "KiB that may be faster than the average"),
     OPTION_END,
 };
 

@@ -15,6 +15,7 @@ struct port_options {
     uint64_t tag, native;
     char *trunks;
     uint64_t mac_limit;
+    struct meter_rates in, out; /* KiB a second, KiB */
 };
 
 extern const struct option_spec port_option_specs[];

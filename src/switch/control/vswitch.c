@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
 #include "switch/forward/bridge.h"
 
@@ -135,6 +136,7 @@ struct port_task {
     struct port *port;
     struct port_vlans vlans;
     unsigned mac_limit;
+    struct limits limits;
     int rc;
 };
 
@@ -175,12 +177,18 @@ static void detach(struct vswitch *sw, struct port *port)
     sw->port_count--;
 }
 
+static void free_port(struct port *port)
+{
+    limits_free(port);
+    port_kind_of(port)->free(port);
+}
+
 static void remove_port(struct vswitch *sw, struct port *port)
 {
     const struct port_kind *kind = port_kind_of(port);
     kind->stop(port);
     detach(sw, port);
-    kind->free(port);
+    free_port(port);
 }
 
 static int check_port(struct vswitch *sw, const struct port_options *options,
@@ -206,6 +214,7 @@ static int add_port(struct vswitch *sw, const struct port_options *options, stru
 {
     const struct port_kind *kind = &port_kinds[options->type];
     struct port_vlans vlans;
+    struct limits limits;
     int rc = check_port(sw, options, &vlans, err);
     if (rc < 0)
         return rc;
@@ -216,15 +225,19 @@ static int add_port(struct vswitch *sw, const struct port_options *options, stru
     port->kind = (unsigned)options->type;
     port->vlans = vlans;
     port->mac_limit = (unsigned)options->mac_limit;
-    rc = attach(sw, vswitch_find_bridge(sw, options->bridge), port, err);
+    rc = limits_make(&limits, options, port, err);
+    if (rc == 0) {
+        limits_swap(&limits, port);
+        rc = attach(sw, vswitch_find_bridge(sw, options->bridge), port, err);
+    }
     if (rc < 0) {
-        kind->free(port);
+        free_port(port);
         return rc;
     }
     rc = kind->start(port, err);
     if (rc < 0) {
         detach(sw, port);
-        kind->free(port);
+        free_port(port);
         return kv_error_prefix(err, "port '%s'", options->name);
     }
     return 0;
@@ -242,10 +255,11 @@ int vswitch_add_port(struct vswitch *sw, const json_t *object, struct kv_error *
 
 static void set_here(void *opaque)
 {
-    const struct port_task *task = opaque;
+    struct port_task *task = opaque;
     struct port *port = task->port;
     port->vlans = task->vlans;
     port->mac_limit = task->mac_limit;
+    limits_swap(&task->limits, port);
     mac_table_forget_port(&port->bridge->macs, port->index);
 }
 
@@ -261,8 +275,8 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
     for (unsigned i = 0; i < ARRAY_SIZE(fixed); i++) {
         if (json_object_get(object, fixed[i]))
             return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                                "port '%s': '%s' stays as it is; tag, trunks, native and mac-limit "
-                                "can be set",
+                                "port '%s': '%s' stays as it is; tag, trunks, native, mac-limit "
+                                "and rates can be set",
                                 name, fixed[i]);
     }
     json_t *whole = json_copy((json_t *)object);
@@ -271,10 +285,13 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
     int rc = options_parse_json(port_option_specs, "port", whole, &options, err);
     if (rc == 0)
         rc = port_options_vlans(&options, &task.vlans, err);
+    if (rc == 0)
+        rc = limits_make(&task.limits, &options, port, err);
     if (rc == 0) {
         task.port = port;
         task.mac_limit = (unsigned)options.mac_limit;
         forward_run(&sw->forward, set_here, &task);
+        limits_drop(&task.limits, port);
     }
     options_free(port_option_specs, &options);
     json_decref(whole);

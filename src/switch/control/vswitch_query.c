@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
 #include "switch/control/vswitch.h"
 #include "switch/forward/bridge.h"
@@ -64,6 +65,7 @@ static json_t *describe_port(struct vswitch *sw, const struct port *port)
     json_t *row = json_pack("{s:s, s:s, s:b, s:I, s:I}", "name", port->name, "type",
                             port_kind_names[port->kind], "up", view.up, "macs",
                             (json_int_t)view.macs, "mac-limit", (json_int_t)view.mac_limit);
+    limits_describe(port, row);
     /* Changed by tasks of this thread only. */
     if (port->mirror)
         json_object_set_new(row, "mirror",

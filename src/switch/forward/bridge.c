@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "switch/forward/forward.h"
+#include "switch/forward/shaper.h"
 
 #define UNKNOWN (-1)
 
@@ -70,6 +71,8 @@ void bridge_detach(struct bridge *bridge, struct port *port)
             bridge_mirror(bridge->slots[i], NULL, 0);
     }
     mac_table_forget_port(&bridge->macs, port->index);
+    if (port->shaper)
+        shaper_stop(port->shaper);
     bridge->slots[port->index] = NULL;
     while (bridge->slots_used && !bridge->slots[bridge->slots_used - 1])
         bridge->slots_used--;
@@ -212,6 +215,12 @@ static inline bool is_same(const struct verdict *v, const struct frame *frame)
     return v->again && head[0] == v->head[0] && head[1] == v->head[1];
 }
 
+static bool is_too_fast(struct port *from, const struct frame *frame)
+{
+    return from->meter &&
+           !meter_take(from->meter, FRAME_HEAD + frame->rest_bytes, from->forward->now_ns);
+}
+
 void bridge_receive(struct port *from, struct frame *frames, unsigned count)
 {
     struct bridge *bridge = from->bridge;
@@ -225,6 +234,10 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         struct frame *frame = &frames[i];
         bytes += FRAME_HEAD + frame->rest_bytes;
+        if (__builtin_expect(is_too_fast(from, frame), 0)) {
+            port_drop(from, DROP_POLICED);
+            continue;
+        }
         /* Neighbours in a burst mostly go the same way. */
         if (is_same(&v, frame)) {
             frame->vlan = v.vlan;
@@ -245,7 +258,10 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
     from->counters.in_bytes += bytes;
     for (unsigned i = 0; i < bridge->touched_count; i++) {
         struct port *to = bridge->slots[bridge->touched[i]];
-        to->ops->send(to, frames);
+        if (__builtin_expect(to->shaper != NULL, 0))
+            shaper_send(to->shaper, frames);
+        else
+            to->ops->send(to, frames);
         to->pending_count = 0;
     }
     bridge->touched_count = 0;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
+#include "switch/forward/shaper.h"
 
 #define SPIN_NS INT64_C(100000)        /* a port without work is polled for so long */
 #define EVENTS_EVERY_NS INT64_C(20000) /* while some ports are busy and others are not */
@@ -27,6 +28,7 @@ int forward_init(struct forward *forward, struct kv_error *err)
     *forward = (struct forward){.epoll_fd = -1, .wake_fd = -1, .look_ns = LOOK_MIN_NS};
     forward->notifier.null_fd = -1;
     list_init(&forward->active);
+    list_init(&forward->shaped);
     list_init(&forward->looked);
     pthread_mutex_init(&forward->lock, NULL);
     pthread_cond_init(&forward->done, NULL);
@@ -157,6 +159,12 @@ static void fall_asleep(struct forward *forward, struct port *port)
     }
 }
 
+static void release_shaped(struct forward *forward)
+{
+    list_for_each_safe (node, &forward->shaped)
+        shaper_release(list_entry(node, struct shaper, node));
+}
+
 bool forward_round(struct forward *forward)
 {
     bool worked = false;
@@ -171,6 +179,8 @@ bool forward_round(struct forward *forward)
             fall_asleep(forward, port);
         }
     }
+    if (!list_empty(&forward->shaped))
+        release_shaped(forward);
     if (forward->notify_count)
         notify(forward);
     return worked;
@@ -188,12 +198,20 @@ static void run_task(struct forward *forward)
     pthread_mutex_unlock(&forward->lock);
 }
 
+/* In milliseconds; -1: for good. */
+static int sleep_at_most(const struct forward *forward)
+{
+    if (!list_empty(&forward->shaped))
+        return (int)(SHAPER_PAUSE_NS / 1000000);
+    return list_empty(&forward->looked) ? -1 : (int)(forward->look_ns / 1000000);
+}
+
 static void sleep_until_event(struct forward *forward)
 {
     atomic_store(&forward->sleeping, true);
     /* Whoever hands a task over either sees that we sleep, or we see the task. */
     if (!atomic_load(&forward->task))
-        take_events(forward, list_empty(&forward->looked) ? -1 : (int)(forward->look_ns / 1000000));
+        take_events(forward, sleep_at_most(forward));
     atomic_store(&forward->sleeping, false);
 }
 
@@ -208,7 +226,8 @@ static void *thread_main(void *opaque)
         }
         if (list_empty(&forward->active)) {
             sleep_until_event(forward);
-            continue;
+            if (list_empty(&forward->shaped))
+                continue;
         }
         forward_round(forward);
         if (forward->asleep && forward->now_ns - forward->events_ns > EVENTS_EVERY_NS)

@@ -32,6 +32,7 @@ struct forward {
     bool started; /* the control thread's */
     bool stop;
     struct list active; /* ports that are polled */
+    struct list shaped; /* shapers (shaper.h) with frames that wait */
     struct list looked; /* ports asleep whose work has no event: they are looked at each look_ns */
     unsigned asleep;    /* ports that are not polled */
     int64_t now_ns, events_ns, looked_ns, look_ns;

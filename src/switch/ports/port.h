@@ -12,12 +12,14 @@
 
 #include "base/list.h"
 #include "switch/forward/frame.h"
+#include "switch/forward/meter.h"
 
 #define PORT_NAME_MAX 64
 
 struct bridge;
 struct forward;
 struct port;
+struct shaper;
 
 /* Why frames were dropped. The names are in port.c, in this order. */
 enum port_drop {
@@ -30,6 +32,8 @@ enum port_drop {
     DROP_TOO_LONG,    /* longer than the receiver's buffers */
     DROP_DOWN,        /* nobody is at the port's other end */
     DROP_MIRROR,      /* from a port that only hears what others say */
+    DROP_POLICED,     /* faster than the sender's port may */
+    DROP_QUEUE_FULL,  /* faster than the receiver's port may, for longer than its queue holds */
     DROP_NOT_LEARNED, /* not dropped: its sender could not be learned */
     DROP_COUNT,
 };
@@ -37,7 +41,8 @@ enum port_drop {
 extern const char *const port_drop_names[DROP_COUNT];
 
 /* In: from the port into the bridge. Drops of a frame count at the port named in the table:
- * NO_BUFFER, TOO_LONG, DOWN and NOT_MEMBER at the receiver's, the others at the sender's. */
+ * NO_BUFFER, TOO_LONG, QUEUE_FULL, DOWN and NOT_MEMBER at the receiver's, the others at the
+ * sender's. */
 struct port_counters {
     uint64_t in_frames, in_bytes, out_frames, out_bytes;
     uint64_t drops[DROP_COUNT];
@@ -90,17 +95,20 @@ struct port {
     bool polled;    /* on the forwarding thread's list; else an event wakes it */
     bool notify;    /* among forward->notify */
     unsigned mac_limit;
-    struct port *mirror;  /* gets copies, or NULL; on the same bridge */
-    unsigned mirror_what; /* of enum port_mirror */
-    unsigned mirrors;     /* ports that this one gets copies of: it gets nothing else then */
-    struct list active;   /* while polled, or among those that are looked at */
-    int64_t busy_ns;      /* when it had work last */
+    struct port *mirror;   /* gets copies, or NULL; on the same bridge */
+    unsigned mirror_what;  /* of enum port_mirror */
+    unsigned mirrors;      /* ports that this one gets copies of: it gets nothing else then */
+    struct meter *meter;   /* of what comes in; NULL: as fast as it can */
+    struct shaper *shaper; /* of what goes out, likewise */
+    struct list active;    /* while polled, or among those that are looked at */
+    int64_t busy_ns;       /* when it had work last */
     struct port_vlans vlans;
     uint8_t pending_count;
     uint8_t pending[FRAME_BURST]; /* indexes of the burst's frames that go out here */
     struct port_counters counters;
     /* The control thread's. */
     char name[PORT_NAME_MAX];
+    struct meter_rates in_rates, out_rates;
     unsigned kind;    /* row of port_kinds (control/port_kinds.h) */
     struct list node; /* among the bridge's */
 };

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Rates of ports; see limits.h. */
+#include "switch/control/limits.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/util.h"
+#include "switch/forward/shaper.h"
+
+static int check(const char *direction, const struct meter_rates *kib, struct kv_error *err)
+{
+    if (!kib->average && (kib->peak || kib->burst))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "'%s-peak' and '%s-burst' need '%s-average'", direction, direction,
+                            direction);
+    if (kib->peak && kib->peak < kib->average)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "'%s-peak' is %llu, below the average of %llu", direction,
+                            (unsigned long long)kib->peak, (unsigned long long)kib->average);
+    return 0;
+}
+
+static struct meter_rates in_bytes(const struct meter_rates *kib)
+{
+    return (struct meter_rates){KIB(kib->average), KIB(kib->peak), KIB(kib->burst)};
+}
+
+static bool is_same(const struct meter_rates *a, const struct meter_rates *b)
+{
+    return a->average == b->average && a->peak == b->peak && a->burst == b->burst;
+}
+
+int limits_make(struct limits *limits, const struct port_options *options, struct port *port,
+                struct kv_error *err)
+{
+    *limits =
+        (struct limits){.in_rates = in_bytes(&options->in), .out_rates = in_bytes(&options->out)};
+    if (check("in", &options->in, err) < 0 || check("out", &options->out, err) < 0)
+        return -EINVAL;
+    if (is_same(&limits->in_rates, &port->in_rates)) {
+        limits->meter = port->meter;
+    } else if (limits->in_rates.average) {
+        limits->meter = malloc(sizeof(*limits->meter));
+        if (!limits->meter)
+            return kv_error_errno(err, KV_ERR_NET, ENOMEM, "meter");
+        meter_init(limits->meter, &limits->in_rates, 0);
+    }
+    if (is_same(&limits->out_rates, &port->out_rates)) {
+        limits->shaper = port->shaper;
+    } else if (limits->out_rates.average) {
+        limits->shaper = shaper_new(port, &limits->out_rates);
+        if (!limits->shaper) {
+            limits_drop(limits, port);
+            return kv_error_errno(err, KV_ERR_NET, ENOMEM, "queue of frames");
+        }
+    }
+    return 0;
+}
+
+void limits_swap(struct limits *limits, struct port *port)
+{
+    struct limits old = {port->in_rates, port->out_rates, port->meter, port->shaper};
+    if (port->shaper && port->shaper != limits->shaper)
+        shaper_stop(port->shaper);
+    port->in_rates = limits->in_rates;
+    port->out_rates = limits->out_rates;
+    port->meter = limits->meter;
+    port->shaper = limits->shaper;
+    *limits = old;
+}
+
+void limits_drop(struct limits *limits, const struct port *port)
+{
+    if (limits->meter != port->meter)
+        free(limits->meter);
+    if (limits->shaper != port->shaper)
+        shaper_free(limits->shaper);
+}
+
+void limits_free(struct port *port)
+{
+    free(port->meter);
+    shaper_free(port->shaper);
+    port->meter = NULL;
+    port->shaper = NULL;
+}
+
+static void describe(const struct meter_rates *rates, const char *const names[3], json_t *row)
+{
+    const uint64_t values[3] = {rates->average, rates->peak, rates->burst};
+    for (unsigned i = 0; i < ARRAY_SIZE(values); i++) {
+        if (values[i])
+            json_object_set_new(row, names[i], json_integer((json_int_t)(values[i] / KIB(1))));
+    }
+}
+
+void limits_describe(const struct port *port, json_t *row)
+{
+    static const char *const in[] = {"in-average", "in-peak", "in-burst"};
+    static const char *const out[] = {"out-average", "out-peak", "out-burst"};
+    describe(&port->in_rates, in, row);
+    describe(&port->out_rates, out, row);
+}
