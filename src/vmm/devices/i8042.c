@@ -361,13 +361,22 @@ static void move(void *opaque, int dx, int dy, unsigned buttons)
     pthread_mutex_unlock(&kbc->lock);
 }
 
+static unsigned lights(void *opaque)
+{
+    struct i8042 *kbc = opaque;
+    pthread_mutex_lock(&kbc->lock);
+    unsigned on = kbc->keyboard.leds; /* input.h has its bits */
+    pthread_mutex_unlock(&kbc->lock);
+    return on;
+}
+
 void i8042_plug(struct machine *machine)
 {
     struct i8042 *kbc = machine->platform.i8042;
     kbc->plugged = true;
     kbc->keyboard_irq = machine_irq_line(machine, GSI_KEYBOARD);
     kbc->mouse_irq = machine_irq_line(machine, GSI_MOUSE);
-    kbc->sink = (struct input_sink){.opaque = kbc, .key = key, .relative = move};
+    kbc->sink = (struct input_sink){.opaque = kbc, .key = key, .relative = move, .lights = lights};
     input_add(machine, &kbc->sink);
 }
 

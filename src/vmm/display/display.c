@@ -20,6 +20,7 @@ int display_create(struct machine *machine, const struct display_device_ops *dev
         free(display);
         return rc;
     }
+    pthread_mutex_init(&display->cursor.lock, NULL);
     display->device = device;
     display->device_opaque = opaque;
     machine->platform.display = display;
@@ -37,6 +38,8 @@ void display_free(struct machine *machine)
     if (!display)
         return;
     iothread_stop(&display->thread);
+    pthread_mutex_destroy(&display->cursor.lock);
+    free(display->cursor.argb);
     free(display->pixels);
     free(display);
     machine->platform.display = NULL;
@@ -107,6 +110,31 @@ void display_refresh(struct display *display)
     display->complete = true;
     display->device->draw(display->device_opaque, everything);
     tell_damage(display);
+}
+
+/* ---------------------------------------------------------------- pointer */
+
+bool display_set_cursor(struct display *display, unsigned width, unsigned height, unsigned hot_x,
+                        unsigned hot_y, const uint32_t *argb)
+{
+    struct display_cursor *cursor = &display->cursor;
+    size_t size = (size_t)width * height * sizeof(*argb);
+    uint32_t *copy = NULL;
+    if (argb && (!size || width > CURSOR_MAX || height > CURSOR_MAX || !(copy = malloc(size))))
+        return false;
+    if (copy)
+        memcpy(copy, argb, size);
+    pthread_mutex_lock(&cursor->lock);
+    uint32_t *old = cursor->argb;
+    cursor->argb = copy;
+    cursor->width = copy ? width : 0;
+    cursor->height = copy ? height : 0;
+    cursor->hot_x = copy ? MIN(hot_x, width - 1) : 0;
+    cursor->hot_y = copy ? MIN(hot_y, height - 1) : 0;
+    cursor->serial++;
+    pthread_mutex_unlock(&cursor->lock);
+    free(old);
+    return true;
 }
 
 /* ---------------------------------------------------------------- screenshots */

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/iothread.h"
+#include "vmm/display/cursor.h"
 
 struct machine;
 struct display;
@@ -29,6 +30,9 @@ struct display_device_ops {
     /* Brings the picture up to date by display_resize() and display_put_row(). everything: not only
      * what changed since the last time. */
     void (*draw)(void *opaque, bool everything);
+    /* A viewer wants the picture in another size; the guest decides whether it comes. False: not
+     * possible. NULL: never. */
+    bool (*want_size)(void *opaque, unsigned width, unsigned height);
 };
 
 /* Who is told of changes while a picture is brought up to date. On the display's thread. */
@@ -48,6 +52,7 @@ struct display {
     bool complete;    /* the picture was drawn once in this size */
     /* Rows that changed and were not told yet: [y, y_end), columns [x, x_end). */
     unsigned y, y_end, x, x_end;
+    struct display_cursor cursor;
 };
 
 /* Makes the machine's display, for its one display device. The thread starts with
@@ -62,6 +67,12 @@ void display_free(struct machine *machine);
 bool display_resize(struct display *display, unsigned width, unsigned height);
 /* row has the width's pixels; what differs is damage. */
 void display_put_row(struct display *display, unsigned y, const uint32_t *row);
+
+/* For the device, any thread: the shape of the guest's pointer, 0xaarrggbb, which is copied; NULL:
+ * the pointer is hidden. The hot spot is within it; false: it is too large, or there is no memory,
+ * and the shape stays what it was. */
+bool display_set_cursor(struct display *display, unsigned width, unsigned height, unsigned hot_x,
+                        unsigned hot_y, const uint32_t *argb);
 
 /* Brings the picture up to date and tells the viewer of what changed. */
 void display_refresh(struct display *display);

@@ -42,6 +42,18 @@ bool input_key(struct machine *machine, unsigned code, bool down)
     return sink;
 }
 
+unsigned input_lights(struct machine *machine)
+{
+    const struct input_sink *sink = find(machine, KEYS);
+    return sink && sink->lights ? sink->lights(sink->opaque) : 0;
+}
+
+unsigned input_of_led_bits(unsigned bits)
+{
+    return (bits & 1 ? INPUT_NUM_LOCK : 0) | (bits & 2 ? INPUT_CAPS_LOCK : 0) |
+           (bits & 4 ? INPUT_SCROLL_LOCK : 0);
+}
+
 bool input_is_absolute(struct machine *machine)
 {
     return find(machine, POSITIONS);

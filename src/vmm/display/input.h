@@ -19,6 +19,13 @@ enum input_button {
     INPUT_WHEEL_DOWN = 1 << 4,
 };
 
+/* Of a keyboard; the bits are those of PS/2 and of VNC. */
+enum input_light {
+    INPUT_SCROLL_LOCK = 1 << 0,
+    INPUT_NUM_LOCK = 1 << 1,
+    INPUT_CAPS_LOCK = 1 << 2,
+};
+
 #define INPUT_AXIS_MAX 0x7fff /* of absolute positions */
 
 enum input_type { INPUT_KEYBOARD, INPUT_MOUSE, INPUT_TABLET };
@@ -42,6 +49,8 @@ struct input_sink {
     void (*absolute)(void *opaque, unsigned x, unsigned y, unsigned buttons);
     /* How far it went, in pixels, and which buttons are down. */
     void (*relative)(void *opaque, int dx, int dy, unsigned buttons);
+    /* Which lights the guest has on (enum input_light); of keyboards. */
+    unsigned (*lights)(void *opaque);
 };
 
 #define INPUT_SINKS_MAX 16
@@ -58,6 +67,10 @@ void input_add(struct machine *machine, const struct input_sink *sink);
 
 /* False: no device takes keys. */
 bool input_key(struct machine *machine, unsigned code, bool down);
+/* The lights of the keyboard that keys go to; none are on without one. */
+unsigned input_lights(struct machine *machine);
+/* USB and virtio-input count them otherwise: bit 0 num lock, 1 caps lock, 2 scroll lock. */
+unsigned input_of_led_bits(unsigned bits);
 /* Whether a device takes absolute positions; else movements are sent. */
 bool input_is_absolute(struct machine *machine);
 void input_absolute(struct machine *machine, unsigned x, unsigned y, unsigned buttons);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The VNC server (RFC 6143): who looks at the screen over a socket. vnc.c
- * listens and is the device; vnc_client.c speaks the protocol with one viewer,
+ * listens and is the device; vnc_client.h's files speak with one viewer,
  * vnc_encode.c makes rectangles of pixels. Everything belongs to the display's
  * thread. Nothing blocks: a viewer that does not read gets fewer, larger
  * updates; what a viewer can make the server keep is bounded, and before its
@@ -80,7 +80,9 @@ void vnc_client_resized(struct vnc_client *client);
 /* A viewer waits for changes, or did something that may cause some. */
 void vnc_look_soon(struct vnc *vnc);
 
-/* Appends the rectangle's pixels. -ENOMEM. */
+/* Appends pixels; those of the picture in a rectangle. -ENOMEM. */
+int vnc_put_pixels(struct buffer *out, const struct vnc_format *format, const uint32_t *pixels,
+                   unsigned count);
 int vnc_put_raw(struct buffer *out, const struct vnc_format *format, const struct display *display,
                 const struct display_rect *rect);
 int vnc_put_hextile(struct buffer *out, const struct vnc_format *format,

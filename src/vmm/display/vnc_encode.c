@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Pixels as viewers want them: raw and hextile (RFC 6143 7.7.1, 7.7.4); and the response to a
- * challenge (7.2.2). See vnc.h. */
+/* Pixels as viewers want them: raw and hextile (RFC 6143 7.7.1, 7.7.4). See vnc.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -32,19 +31,26 @@ static const uint32_t *row_of(const struct display *display, unsigned x, unsigne
     return display->pixels + (size_t)y * display->width + x;
 }
 
+int vnc_put_pixels(struct buffer *out, const struct vnc_format *format, const uint32_t *pixels,
+                   unsigned count)
+{
+    uint8_t piece[256 * 4];
+    for (unsigned x = 0; x < count; x += 256) {
+        uint8_t *end = piece;
+        for (unsigned i = x; i < MIN(count, x + 256); i++)
+            end = put_pixel(end, format, pixels[i]);
+        if (buffer_append(out, piece, (size_t)(end - piece)) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 int vnc_put_raw(struct buffer *out, const struct vnc_format *format, const struct display *display,
                 const struct display_rect *rect)
 {
-    uint8_t piece[256 * 4];
     for (unsigned y = 0; y < rect->height; y++) {
-        const uint32_t *row = row_of(display, rect->x, rect->y + y);
-        for (unsigned x = 0; x < rect->width; x += 256) {
-            uint8_t *end = piece;
-            for (unsigned i = x; i < MIN(rect->width, x + 256); i++)
-                end = put_pixel(end, format, row[i]);
-            if (buffer_append(out, piece, (size_t)(end - piece)) < 0)
-                return -ENOMEM;
-        }
+        if (vnc_put_pixels(out, format, row_of(display, rect->x, rect->y + y), rect->width) < 0)
+            return -ENOMEM;
     }
     return 0;
 }

@@ -530,6 +530,15 @@ static bool is_active(void *opaque)
     return active;
 }
 
+static unsigned lights(void *opaque)
+{
+    struct hid *hid = opaque;
+    pthread_mutex_lock(&hid->lock);
+    unsigned bits = hid->s.leds;
+    pthread_mutex_unlock(&hid->lock);
+    return input_of_led_bits(bits);
+}
+
 /* Under the lock. Where the pointer goes is one way as long as nothing is pressed on it. */
 static bool merge(struct hid *hid, const struct news *news)
 {
@@ -641,6 +650,7 @@ struct usb_device *usb_hid_create(enum input_type type)
         .key = type == INPUT_KEYBOARD ? key : NULL,
         .absolute = type == INPUT_TABLET ? absolute : NULL,
         .relative = type == INPUT_MOUSE ? relative : NULL,
+        .lights = type == INPUT_KEYBOARD ? lights : NULL,
     };
     reset(&hid->dev);
     return &hid->dev;

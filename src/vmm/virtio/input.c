@@ -248,6 +248,15 @@ static void relative(void *opaque, int dx, int dy, unsigned down)
     end(input);
 }
 
+static unsigned lights_on(void *opaque)
+{
+    struct input *input = opaque;
+    pthread_mutex_lock(&input->lock);
+    unsigned bits = input->leds;
+    pthread_mutex_unlock(&input->lock);
+    return input_of_led_bits(bits);
+}
+
 /* ---------------------------------------------------------------- queues */
 
 static bool take(struct input *input, struct virtio_input_event *event)
@@ -405,6 +414,7 @@ int virtio_input_create(struct virtio_device **out, enum input_type type, struct
         .key = type == INPUT_KEYBOARD ? key : NULL,
         .absolute = type == INPUT_TABLET ? absolute : NULL,
         .relative = type == INPUT_MOUSE ? relative : NULL,
+        .lights = type == INPUT_KEYBOARD ? lights_on : NULL,
     };
     *out = &input->dev;
     return 0;

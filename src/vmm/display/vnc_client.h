@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One viewer, for the files that speak with it: vnc_greeting.c lets it in,
+ * vnc_message.c takes what it says, vnc_update.c makes what it is shown,
+ * vnc_client.c carries the bytes. On the display's thread.
+ */
+#ifndef KV_VMM_DISPLAY_VNC_CLIENT_H
+#define KV_VMM_DISPLAY_VNC_CLIENT_H
+
+#include "vmm/display/vnc.h"
+
+/* Things that a viewer understands, by the encodings that it lists: real ones and the pseudo
+ * encodings of what else can be told it. */
+enum vnc_encoding {
+    ENCODING_RAW = 0,
+    ENCODING_HEXTILE = 5,
+    ENCODING_DESKTOP_SIZE = -223,
+    ENCODING_CURSOR = -239,
+    ENCODING_POINTER_MODE = -257,
+    ENCODING_KEY_CODES = -258,
+    ENCODING_LIGHTS = -261,
+    ENCODING_SCREENS = -308, /* ExtendedDesktopSize */
+    ENCODING_CURSOR_ALPHA = -314,
+};
+
+/* Pseudo-rectangles, as bits: of what a viewer understands, and of what is due. */
+enum vnc_notice {
+    NOTICE_SIZE = 1 << 0,    /* by whichever of the two ways it knows */
+    NOTICE_KEYS = 1 << 1,    /* that it may send key codes */
+    NOTICE_POINTER = 1 << 2, /* absolute or relative */
+    NOTICE_LIGHTS = 1 << 3,
+    NOTICE_CURSOR = 1 << 4,
+};
+
+/* Why a size is told, and what became of a wish (community protocol specification, 7.8.2.4). */
+enum vnc_size_reason { SIZE_BY_SERVER, SIZE_BY_VIEWER };
+enum vnc_size_status { SIZE_DONE, SIZE_PROHIBITED };
+
+struct vnc_client {
+    struct list node;
+    struct vnc *vnc;
+    int fd; /* -1: none (tests) */
+    struct loop_source source;
+    struct loop_timer login;
+    struct buffer in, out;
+    /* What is done with the next bytes once there are enough, and how many those are. */
+    bool (*next)(struct vnc_client *client, const uint8_t *bytes);
+    size_t needed;
+    bool keep;   /* it only looked at them: there are more of the message */
+    size_t skip; /* bytes of a text that nobody wants */
+    unsigned minor;
+    uint8_t challenge[VNC_CHALLENGE];
+    bool trusted;   /* needs no password */
+    bool ready;     /* the picture may be sent */
+    bool exclusive; /* wants to be alone, and is */
+    bool ending;    /* closed once what it is told has left */
+
+    struct vnc_format format;
+    int32_t encoding;       /* of pixels */
+    unsigned understands;   /* enum vnc_notice */
+    bool screens, alpha;    /* the newer way to tell of sizes, of pointers */
+    unsigned due;           /* enum vnc_notice */
+    bool wants;             /* asked for an update */
+    unsigned width, height; /* that it knows */
+    uint8_t size_reason, size_status;
+    bool told_absolute; /* what the last notice of each kind said */
+    unsigned told_lights;
+    unsigned told_cursor; /* serial */
+    struct {
+        uint16_t x, x_end; /* nothing: equal */
+    } bands[VNC_BANDS_MAX];
+    unsigned band; /* where the next update begins: all get their turn */
+    unsigned x, y; /* where its pointer was */
+};
+
+/* Waits for so many bytes, which next takes. */
+void vnc_expect(struct vnc_client *client, size_t needed,
+                bool (*next)(struct vnc_client *client, const uint8_t *bytes));
+/* The message is longer than what was looked at. */
+void vnc_expect_more(struct vnc_client *client, size_t needed,
+                     bool (*next)(struct vnc_client *client, const uint8_t *bytes));
+
+/* Without memory the viewer's end comes. */
+void vnc_send(struct vnc_client *client, const void *bytes, size_t len);
+void vnc_send_be16(struct vnc_client *client, unsigned value);
+void vnc_send_be32(struct vnc_client *client, uint32_t value);
+
+/* vnc_greeting.c: takes the version, then the rest of the greeting. */
+bool vnc_greet(struct vnc_client *client, const uint8_t *bytes);
+#define VNC_VERSION "RFB 003.008\n"
+#define VNC_VERSION_LEN 12
+/* Tells QMP's clients. */
+void vnc_client_tell(const struct vnc_client *client, const char *event);
+
+/* vnc_message.c: takes the first byte of a message, then the rest. */
+bool vnc_take_message(struct vnc_client *client, const uint8_t *bytes);
+#define VNC_ENCODINGS_MAX 1024
+
+/* All of the picture is damage. */
+void vnc_damage_all(struct vnc_client *client);
+
+static inline uint16_t vnc_be16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t vnc_be32(const uint8_t *p)
+{
+    return (uint32_t)vnc_be16(p) << 16 | vnc_be16(p + 2);
+}
+
+#endif
