@@ -19,6 +19,8 @@
 #define FRAME_BYTES_MIN 18 /* so that a tag can be taken out and a type is left */
 #define FRAME_BYTES_MAX 65550
 
+#define FRAME_SEGMENTS_MAX 64 /* that the sender may have the rest in */
+
 #define FRAME_TYPE_OFFSET 12
 #define FRAME_TAG_LEN 4
 #define FRAME_TPID 0x8100         /* customer tag */

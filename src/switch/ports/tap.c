@@ -19,7 +19,7 @@
 
 /* The largest MTU of jumbo frames, header and tag; a longer frame is dropped. */
 #define TAP_FRAME_MAX 9234
-#define SEGMENTS_MAX 66 /* a head and what a guest's chain may have */
+#define SEGMENTS_MAX (FRAME_SEGMENTS_MAX + 2) /* a head, headers that were kept, the rest */
 
 struct tap_port {
     struct port port;

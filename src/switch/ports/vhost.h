@@ -108,7 +108,7 @@ void vhost_rings_stop(struct vhost_port *vp);
 /* On the forwarding thread: a ring was broken; says so once. */
 void vhost_ring_broken(struct vhost_port *vp, unsigned index);
 
-#define VHOST_CHAIN_SEGMENTS 64
+#define VHOST_CHAIN_SEGMENTS FRAME_SEGMENTS_MAX
 
 struct vhost_segments {
     struct iovec iov[VHOST_CHAIN_SEGMENTS];
