@@ -79,10 +79,11 @@ def test_a_suite_that_does_not_end_is_ended_with_all_its_processes(runner, tmp_p
             assert text.read().split()[2] == "Z"
 
 
-def test_a_runner_that_is_ended_ends_its_suite(tmp_path):
+@pytest.mark.parametrize("beside", (False, True))
+def test_a_runner_that_is_ended_ends_its_suite(tmp_path, beside):
     pid_file = tmp_path / "pid"
     program = (f"import importlib.machinery as m; r = m.SourceFileLoader('r', '{TOP}/tests/run').load_module(); "
-               f"r.LOGS = '{tmp_path}'; r.SUITES = [r.Suite('endless', 60, r.by_status, 'echo $$ >{pid_file}; sleep 300')]; "
+               f"r.LOGS = '{tmp_path}'; r.SUITES = [r.Suite('endless', 60, r.by_status, 'echo $$ >{pid_file}; sleep 300', beside={beside})]; "
                "import sys; sys.argv = ['run']; r.main()")
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], stdout=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 20
@@ -97,6 +98,17 @@ def test_a_runner_that_is_ended_ends_its_suite(tmp_path):
     if os.path.exists(stat):
         with open(stat, encoding="ascii") as text:
             assert text.read().split()[2] == "Z"
+
+
+def test_a_suite_beside_others_runs_while_they_do_and_is_counted(runner, tmp_path, capsys):
+    def meets(mine, other):
+        return f"touch {tmp_path}/{mine}; for i in $(seq 100); do [ -e {tmp_path}/{other} ] && exit 0; sleep 0.1; done; exit 1"
+    totals = [0, 0, 0]
+    runner.run_all([runner.Suite("long", 60, runner.by_status, meets("a", "b"), beside=True),
+                    runner.Suite("short", 60, runner.by_status, meets("b", "a")),
+                    runner.Suite("fails", 60, runner.by_status, "false", beside=True)], totals)
+    assert totals == [2, 1, 0]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if " passed" in line] == ["short", "long", "fails"]
 
 
 def test_an_unknown_suite_is_refused_by_name(runner):
