@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "switch/forward/forward.h"
 #include "switch/ports/tap.h"
+#include "switch/ports/uplink.h"
 #include "switch/ports/vhost.h"
 
 #define RATE_MAX (UINT64_C(1) << 27)  /* KiB a second: 128 GiB/s */
@@ -20,7 +21,8 @@ const struct option_spec port_option_specs[] = {
     OPTION(ENUM, struct port_options, type, .required = true, .values = port_kind_names,
            .help = "what is at its other end"),
     OPTION(STRING, struct port_options, path, .help = "socket of a vhost-user port"),
-    OPTION(STRING, struct port_options, interface, .help = "of a tap port; its name else"),
+    OPTION(STRING, struct port_options, interface,
+           .help = "of a tap port or an interface; its name else"),
     OPTION(UINT, struct port_options, tag, .min = 1, .max = VLAN_LAST,
            .help = "an access port of that VLAN"),
     OPTION(STRING, struct port_options, trunks, .help = "a trunk of those VLANs: \"10,20-29\""),
@@ -83,53 +85,61 @@ static void free_vhost(struct port *port)
     vhost_port_free(vhost_of(port));
 }
 
+static const char *interface_of(const struct port_options *options)
+{
+    return options->interface ? options->interface : options->name;
+}
+
 static struct port *create_tap(const struct port_options *options, struct loop *loop,
                                struct kv_error *err)
 {
-    struct tap_port *tap =
-        tap_port_new(options->interface ? options->interface : options->name, err);
-    return tap ? tap_port_of(tap) : NULL;
+    return tap_port_new(interface_of(options), err);
 }
 
-struct tap_task {
+static struct port *create_uplink(const struct port_options *options, struct loop *loop,
+                                  struct kv_error *err)
+{
+    return uplink_port_new(interface_of(options), err);
+}
+
+/* Of ports that the control thread has nothing to do with while they run. */
+struct start_task {
     struct port *port;
     int rc;
 };
 
-static void start_tap_here(void *opaque)
+static void start_here(void *opaque)
 {
-    struct tap_task *task = opaque;
-    task->rc = tap_port_start(tap_port_from(task->port));
+    struct start_task *task = opaque;
+    task->rc = task->port->ops->start(task->port);
 }
 
-static int start_tap(struct port *port, struct kv_error *err)
+static int start_there(struct port *port, struct kv_error *err)
 {
-    struct tap_task task = {.port = port};
-    forward_run(port->forward, start_tap_here, &task);
+    struct start_task task = {.port = port};
+    forward_run(port->forward, start_here, &task);
     return task.rc < 0 ? kv_error_errno(err, KV_ERR_NET, -task.rc, "its events") : 0;
 }
 
-static void stop_tap_here(void *opaque)
+static void stop_here(void *opaque)
 {
-    tap_port_stop(tap_port_from(opaque));
+    struct port *port = opaque;
+    port->ops->stop(port);
 }
 
-static void stop_tap(struct port *port)
+static void stop_there(struct port *port)
 {
-    forward_run(port->forward, stop_tap_here, port);
-}
-
-static void free_tap(struct port *port)
-{
-    tap_port_free(tap_port_from(port));
+    forward_run(port->forward, stop_here, port);
 }
 
 /* In the order of the names. */
-const char *const port_kind_names[] = {"vhost-user-server", "vhost-user-client", "tap", NULL};
+const char *const port_kind_names[] = {"vhost-user-server", "vhost-user-client", "tap", "interface",
+                                       NULL};
 const struct port_kind port_kinds[] = {
     {true, create_server, start_vhost, stop_vhost, free_vhost},
     {true, create_client, start_vhost, stop_vhost, free_vhost},
-    {false, create_tap, start_tap, stop_tap, free_tap},
+    {false, create_tap, start_there, stop_there, tap_port_free},
+    {false, create_uplink, start_there, stop_there, uplink_port_free},
 };
 
 const struct port_kind *port_kind_of(const struct port *port)

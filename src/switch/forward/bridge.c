@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "switch/forward/forward.h"
+#include "switch/forward/offload.h"
 #include "switch/forward/shaper.h"
 
 #define UNKNOWN (-1)
@@ -227,6 +228,7 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
     uint32_t now_s = bridge->forward->now_s;
     struct verdict v = {.again = false};
     uint64_t bytes = 0;
+    unsigned undone = 0;
     if (__builtin_expect(from->mirrors, 0)) {
         from->counters.drops[DROP_MIRROR] += count;
         return;
@@ -234,6 +236,7 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         struct frame *frame = &frames[i];
         bytes += FRAME_HEAD + frame->rest_bytes;
+        undone |= frame->offload.undone;
         if (__builtin_expect(is_too_fast(from, frame), 0)) {
             port_drop(from, DROP_POLICED);
             continue;
@@ -260,6 +263,8 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
         struct port *to = bridge->slots[bridge->touched[i]];
         if (__builtin_expect(to->shaper != NULL, 0))
             shaper_send(to->shaper, frames);
+        else if (__builtin_expect(undone & ~to->takes, 0))
+            offload_send(to, frames);
         else
             to->ops->send(to, frames);
         to->pending_count = 0;

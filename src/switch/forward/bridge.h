@@ -42,9 +42,9 @@ void bridge_detach(struct bridge *bridge, struct port *port);
 void bridge_mirror(struct port *port, struct port *to, unsigned what);
 
 /*
- * Forwards a burst that came in at the port. The frames' heads and rests are filled in; vlan and
- * tagged are found here. Each frame has at least FRAME_BYTES_MIN bytes. When it returns, the bytes
- * were copied to wherever they go.
+ * Forwards a burst that came in at the port. The frames' heads, rests and offloads are filled in;
+ * vlan and tagged are found here. Each frame has at least FRAME_BYTES_MIN bytes. When it returns,
+ * the bytes were copied to wherever they go.
  */
 void bridge_receive(struct port *from, struct frame *frames, unsigned count);
 

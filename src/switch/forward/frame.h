@@ -29,15 +29,44 @@
 #define VLAN_COUNT 4096
 #define VLAN_ID_MASK 0x0fffU
 
+/* What a sender leaves undone, and a receiver may take undone (virtio 1.2, 5.1.6.2). */
+enum frame_undone {
+    FRAME_CSUM = 1, /* a checksum */
+    FRAME_TSO4 = 2, /* it is many segments in one: TCP over IPv4 */
+    FRAME_TSO6 = 4,
+    FRAME_TSO_ECN = 8, /* with TSO: its first segment alone has CWR */
+    FRAME_USO = 16,    /* many UDP datagrams in one */
+};
+#define FRAME_GSO (FRAME_TSO4 | FRAME_TSO6 | FRAME_USO)
+
+struct frame_offload {
+    uint8_t undone; /* of enum frame_undone; 0: the frame is as it goes over a wire */
+    bool verified;  /* its checksum was found right */
+    uint16_t gso_size;
+    uint16_t csum_start, csum_offset; /* csum_start counts from the frame's begin, as it came */
+};
+
 struct frame {
     uint8_t head[FRAME_HEAD];
     const struct iovec *rest; /* what follows the head, in the sender's memory */
     unsigned rest_count;
     uint32_t rest_bytes;
+    struct frame_offload offload;
     uint16_t vlan;    /* that it belongs to */
     bool tagged;      /* head has a tag, of that VLAN */
     struct iovec one; /* where rest may point to */
 };
+
+/* Fills in a frame that lies in one piece, with nothing undone. len: FRAME_BYTES_MIN at least. */
+static inline void frame_set_bytes(struct frame *frame, const uint8_t *data, size_t len)
+{
+    memcpy(frame->head, data, FRAME_HEAD);
+    frame->one = (struct iovec){(uint8_t *)data + FRAME_HEAD, len - FRAME_HEAD};
+    frame->rest = &frame->one;
+    frame->rest_count = 1;
+    frame->rest_bytes = (uint32_t)(len - FRAME_HEAD);
+    frame->offload = (struct frame_offload){0};
+}
 
 /* The head as it is sent, with a tag or without; returns its length. out: FRAME_HEAD_MAX bytes. */
 static inline unsigned frame_write_head(const struct frame *frame, bool tagged, uint8_t *out)

@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "switch/forward/forward.h"
+#include "switch/forward/offload.h"
 
 /* A twentieth of a second at the average rate waits at most: more would be delay, not throughput.
  * The least is enough for the windows of a few connections. */
@@ -123,7 +124,7 @@ void shaper_send(struct shaper *shaper, const struct frame *frames)
     }
     port->pending_count = (uint8_t)now;
     if (now)
-        port->ops->send(port, frames);
+        offload_send(port, frames);
 }
 
 void shaper_release(struct shaper *shaper)
@@ -147,7 +148,7 @@ void shaper_release(struct shaper *shaper)
         frames[i].rest = &frames[i].one;
     port->pending_count = (uint8_t)count;
     if (count)
-        port->ops->send(port, frames);
+        offload_send(port, frames);
     port->pending_count = 0;
     if (!shaper->waiting)
         list_del(&shaper->node);

@@ -3,10 +3,17 @@
 #include "switch/ports/port.h"
 
 const char *const port_drop_names[DROP_COUNT] = {
-    [DROP_MALFORMED] = "malformed",   [DROP_VLAN] = "vlan",
-    [DROP_NOT_MEMBER] = "not-member", [DROP_RESERVED] = "reserved",
-    [DROP_HAIRPIN] = "hairpin",       [DROP_NO_BUFFER] = "no-buffer",
-    [DROP_TOO_LONG] = "too-long",     [DROP_DOWN] = "down",
-    [DROP_POLICED] = "policed",       [DROP_QUEUE_FULL] = "queue-full",
-    [DROP_MIRROR] = "mirror",         [DROP_NOT_LEARNED] = "not-learned",
+    [DROP_MALFORMED] = "malformed",
+    [DROP_VLAN] = "vlan",
+    [DROP_NOT_MEMBER] = "not-member",
+    [DROP_RESERVED] = "reserved",
+    [DROP_HAIRPIN] = "hairpin",
+    [DROP_SEGMENTS] = "segments",
+    [DROP_NO_BUFFER] = "no-buffer",
+    [DROP_TOO_LONG] = "too-long",
+    [DROP_DOWN] = "down",
+    [DROP_POLICED] = "policed",
+    [DROP_QUEUE_FULL] = "queue-full",
+    [DROP_MIRROR] = "mirror",
+    [DROP_NOT_LEARNED] = "not-learned",
 };

@@ -28,6 +28,7 @@ enum port_drop {
     DROP_NOT_MEMBER,  /* the receiver's port does not carry the VLAN */
     DROP_RESERVED,    /* to an address that bridges do not forward (802.1Q 8.6.3) */
     DROP_HAIRPIN,     /* the receiver is on the sender's side */
+    DROP_SEGMENTS,    /* its header says segments that it has not */
     DROP_NO_BUFFER,   /* the receiver had no room */
     DROP_TOO_LONG,    /* longer than the receiver's buffers */
     DROP_DOWN,        /* nobody is at the port's other end */
@@ -41,8 +42,8 @@ enum port_drop {
 extern const char *const port_drop_names[DROP_COUNT];
 
 /* In: from the port into the bridge. Drops of a frame count at the port named in the table:
- * NO_BUFFER, TOO_LONG, QUEUE_FULL, DOWN and NOT_MEMBER at the receiver's, the others at the
- * sender's. */
+ * SEGMENTS, NO_BUFFER, TOO_LONG, QUEUE_FULL, DOWN and NOT_MEMBER at the receiver's, the others at
+ * the sender's. */
 struct port_counters {
     uint64_t in_frames, in_bytes, out_frames, out_bytes;
     uint64_t drops[DROP_COUNT];
@@ -74,6 +75,10 @@ enum port_mirror {
 };
 
 struct port_ops {
+    /* The port is on its bridge: from now on frames come; stop: none any more. NULL: the control
+     * thread sees to it. 0 or -errno. */
+    int (*start)(struct port *port);
+    void (*stop)(struct port *port);
     /* Takes a burst of frames in and hands them to the bridge; false: there was nothing. */
     bool (*poll)(struct port *port);
     /* Sends those of the frames that port->pending names. */
@@ -94,6 +99,7 @@ struct port {
     bool up;        /* somebody is at the other end */
     bool polled;    /* on the forwarding thread's list; else an event wakes it */
     bool notify;    /* among forward->notify */
+    uint8_t takes;  /* of enum frame_undone: send() gets no frame with anything else undone */
     unsigned mac_limit;
     struct port *mirror;   /* gets copies, or NULL; on the same bridge */
     unsigned mirror_what;  /* of enum port_mirror */

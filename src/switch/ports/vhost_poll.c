@@ -43,11 +43,7 @@ static unsigned poll_buffers(struct vhost_port *vp, struct virtqueue *vq)
             port_drop(&vp->port, DROP_MALFORMED);
             continue;
         }
-        memcpy(frame->head, data, FRAME_HEAD);
-        frame->rest_bytes = buffer->len - header - FRAME_HEAD;
-        frame->one = (struct iovec){data + FRAME_HEAD, frame->rest_bytes};
-        frame->rest = &frame->one;
-        frame->rest_count = 1;
+        frame_set_bytes(frame, data, buffer->len - header);
         frames++;
     }
     if (frames)
@@ -85,6 +81,7 @@ static bool read_frame(const struct vhost_port *vp, const struct virtqueue_chain
     unsigned header = vp->header_len;
     if (chain->in_count || !is_length_of_frame(vp, chain->out_bytes))
         return false;
+    frame->offload = (struct frame_offload){0};
     frame->rest_count = chain->out_count;
     frame->rest_bytes = (uint32_t)chain->out_bytes - header - FRAME_HEAD;
     struct iovec *iov = take_front(chain->iov, &frame->rest_count, NULL, header);

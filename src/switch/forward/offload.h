@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checksums and segments that a sender leaves to its device (virtio 1.2, 5.1.6.2 to 5.1.6.4):
+ * passed on to a receiver that takes them, else completed and cut here. The header comes from
+ * guests: its numbers are checked where it comes in, and what it says of the frame's protocols
+ * once more, in a copy of the frame's headers, before segments are cut. On the forwarding thread.
+ */
+#ifndef KV_SWITCH_FORWARD_OFFLOAD_H
+#define KV_SWITCH_FORWARD_OFFLOAD_H
+
+#include <linux/virtio_net.h>
+
+#include "switch/forward/frame.h"
+#include "switch/ports/port.h"
+
+/* That one frame may be cut into. Senders cut by their peers' segment size, which is 500 and more
+ * but for the smallest of peers, and those have no windows of this size. */
+#define OFFLOAD_SEGMENTS_MAX 512
+
+/* Takes a virtio header over into a frame whose bytes are filled in. allowed: of enum frame_undone.
+ * False: it is not of this frame, or has more than is allowed. */
+bool offload_read(struct frame *frame, const struct virtio_net_hdr *header, unsigned allowed);
+
+/* The header for a frame that is sent with head_len bytes of frame_write_head(). */
+static inline void offload_write(const struct frame *frame, unsigned head_len,
+                                 struct virtio_net_hdr *header);
+
+/* Sends those of the burst that port->pending names; what the port does not take undone is done
+ * before. Where that is nothing, port->ops->send() does the same. */
+void offload_send(struct port *port, const struct frame *frames);
+
+/* Frames with nothing undone have no header worth its name. */
+void offload_write_undone(const struct frame *frame, unsigned head_len,
+                          struct virtio_net_hdr *header);
+
+static inline void offload_write(const struct frame *frame, unsigned head_len,
+                                 struct virtio_net_hdr *header)
+{
+    *header = (struct virtio_net_hdr){0};
+    if (__builtin_expect(frame->offload.undone, 0))
+        offload_write_undone(frame, head_len, header);
+    else if (frame->offload.verified)
+        header->flags = VIRTIO_NET_HDR_F_DATA_VALID;
+}
+
+#endif
