@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The standard VGA of virtual machines (PCI 1234:1111, as in QEMU's
- * docs/specs/standard-vga.rst): BAR 0 is the video memory, BAR 2 has EDID and
- * registers. Its memory is the guest's like RAM: writes do not leave the guest,
- * and KVM notes which pages they reach. Only the planes' window and registers
- * are answered here, on vCPU threads; the picture is drawn on the display's
- * thread.
+ * A VGA behind a PCI device's BARs, as in QEMU's docs/specs/standard-vga.rst:
+ * BAR 0 is the video memory, BAR 2 has EDID and registers. Its memory is the
+ * guest's like RAM: writes do not leave the guest, and KVM notes which pages
+ * they reach. Only the planes' window and registers are answered here, on vCPU
+ * threads; the picture is drawn on the display's thread. The PCI device is
+ * vga_pci.c's, or virtio-gpu's.
  */
+#include "vmm/devices/vga.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,19 +20,10 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "vmm/devices/classes.h"
-#include "vmm/devices/i8042.h"
 #include "vmm/devices/vga_state.h"
 #include "vmm/display/display.h"
 #include "vmm/hex_state.h"
 #include "vmm/machine/machine.h"
-
-#define VENDOR_BOCHS 0x1234
-#define DEVICE_VGA 0x1111
-#define REVISION_BYTE_ORDER 2 /* has the register of that name */
-#define SUBSYSTEM_VENDOR 0x1af4
-#define SUBSYSTEM 0x1100
-#define CLASS_VGA 0x030000
 
 #define BAR_MEMORY 0
 #define BAR_REGISTERS 2
@@ -44,51 +38,20 @@
 #define PORT_VGA 0x3c0
 #define PORT_DISPI 0x1ce
 
-#define ROM_DEFAULT "/usr/share/seabios/vgabios-stdvga.bin"
 #define ROM_MAX KIB(128)
 #define MEMORY_PAGES_MAX (MIB(64) / 4096)
 
-struct vga_config {
-    char *id, *rom;
-    uint64_t memory, slot, xres, yres;
-    bool keyboard;
-};
-
-static const struct option_spec vga_options[] = {
-    OPTION(SIZE, struct vga_config, memory, .min = MIB(4), .max = MIB(64),
-           .help = "video memory, a power of two (default 16M)"),
-    OPTION(STRING, struct vga_config, rom,
-           .help = "BIOS extension for SeaBIOS, path or fd:N (default: SeaBIOS' own)"),
-    OPTION(UINT, struct vga_config, xres, .min = 640, .max = 2560,
-           .help = "the monitor's width in pixels (default 1280)"),
-    OPTION(UINT, struct vga_config, yres, .min = 480, .max = 1600,
-           .help = "its height (default 800)"),
-    OPTION(BOOL, struct vga_config, keyboard, .help = "PS/2 keyboard and mouse (default on)"),
-    OPTION(STRING, struct vga_config, id, .help = "name of the device"),
-    OPTION(UINT, struct vga_config, slot, .max = 30,
-           .help = "slot of PCI bus 0; default: the first free one"),
-    OPTION_END,
-};
-
 struct vga {
-    struct pci_device pci;
+    struct machine *machine;
+    const char *id;       /* of the PCI device */
     pthread_mutex_t lock; /* leaf: the state's registers */
     struct vga_state state;
     unsigned kvm_slot;    /* of the video memory, while its BAR is mapped */
     atomic_bool in_guest; /* KVM has it there, and notes writes */
     uint8_t edid[128];
     uint8_t *rom;
+    size_t rom_size;
 };
-
-static struct vga *of_pci(struct pci_device *pci)
-{
-    return container_of(pci, struct vga, pci);
-}
-
-static struct vga *of_device(struct device *device)
-{
-    return container_of(device, struct vga, pci.device);
-}
 
 /* ---------------------------------------------------------------- registers */
 
@@ -249,15 +212,12 @@ static const struct {
 
 static struct bus *bus_of(struct vga *vga, bool memory)
 {
-    struct machine *machine = vga->pci.device.machine;
-    return memory ? &machine->mmio : &machine->pio;
+    return memory ? &vga->machine->mmio : &vga->machine->pio;
 }
 
-/* On a vCPU thread, with the PCI device's lock. */
-static void bar_changed(struct pci_device *pci, unsigned bar, bool mapped, uint64_t address)
+void vga_bar_changed(struct vga *vga, unsigned bar, bool mapped, uint64_t address)
 {
-    struct vga *vga = of_pci(pci);
-    struct machine *machine = pci->device.machine;
+    struct machine *machine = vga->machine;
     if (bar != BAR_MEMORY || machine->kvm.vm_fd <= 0)
         return;
     if (!mapped && !atomic_exchange(&vga->in_guest, false))
@@ -265,13 +225,11 @@ static void bar_changed(struct pci_device *pci, unsigned bar, bool mapped, uint6
     int rc = kvm_set_memory(&machine->kvm, vga->kvm_slot, address, mapped ? vga->state.size : 0,
                             vga->state.memory, KVM_MEM_LOG_DIRTY_PAGES);
     if (rc < 0)
-        log_guest("%s: KVM does not take its memory at 0x%llx: %s", pci->device.id,
+        log_guest("%s: KVM does not take its memory at 0x%llx: %s", vga->id,
                   (unsigned long long)address, strerror(-rc));
     atomic_store(&vga->in_guest, mapped && rc == 0);
     atomic_store(&vga->state.touched, true);
 }
-
-static const struct pci_device_ops pci_ops = {.bar_changed = bar_changed};
 
 /* ---------------------------------------------------------------- picture */
 
@@ -283,11 +241,9 @@ static bool any_page(const uint64_t *dirty, size_t pages)
     return false;
 }
 
-/* On the display's thread. */
-static void draw(void *opaque, bool everything)
+void vga_show(struct vga *vga, bool everything, struct display *display)
 {
-    struct vga *vga = opaque;
-    struct machine *machine = vga->pci.device.machine;
+    struct machine *machine = vga->machine;
     uint64_t dirty[MEMORY_PAGES_MAX / 64] = {0};
     bool touched = atomic_exchange(&vga->state.touched, false) || everything;
     if (atomic_load(&vga->in_guest) && kvm_dirty_log(&machine->kvm, vga->kvm_slot, dirty) < 0)
@@ -297,20 +253,13 @@ static void draw(void *opaque, bool everything)
     pthread_mutex_lock(&vga->lock);
     struct vga_regs regs = vga->state.regs;
     pthread_mutex_unlock(&vga->lock);
-    vga_draw(&regs, vga->state.memory, vga->state.size, touched ? NULL : dirty,
-             machine->platform.display);
+    vga_draw(&regs, vga->state.memory, vga->state.size, touched ? NULL : dirty, display);
 }
-
-static const struct display_device_ops display_ops = {.draw = draw};
 
 /* ---------------------------------------------------------------- the machine's hooks */
 
-static void reset(struct device *device)
+void vga_reset(struct vga *vga)
 {
-    struct vga *vga = of_device(device);
-    pthread_mutex_lock(&vga->pci.lock);
-    pci_device_reset(&vga->pci);
-    pthread_mutex_unlock(&vga->pci.lock);
     pthread_mutex_lock(&vga->lock);
     vga_state_reset(&vga->state);
     memset(vga->state.memory, 0, vga->state.size);
@@ -318,24 +267,20 @@ static void reset(struct device *device)
 }
 
 /* Registers as text; video memory is a file like guest memory. */
-static json_t *save(struct device *device)
+json_t *vga_save(struct vga *vga)
 {
-    struct vga *vga = of_device(device);
     pthread_mutex_lock(&vga->lock);
     struct vga_regs regs = vga->state.regs;
     pthread_mutex_unlock(&vga->lock);
-    return json_pack("{s:o, s:o}", "pci", pci_device_save(&vga->pci), "registers",
-                     hex_state_save(&regs, sizeof(regs)));
+    return hex_state_save(&regs, sizeof(regs));
 }
 
-static int load(struct device *device, const json_t *state, struct kv_error *err)
+int vga_load(struct vga *vga, const json_t *state, struct kv_error *err)
 {
-    struct vga *vga = of_device(device);
     struct vga_regs regs;
-    const json_t *pci = json_object_get(state, "pci");
-    if (!pci || !hex_state_load(json_object_get(state, "registers"), &regs, sizeof(regs)))
+    if (!hex_state_load(state, &regs, sizeof(regs)))
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
-                            "device '%s': its state is not that of a VGA", device->id);
+                            "device '%s': its state is not that of a VGA", vga->id);
     regs.dispi[DISPI_XRES] = MIN(regs.dispi[DISPI_XRES], (uint16_t)VGA_WIDTH_MAX);
     regs.dispi[DISPI_YRES] = MIN(regs.dispi[DISPI_YRES], (uint16_t)VGA_HEIGHT_MAX);
     if (regs.dispi[DISPI_BPP] > 32)
@@ -344,33 +289,8 @@ static int load(struct device *device, const json_t *state, struct kv_error *err
     vga->state.regs = regs;
     atomic_store(&vga->state.touched, true);
     pthread_mutex_unlock(&vga->lock);
-    return pci_device_load(&vga->pci, pci, err);
+    return 0;
 }
-
-static void free_device(struct device *device)
-{
-    struct vga *vga = of_device(device);
-    struct machine *machine = device->machine;
-    if (machine->platform.display)
-        display_free(machine);
-    pci_unplug(&vga->pci);
-    for (size_t i = 0; i < ARRAY_SIZE(regions); i++)
-        bus_unmap(bus_of(vga, regions[i].memory), regions[i].base);
-    pci_device_destroy(&vga->pci);
-    pthread_mutex_destroy(&vga->lock);
-    if (vga->state.memory)
-        munmap(vga->state.memory, vga->state.size);
-    free(vga->rom);
-    free(vga);
-}
-
-static const struct device_ops device_ops = {
-    .type = "vga",
-    .reset = reset,
-    .save = save,
-    .load = load,
-    .free = free_device,
-};
 
 /* ---------------------------------------------------------------- creation */
 
@@ -395,15 +315,15 @@ static int map_memory(struct vga *vga, uint64_t size, struct kv_error *err)
 
 /* Without one that was asked for there is no VGA; without the default one there is a VGA that
  * SeaBIOS shows nothing on, which operating systems and OVMF do not need. */
-static int read_rom(struct vga *vga, const char *path, struct kv_error *err)
+static int read_rom(struct vga *vga, const char *path, const char *usual, struct kv_error *err)
 {
     struct stat st;
     int inherited;
     cleanup_fd int fd = path && sscanf(path, "fd:%d", &inherited) == 1
                             ? inherited
-                            : open(path ? path : ROM_DEFAULT, O_RDONLY | O_CLOEXEC);
+                            : open(path ? path : usual, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && !path) {
-        log_warning("%s: no BIOS extension at " ROM_DEFAULT, vga->pci.device.id);
+        log_warning("vga: no BIOS extension at %s", usual);
         return 0;
     }
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -412,15 +332,12 @@ static int read_rom(struct vga *vga, const char *path, struct kv_error *err)
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
                             "rom '%s' has %lld bytes; accepted: 512 bytes to 128 KiB", path,
                             (long long)st.st_size);
-    vga->rom = malloc((size_t)st.st_size);
+    vga->rom_size = (size_t)st.st_size;
+    vga->rom = malloc(vga->rom_size);
     if (!vga->rom)
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "rom '%s': out of memory", path);
-    int rc = fd_pread_all(fd, vga->rom, (size_t)st.st_size, 0);
-    if (rc < 0)
-        return kv_error_errno(err, KV_ERR_DEVICE, -rc, "rom '%s': reading it", path);
-    vga->pci.rom = vga->rom;
-    vga->pci.rom_size = (size_t)st.st_size;
-    return 0;
+    int rc = fd_pread_all(fd, vga->rom, vga->rom_size, 0);
+    return rc < 0 ? kv_error_errno(err, KV_ERR_DEVICE, -rc, "rom '%s': reading it", path) : 0;
 }
 
 static int map_regions(struct vga *vga, struct kv_error *err)
@@ -437,72 +354,48 @@ static int map_regions(struct vga *vga, struct kv_error *err)
     return rc;
 }
 
-/* The rest of creation, once the struct is whole enough for free_device(). */
-static int finish(struct machine *machine, struct vga *vga, const struct vga_config *config,
-                  struct kv_error *err)
+int vga_create(struct vga **out, struct machine *machine, const struct vga_config *config,
+               const char *usual_rom, struct kv_error *err)
 {
-    int rc = map_memory(vga, config->memory, err);
-    if (rc == 0 && machine_boots_firmware(&machine->config))
-        rc = read_rom(vga, config->rom, err);
-    if (rc == 0)
-        rc = machine_settle(machine, err); /* slots are given one after the other */
-    if (rc < 0)
-        return rc;
-    vga->kvm_slot = kvm_new_slot(&machine->kvm);
-    vga_state_reset(&vga->state);
-    vga_make_edid(vga->edid, (unsigned)config->xres, (unsigned)config->yres);
-    pci_bar_init(&vga->pci, BAR_MEMORY, vga->state.size, false, true, &memory_ops, vga);
-    pci_bar_init(&vga->pci, BAR_REGISTERS, REGISTERS_SIZE, false, false, &registers_ops, vga);
-    rc = display_create(machine, &display_ops, vga, err);
-    if (rc == 0)
-        rc = map_regions(vga, err);
-    if (rc == 0)
-        rc = pci_plug(&machine->pci, &vga->pci, config->slot ? (int)config->slot : -1, err);
-    if (rc == 0 && config->keyboard)
-        i8042_plug(machine);
-    return rc;
-}
-
-static int vga_create(struct machine *machine, const void *opaque, struct kv_error *err)
-{
-    const struct vga_config *config = opaque;
-    static const struct pci_identity identity = {
-        .vendor = VENDOR_BOCHS,
-        .device = DEVICE_VGA,
-        .subsystem_vendor = SUBSYSTEM_VENDOR,
-        .subsystem = SUBSYSTEM,
-        .class_code = CLASS_VGA,
-        .revision = REVISION_BYTE_ORDER,
-    };
     struct vga *vga = calloc(1, sizeof(*vga));
     if (!vga)
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "vga: out of memory");
+    vga->machine = machine;
     pthread_mutex_init(&vga->lock, NULL);
-    pci_device_init(&vga->pci, &identity, &pci_ops);
-    int rc = device_register(machine, &vga->pci.device, &device_ops, config->id, err);
+    int rc = map_memory(vga, config->memory, err);
+    if (rc == 0 && machine_boots_firmware(&machine->config))
+        rc = read_rom(vga, config->rom, usual_rom, err);
+    if (rc == 0)
+        rc = machine_settle(machine, err); /* slots are given one after the other */
     if (rc == 0) {
-        rc = finish(machine, vga, config, err);
-        if (rc < 0)
-            device_unregister(&vga->pci.device);
+        vga->kvm_slot = kvm_new_slot(&machine->kvm);
+        vga_state_reset(&vga->state);
+        vga_make_edid(vga->edid, (unsigned)config->xres, (unsigned)config->yres);
+        rc = map_regions(vga, err);
     }
     if (rc < 0)
-        free_device(&vga->pci.device);
+        vga_free(vga);
+    else
+        *out = vga;
     return rc;
 }
 
-static void vga_defaults(void *opaque)
+void vga_join(struct vga *vga, struct pci_device *pci)
 {
-    *(struct vga_config *)opaque =
-        (struct vga_config){.memory = MIB(16), .xres = 1280, .yres = 800, .keyboard = true};
+    vga->id = pci->device.id;
+    pci->rom = vga->rom;
+    pci->rom_size = vga->rom_size;
+    pci_bar_init(pci, BAR_MEMORY, vga->state.size, false, true, &memory_ops, vga);
+    pci_bar_init(pci, BAR_REGISTERS, REGISTERS_SIZE, false, false, &registers_ops, vga);
 }
 
-const struct device_class vga_class = {
-    .option = "vga",
-    .implied = "memory",
-    .help = "a screen (standard VGA)",
-    .options = vga_options,
-    .config_size = sizeof(struct vga_config),
-    .defaults = vga_defaults,
-    .create = vga_create,
-    .max = 1,
-};
+void vga_free(struct vga *vga)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(regions); i++)
+        bus_unmap(bus_of(vga, regions[i].memory), regions[i].base);
+    pthread_mutex_destroy(&vga->lock);
+    if (vga->state.memory)
+        munmap(vga->state.memory, vga->state.size);
+    free(vga->rom);
+    free(vga);
+}

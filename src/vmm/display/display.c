@@ -12,6 +12,9 @@
 int display_create(struct machine *machine, const struct display_device_ops *device, void *opaque,
                    struct kv_error *err)
 {
+    if (machine->platform.display)
+        return kv_error_set(err, KV_ERR_DEVICE, EEXIST,
+                            "the machine has a screen already; one of --vga and --gpu is possible");
     struct display *display = calloc(1, sizeof(*display));
     if (!display)
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "display: out of memory");
@@ -90,18 +93,24 @@ bool display_resize(struct display *display, unsigned width, unsigned height)
     return true;
 }
 
+void display_put_part(struct display *display, unsigned y, unsigned x, unsigned x_end,
+                      const uint32_t *row)
+{
+    uint32_t *old = display->pixels + (size_t)y * display->width + x;
+    unsigned from = 0, to = x_end - x;
+    if (memcmp(old, row, to * sizeof(*row)) == 0)
+        return;
+    while (old[from] == row[from])
+        from++;
+    while (old[to - 1] == row[to - 1])
+        to--;
+    memcpy(old + from, row + from, (to - from) * sizeof(*row));
+    add_damage(display, y, x + from, x + to);
+}
+
 void display_put_row(struct display *display, unsigned y, const uint32_t *row)
 {
-    uint32_t *old = display->pixels + (size_t)y * display->width;
-    unsigned x = 0, x_end = display->width;
-    if (memcmp(old, row, display->width * sizeof(*row)) == 0)
-        return;
-    while (old[x] == row[x])
-        x++;
-    while (old[x_end - 1] == row[x_end - 1])
-        x_end--;
-    memcpy(old + x, row + x, (x_end - x) * sizeof(*row));
-    add_damage(display, y, x, x_end);
+    display_put_part(display, y, 0, display->width, row);
 }
 
 void display_refresh(struct display *display)
@@ -110,6 +119,12 @@ void display_refresh(struct display *display)
     display->complete = true;
     display->device->draw(display->device_opaque, everything);
     tell_damage(display);
+}
+
+void display_stir(struct display *display)
+{
+    if (display->viewer && display->viewer->stirred)
+        display->viewer->stirred(display->viewer_opaque);
 }
 
 /* ---------------------------------------------------------------- pointer */

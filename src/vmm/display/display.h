@@ -39,6 +39,8 @@ struct display_device_ops {
 struct display_viewer_ops {
     void (*damaged)(void *opaque, const struct display_rect *rect);
     void (*resized)(void *opaque); /* all of it is new */
+    /* The device knows that drawing now would show something new. May be NULL. */
+    void (*stirred)(void *opaque);
 };
 
 struct display {
@@ -55,8 +57,8 @@ struct display {
     struct display_cursor cursor;
 };
 
-/* Makes the machine's display, for its one display device. The thread starts with
- * display_start(), inside the jail. */
+/* Makes the machine's display, for its one display device; -EEXIST: it has one. The thread starts
+ * with display_start(), inside the jail. */
 int display_create(struct machine *machine, const struct display_device_ops *device, void *opaque,
                    struct kv_error *err);
 int display_start(struct display *display, struct kv_error *err);
@@ -67,6 +69,12 @@ void display_free(struct machine *machine);
 bool display_resize(struct display *display, unsigned width, unsigned height);
 /* row has the width's pixels; what differs is damage. */
 void display_put_row(struct display *display, unsigned y, const uint32_t *row);
+/* The same for columns x to x_end only; row begins with the pixel of column x. */
+void display_put_part(struct display *display, unsigned y, unsigned x, unsigned x_end,
+                      const uint32_t *row);
+
+/* For the device, on the display's thread: something changed that viewers wait for. */
+void display_stir(struct display *display);
 
 /* For the device, any thread: the shape of the guest's pointer, 0xaarrggbb, which is copied; NULL:
  * the pointer is hidden. The hot spot is within it; false: it is too large, or there is no memory,

@@ -100,7 +100,19 @@ static void resized(void *opaque)
         vnc_client_resized(vnc_client_of(node));
 }
 
-static const struct display_viewer_ops viewer_ops = {.damaged = damaged, .resized = resized};
+static void stirred(void *opaque)
+{
+    struct vnc *vnc = opaque;
+    list_for_each (node, &vnc->clients) {
+        if (vnc_client_waits(vnc_client_of(node))) {
+            vnc_look_soon(vnc);
+            return;
+        }
+    }
+}
+
+static const struct display_viewer_ops viewer_ops = {
+    .damaged = damaged, .resized = resized, .stirred = stirred};
 
 /* ---------------------------------------------------------------- QMP */
 

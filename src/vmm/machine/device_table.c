@@ -29,6 +29,7 @@ const struct device_class *const device_classes[] = {
     &virtio_balloon_class,
     &watchdog_class,
     &vga_class,
+    &virtio_gpu_class,
     &xhci_class,
     &input_class,
     &smbios_class,

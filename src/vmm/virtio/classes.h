@@ -8,6 +8,7 @@
 extern const struct device_class virtio_net_class;                        /* net.c */
 extern const struct device_class virtio_console_class, virtio_port_class; /* console_class.c */
 extern const struct device_class virtio_net_class;                        /* net.c */
+extern const struct device_class virtio_gpu_class;                        /* gpu_class.c */
 extern const struct device_class virtio_scsi_class;                       /* scsi.c */
 extern const struct device_class virtio_vsock_class;                      /* vsock.c */
 extern const struct device_class virtio_rng_class;                        /* rng.c */

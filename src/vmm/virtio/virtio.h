@@ -22,6 +22,7 @@
 #include "vring/virtqueue.h"
 
 struct pci_boot_unit;
+struct pci_device;
 struct virtio_device;
 
 struct virtio_queue {
@@ -82,10 +83,23 @@ struct virtio_transport_ops {
     int (*queue_interrupt_fd)(void *opaque, struct virtio_queue *queue);
 };
 
+/* What else answers in the PCI function of a device (a VGA beside virtio-gpu): it has BARs 0 to 3,
+ * virtio has BAR 4. */
+struct virtio_companion {
+    uint32_t class_code;
+    void (*join)(struct virtio_device *dev, struct pci_device *pci); /* before it is plugged */
+    void (*bar_changed)(struct virtio_device *dev, unsigned bar, bool mapped, uint64_t address);
+    /* The machine's hooks. */
+    void (*reset)(struct virtio_device *dev);
+    json_t *(*save)(struct virtio_device *dev);
+    int (*load)(struct virtio_device *dev, const json_t *state, struct kv_error *err);
+};
+
 struct virtio_device {
     const struct virtio_device_ops *ops;
-    const char *name;        /* "virtio-blk" */
-    struct machine *machine; /* NULL in tests */
+    const struct virtio_companion *companion; /* NULL: none; set before it is plugged */
+    const char *name;                         /* "virtio-blk" */
+    struct machine *machine;                  /* NULL in tests */
     struct guest_mem *mem;
     unsigned boot_index;                    /* as in struct pci_device, which takes it over */
     const struct pci_boot_unit *boot_units; /* instead of it, for controllers; the same */

@@ -227,8 +227,11 @@ static const struct bus_ops bar_ops = {.read = bar_read, .write = bar_write};
 static void bar_changed(struct pci_device *pci, unsigned bar, bool mapped, uint64_t address)
 {
     struct virtio_pci *vp = of_pci(pci);
+    const struct virtio_companion *companion = vp->dev->companion;
     const struct pci_bus *bus = pci->bus;
-    if (bar != VIRTIO_PCI_BAR || vp->mapped == mapped)
+    if (bar != vp->bar && companion)
+        companion->bar_changed(vp->dev, bar, mapped, address);
+    if (bar != vp->bar || vp->mapped == mapped)
         return;
     if (mapped)
         vp->bar_address = address;
@@ -256,7 +259,7 @@ static bool window(const struct virtio_pci *vp, unsigned offset, unsigned len, u
         return false;
     *at = (uint32_t)load_le(cap + offsetof(struct virtio_pci_cap, offset), 4);
     *width = (uint32_t)load_le(cap + offsetof(struct virtio_pci_cap, length), 4);
-    return cap[offsetof(struct virtio_pci_cap, bar)] == VIRTIO_PCI_BAR &&
+    return cap[offsetof(struct virtio_pci_cap, bar)] == vp->bar &&
            (*width == 1 || *width == 2 || *width == 4) && *at % *width == 0 &&
            range_within(*at, *width, 0, VIRTIO_PCI_BAR_SIZE);
 }
@@ -299,7 +302,7 @@ static unsigned add_cap(struct virtio_pci *vp, const struct location *location)
     uint8_t *cap = vp->pci.config + at;
     cap[offsetof(struct virtio_pci_cap, cap_len)] = location->size;
     cap[offsetof(struct virtio_pci_cap, cfg_type)] = location->type;
-    cap[offsetof(struct virtio_pci_cap, bar)] = VIRTIO_PCI_BAR;
+    cap[offsetof(struct virtio_pci_cap, bar)] = (uint8_t)vp->bar;
     store_le(cap + offsetof(struct virtio_pci_cap, offset), location->offset, 4);
     store_le(cap + offsetof(struct virtio_pci_cap, length), location->length, 4);
     return at;
@@ -360,6 +363,8 @@ static void reset(struct device *device)
     pthread_mutex_lock(&vp->pci.lock);
     virtio_pci_reset_registers(vp);
     pci_device_reset(&vp->pci);
+    if (vp->dev->companion)
+        vp->dev->companion->reset(vp->dev);
     pthread_mutex_unlock(&vp->pci.lock);
 }
 
@@ -377,6 +382,8 @@ static json_t *save(struct device *device)
                   (json_int_t)vp->device_feature_select, "driver-feature-select",
                   (json_int_t)vp->driver_feature_select, "queue-select", vp->queue_select,
                   "config-vector", atomic_load(&vp->config_vector), "isr", vp->isr);
+    if (vp->dev->companion)
+        json_object_set_new(out, "companion", vp->dev->companion->save(vp->dev));
     pthread_mutex_unlock(&vp->pci.lock);
     return out;
 }
@@ -414,6 +421,8 @@ static int load(struct device *device, const json_t *state, struct kv_error *err
     int rc = virtio_device_load(vp->dev, virtio, err);
     if (rc == 0)
         rc = load_queues(vp, queues, err);
+    if (rc == 0 && vp->dev->companion)
+        rc = vp->dev->companion->load(vp->dev, json_object_get(state, "companion"), err);
     if (rc == 0)
         rc = pci_device_load(&vp->pci, pci, err);
     if (rc == 0) {
@@ -461,10 +470,12 @@ static const struct device_ops device_ops = {
     .free = free_device,
 };
 
-static uint32_t class_code(uint16_t device_id)
+static uint32_t class_code(const struct virtio_device *dev)
 {
+    if (dev->companion)
+        return dev->companion->class_code;
     for (unsigned i = 0; i < ARRAY_SIZE(class_codes); i++) {
-        if (class_codes[i].device_id == device_id)
+        if (class_codes[i].device_id == dev->ops->device_id)
             return class_codes[i].class_code;
     }
     return CLASS_OTHER;
@@ -488,7 +499,7 @@ struct virtio_pci *virtio_pci_plug(struct machine *machine, struct pci_bus *bus,
         .device = (uint16_t)(DEVICE_ID_BASE + dev->ops->device_id),
         .subsystem_vendor = VENDOR_VIRTIO,
         .subsystem = SUBSYSTEM_ID,
-        .class_code = class_code(dev->ops->device_id),
+        .class_code = class_code(dev),
         .revision = REVISION_MODERN,
         .intx = true,
     };
@@ -498,7 +509,10 @@ struct virtio_pci *virtio_pci_plug(struct machine *machine, struct pci_bus *bus,
     vp->ops.type = dev->name;
     pthread_mutex_init(&vp->isr_lock, NULL);
     pci_device_init(&vp->pci, &identity, &pci_ops);
-    pci_bar_init(&vp->pci, VIRTIO_PCI_BAR, VIRTIO_PCI_BAR_SIZE, true, true, &bar_ops, vp);
+    vp->bar = dev->companion ? VIRTIO_PCI_BAR_BESIDE : VIRTIO_PCI_BAR;
+    pci_bar_init(&vp->pci, vp->bar, VIRTIO_PCI_BAR_SIZE, true, true, &bar_ops, vp);
+    if (dev->companion)
+        dev->companion->join(dev, &vp->pci);
     vp->pci.boot_index = dev->boot_index;
     vp->pci.boot_units = dev->boot_units;
     vp->pci.boot_unit_count = dev->boot_unit_count;
@@ -508,7 +522,7 @@ struct virtio_pci *virtio_pci_plug(struct machine *machine, struct pci_bus *bus,
     dev->transport_opaque = vp;
 
     int rc = pci_msix_init(&vp->pci, MIN(dev->queue_count + 1, (unsigned)VIRTIO_PCI_VECTORS_MAX),
-                           VIRTIO_PCI_BAR, VIRTIO_PCI_MSIX_TABLE, VIRTIO_PCI_MSIX_PBA);
+                           vp->bar, VIRTIO_PCI_MSIX_TABLE, VIRTIO_PCI_MSIX_PBA);
     if (rc < 0)
         kv_error_errno(err, KV_ERR_DEVICE, -rc, "%s: MSI-X", dev->name);
     else

@@ -16,8 +16,9 @@
 #include "vmm/pci/pci.h"
 #include "vmm/virtio/virtio.h"
 
-/* The BAR's parts. */
+/* The BAR and its parts. */
 #define VIRTIO_PCI_BAR 0
+#define VIRTIO_PCI_BAR_BESIDE 4 /* of a device with a companion */
 #define VIRTIO_PCI_BAR_SIZE 0x10000
 #define VIRTIO_PCI_COMMON 0x0000
 #define VIRTIO_PCI_ISR_STATUS 0x1000
@@ -43,6 +44,7 @@ struct virtio_pci {
     _Atomic(uint16_t) config_vector;
     pthread_mutex_t isr_lock; /* leaf, but for pci.irq_lock */
     uint8_t isr;
+    unsigned bar;     /* which one */
     unsigned cfg_cap; /* offset of the capability that is a window into the BAR */
     bool mapped;      /* doorbells are registered for the BAR at ... */
     uint64_t bar_address;
