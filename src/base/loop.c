@@ -66,6 +66,14 @@ bool loop_is_mine(const struct loop *loop)
     return !atomic_load(&loop->running) || pthread_equal(loop->thread, pthread_self());
 }
 
+/* The loop's own thread looks for work and for the end before it waits. So does one that begins to
+ * run after this looked: it says that it runs before it looks. */
+static void wake_others(struct loop *loop)
+{
+    if (!loop_is_mine(loop))
+        wake(loop);
+}
+
 int loop_add(struct loop *loop, struct loop_source *source, int fd, uint32_t events,
              void (*fn)(void *opaque, uint32_t events), void *opaque)
 {
@@ -215,7 +223,7 @@ void loop_run(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
     atomic_store(&loop->stopping, true);
-    wake(loop);
+    wake_others(loop);
 }
 
 void loop_post(struct loop *loop, struct loop_work *work)
@@ -228,7 +236,7 @@ void loop_post(struct loop *loop, struct loop_work *work)
     }
     pthread_mutex_unlock(&loop->lock);
     if (first)
-        wake(loop);
+        wake_others(loop);
 }
 
 void loop_unpost(struct loop *loop, struct loop_work *work)

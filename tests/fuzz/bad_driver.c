@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "require.h"
 
 #define QUEUE_AREA 0x1000
 #define DRIVER_AREA 0x400
@@ -16,12 +17,6 @@
 #define F_RING_PACKED 34
 #define DESC_NEXT 1u
 #define DESC_WRITE 2u
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 void fuzz_device_init(struct fuzz_device *f)
 {

@@ -5,10 +5,9 @@
  * frame is right, pauses and resets; the host changes media and sizes. A port
  * that is started properly after all that must carry a command out.
  */
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "acts.h"
 #include "sata_guest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,32 +28,13 @@ enum {
     KINDS,
 };
 
-struct act {
-    uint8_t kind, a;
-    uint16_t b;
-    uint64_t value;
-} __attribute__((packed));
-
 static struct sata_guest g;
 static int disk_fd, cd_fd;
 
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
-
-static int file(off_t size)
-{
-    int fd = memfd_create("image", MFD_CLOEXEC);
-    require(ftruncate(fd, size) == 0);
-    return fd;
-}
-
 static void build(void)
 {
-    disk_fd = file(SATA_DISK_SIZE);
-    cd_fd = file(SATA_CD_SIZE);
+    disk_fd = acts_file(SATA_DISK_SIZE);
+    cd_fd = acts_file(SATA_CD_SIZE);
     sata_guest_init(&g, dup(disk_fd), dup(cd_fd));
 }
 
@@ -81,27 +61,6 @@ static void put(const struct act *act, bool packet)
     if (c.queued)
         sata_write(&g, port, PX_SACT, 1u << slot);
     sata_write(&g, port, PX_CI, 1u << slot);
-}
-
-static void tray(const struct act *act)
-{
-    struct drive *drive = &g.ahci->ports[1]->unit.drive;
-    struct block_node *node;
-    char path[32];
-    struct kv_error err;
-    if (act->a & 1)
-        drive_open_tray(drive, act->a & 2, &err);
-    if (act->a & 4)
-        drive_remove_medium(drive, &err);
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", cd_fd);
-    const struct block_open_options options = {
-        .path = path, .fd = -1, .format = "raw", .readonly = true, .share_rw = true};
-    if (act->a & 8 && block_open(&node, &options, &err) == 0) {
-        drive_insert_medium(drive, node, &err);
-        block_close(node);
-    }
-    if (act->a & 16)
-        drive_close_tray(drive, &err);
 }
 
 static void run(const struct act *act)
@@ -133,13 +92,7 @@ static void run(const struct act *act)
         sata_start(&g, act->a & 1);
         break;
     case PAUSE:
-        device->ops->quiesce(device);
-        if (act->a & 1) {
-            json_t *state = device->ops->save(device);
-            require(device->ops->load(device, state, &err) == 0);
-            json_decref(state);
-        }
-        device->ops->resume(device);
+        acts_pause(device, act->a & 1);
         break;
     case RESET:
         device->ops->reset(device);
@@ -147,7 +100,7 @@ static void run(const struct act *act)
         pci_config_write(&g.ahci->pci, 4, 6, 2);
         break;
     case TRAY:
-        tray(act);
+        acts_tray(&g.ahci->ports[1]->unit.drive, act->a, cd_fd);
         break;
     case RESIZE:
         drive_resize(&g.ahci->ports[0]->unit.drive, act->value % (2 * SATA_DISK_SIZE), &err);
@@ -162,15 +115,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct act reset = {.kind = RESET};
     const struct sata_command flush = {.code = 0xea};
-    struct act act;
     if (!g.ahci)
         build();
-    for (unsigned n = 0; size >= sizeof(act) && n < 64; n++) {
-        memcpy(&act, data, sizeof(act));
-        data += sizeof(act);
-        size -= sizeof(act);
-        run(&act);
-    }
+    acts_run(data, size, run);
     sata_turn(&g, 0);
     run(&reset);
     drive_resize(&g.ahci->ports[0]->unit.drive, SATA_DISK_SIZE, NULL);

@@ -9,6 +9,7 @@
 #include <elf.h>
 #include <string.h>
 
+#include "require.h"
 #include "x86_machine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,12 +35,6 @@ static struct machine *machines[2];
 static int kernel, initrd;
 static uint8_t file[FILE_SIZE];
 static char cmdline[70000];
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void build(void)
 {

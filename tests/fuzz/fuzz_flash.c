@@ -6,12 +6,12 @@
  * bits, a confirmed erasure sets those of one block; in the end the file has
  * them, too.
  */
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "fake_machine.h"
+#include "require.h"
 #include "vmm/devices/flash.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,20 +31,14 @@ static struct device *flash;
 static int file;
 static uint8_t model[SIZE], pending; /* the command that waits for its second write */
 
-static void check(bool condition)
-{
-    if (!condition)
-        abort();
-}
-
 static void build(void)
 {
     log_level = LOG_ERROR;
     file = memfd_create("vars", MFD_CLOEXEC);
-    check(ftruncate(file, SIZE) == 0);
+    require(ftruncate(file, SIZE) == 0);
     fake_machine_init(&fake);
     const struct flash_config config = {.name = "vars", .fd = file, .base = BASE, .size = SIZE};
-    check(flash_create(&fake.machine, &config, NULL) == 0);
+    require(flash_create(&fake.machine, &config, NULL) == 0);
     flash = list_entry(fake.machine.devices.next, struct device, node);
 }
 
@@ -68,15 +62,15 @@ static void compare_array(uint32_t offset, unsigned len)
     if (pending || offset + len > SIZE)
         return;
     put(0, 0xff, 1);
-    check(bus_read(&fake.machine.mmio, &cache, BASE + offset, &value, len));
-    check(memcmp(&value, model + offset, len) == 0);
+    require(bus_read(&fake.machine.mmio, &cache, BASE + offset, &value, len));
+    require(memcmp(&value, model + offset, len) == 0);
 }
 
 static void compare_file(void)
 {
     static uint8_t bytes[SIZE];
     flash->ops->quiesce(flash);
-    check(pread(file, bytes, SIZE, 0) == SIZE && memcmp(bytes, model, SIZE) == 0);
+    require(pread(file, bytes, SIZE, 0) == SIZE && memcmp(bytes, model, SIZE) == 0);
 }
 
 static void perform(const struct act *act)

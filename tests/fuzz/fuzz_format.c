@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "block/drivers.h"
 #include "block/memory.h"
+#include "require.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -93,12 +94,6 @@ static struct base {
     {"vhdx", CREATE "vhdx -o subformat=fixed,block_size=1M image 2M" WRITE("vhdx")},
 };
 static unsigned base_count;
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 /* --------------------------------------------------------------------- memory */
 

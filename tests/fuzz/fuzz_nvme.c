@@ -5,10 +5,7 @@
  * and resets; the host changes the disk's size. A controller that is started
  * properly after all that must carry a command out.
  */
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
+#include "acts.h"
 #include "base/log.h"
 #include "nvme_guest.h"
 
@@ -29,19 +26,7 @@ enum {
     KINDS
 };
 
-struct act {
-    uint8_t kind, a;
-    uint16_t b;
-    uint64_t value;
-} __attribute__((packed));
-
 static struct nvme_guest g;
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 /* Its registers are where the guest looks for them. */
 static void map(void)
@@ -54,9 +39,7 @@ static void map(void)
 static void build(void)
 {
     log_level = LOG_ERROR;
-    int fd = memfd_create("image", MFD_CLOEXEC);
-    require(ftruncate(fd, NVME_DISK_SIZE) == 0);
-    nvme_guest_init(&g, fd);
+    nvme_guest_init(&g, acts_file(NVME_DISK_SIZE));
 }
 
 static void put(const struct act *act, unsigned queue)
@@ -105,13 +88,7 @@ static void run(const struct act *act)
         nvme_start(&g);
         break;
     case PAUSE:
-        device->ops->quiesce(device);
-        if (act->a & 1) {
-            json_t *state = device->ops->save(device);
-            require(device->ops->load(device, state, &err) == 0);
-            json_decref(state);
-        }
-        device->ops->resume(device);
+        acts_pause(device, act->a & 1);
         break;
     case RESET:
         device->ops->reset(device);
@@ -130,15 +107,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct act reset = {.kind = RESET};
     const struct nvme_command flush = {.opcode = 0, .nsid = 1};
-    struct act act;
     if (!g.nvme)
         build();
-    for (unsigned n = 0; size >= sizeof(act) && n < 64; n++) {
-        memcpy(&act, data, sizeof(act));
-        data += sizeof(act);
-        size -= sizeof(act);
-        run(&act);
-    }
+    acts_run(data, size, run);
     nvme_turn(&g, 0);
     run(&reset);
     drive_resize(&g.nvme->namespaces[0]->drive, NVME_DISK_SIZE, NULL);

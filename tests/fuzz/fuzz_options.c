@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "require.h"
 #include "vmm/options/settings.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,12 +37,6 @@ static const struct option_spec table[] = {
     OPTION(FD, struct all, fd),
     OPTION_END,
 };
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void fields(const char *text, const json_t *json)
 {

@@ -5,11 +5,11 @@
  * loaded and reset. Each 12 bytes of input are one act. Whatever it does, the
  * functions must keep their identity and a reset must bring all BARs back.
  */
-#include <stdlib.h>
 
 #include "base/log.h"
 #include "fake_machine.h"
 #include "fake_pci.h"
+#include "require.h"
 #include "vmm/devices/classes.h"
 #include "vmm/devices/fw_cfg.h"
 #include "vmm/devices/i8042.h"
@@ -68,12 +68,6 @@ static void bar_write(void *opaque, uint64_t offset, uint64_t value, unsigned le
 
 static const struct bus_ops bar_ops = {.read = bar_read, .write = bar_write};
 
-static void check(bool condition)
-{
-    if (!condition)
-        abort();
-}
-
 static void build_functions(void)
 {
     for (unsigned i = 0; i < FUNCTIONS; i++) {
@@ -85,8 +79,8 @@ static void build_functions(void)
         strcpy(functions[i].device.id, "function");
         pci_bar_init(&functions[i], 0, BAR_SIZE, i != 1, i == 0, &bar_ops, &functions[i]);
         pci_bar_init_io(&functions[i], 4, 32, &bar_ops, &functions[i]);
-        check(pci_msix_init(&functions[i], VECTORS, 0, TABLE, PBA) == 0);
-        check(pci_plug(&pci.bus, &functions[i], -1, NULL) == 0);
+        require(pci_msix_init(&functions[i], VECTORS, 0, TABLE, PBA) == 0);
+        require(pci_plug(&pci.bus, &functions[i], -1, NULL) == 0);
     }
 }
 
@@ -98,9 +92,9 @@ static void build_firmware_configuration(void)
 {
     static const uint8_t bytes[100] = {1, 2, 3};
     struct fw_cfg *fw_cfg;
-    check(fw_cfg_create(&fake.machine, &fw_cfg, NULL) == 0);
-    check(fw_cfg_set_file(fw_cfg, "etc/e820", bytes, sizeof(bytes)) == 0);
-    check(fw_cfg_set_writable(fw_cfg, "etc/vmgenid_addr", 8, nothing_written, NULL) == 0);
+    require(fw_cfg_create(&fake.machine, &fw_cfg, NULL) == 0);
+    require(fw_cfg_set_file(fw_cfg, "etc/e820", bytes, sizeof(bytes)) == 0);
+    require(fw_cfg_set_writable(fw_cfg, "etc/vmgenid_addr", 8, nothing_written, NULL) == 0);
 }
 
 static void build(void)
@@ -109,20 +103,20 @@ static void build(void)
         const char *chardev, *id, *log_fds;
         uint64_t log_size;
     } line = {.chardev = "null"};
-    check(serial_class.config_size <= sizeof(line) && debugcon_class.config_size <= sizeof(line));
+    require(serial_class.config_size <= sizeof(line) && debugcon_class.config_size <= sizeof(line));
     log_level = LOG_ERROR;
     fake_machine_init(&fake);
     fake_pci_init(&pci);
     pci.bus.mmio = &fake.machine.mmio;
     pci.bus.pio = &fake.machine.pio;
-    check(pm_create(&fake.machine, NULL) == 0 && i8042_create(&fake.machine, NULL) == 0);
-    check(rtc_create_with_clock(&fake.machine, fuzz_clock, NULL) == 0);
-    check(pvpanic_create(&fake.machine, NULL) == 0 && vmgenid_create(&fake.machine, NULL) == 0);
+    require(pm_create(&fake.machine, NULL) == 0 && i8042_create(&fake.machine, NULL) == 0);
+    require(rtc_create_with_clock(&fake.machine, fuzz_clock, NULL) == 0);
+    require(pvpanic_create(&fake.machine, NULL) == 0 && vmgenid_create(&fake.machine, NULL) == 0);
     for (unsigned i = 0; i < 3; i++)
-        check(serial_class.create(&fake.machine, &line, NULL) == 0);
-    check(debugcon_class.create(&fake.machine, &line, NULL) == 0);
+        require(serial_class.create(&fake.machine, &line, NULL) == 0);
+    require(debugcon_class.create(&fake.machine, &line, NULL) == 0);
     build_firmware_configuration();
-    check(pci_bus_map_config(&pci.bus, NULL) == 0);
+    require(pci_bus_map_config(&pci.bus, NULL) == 0);
     build_functions();
 }
 
@@ -147,7 +141,7 @@ static void save_and_load_all(void)
     for (unsigned i = 0; i < FUNCTIONS; i++) {
         json_t *state = pci_device_save(&functions[i]);
         pci_device_reset(&functions[i]);
-        check(pci_device_load(&functions[i], state, NULL) == 0);
+        require(pci_device_load(&functions[i], state, NULL) == 0);
         json_decref(state);
     }
 }
@@ -221,7 +215,7 @@ static void perform(const struct act *act)
         break;
     case 14:
         pci_unplug(dev);
-        check(pci_plug(&pci.bus, dev, -1, NULL) == 0);
+        require(pci_plug(&pci.bus, dev, -1, NULL) == 0);
         break;
     default:
         reset_all();
@@ -242,11 +236,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     reset_all();
     for (unsigned i = 0; i < FUNCTIONS; i++) {
-        check(pci_config_read(&functions[i], 0, 4) == (0x10411af4 + (i << 16)));
-        check(!functions[i].bars[0].mapped && !functions[i].bars[4].mapped);
-        check(pci_bar_address(&functions[i], 0) == functions[i].bars[0].initial);
+        require(pci_config_read(&functions[i], 0, 4) == (0x10411af4 + (i << 16)));
+        require(!functions[i].bars[0].mapped && !functions[i].bars[4].mapped);
+        require(pci_bar_address(&functions[i], 0) == functions[i].bars[0].initial);
     }
     for (unsigned i = 0; i < FAKE_CONNECTIONS_MAX; i++)
-        check(pci.connections[i].eventfd == 0);
+        require(pci.connections[i].eventfd == 0);
     return 0;
 }

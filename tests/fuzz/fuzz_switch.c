@@ -3,12 +3,12 @@
  * Fuzz target: a vhost-user front end that says anything and whose driver writes anything into its
  * memory, on a bridge with an honest guest. The honest one's port must stay up and get frames.
  */
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
 #include "input.h"
+#include "require.h"
 #include "switch/ports/guard.h"
 #include "switch_guest.h"
 
@@ -30,12 +30,6 @@ enum act {
  * long as most inputs. One of the bad ones has packed rings. */
 static struct switch_bench bench;
 static struct switch_guest bads[2], good, other;
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "require.h"
 #include "virtio_guest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -30,12 +31,6 @@ struct act {
 static struct virtio_guest g;
 static struct virtio_device echo;
 static uint8_t config[24];
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void echo_config_write(struct virtio_device *dev, unsigned offset, const void *bytes,
                               unsigned len)

@@ -5,12 +5,11 @@
  * whose frame is right reach the SCSI commands, which SATA's packets reach, too.
  */
 #include <linux/virtio_scsi.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "acts.h"
 #include "bad_driver.h"
 #include "base/util.h"
 #include "vmm/storage/scsi.h"
@@ -32,14 +31,6 @@ enum {
 static struct fuzz_device f;
 static int cd_fd;
 
-static int file(void)
-{
-    int fd = memfd_create("image", MFD_CLOEXEC);
-    if (ftruncate(fd, DISK_SIZE) < 0)
-        abort();
-    return fd;
-}
-
 static void add(bool cdrom, unsigned lun, int fd)
 {
     struct drive_config config;
@@ -59,11 +50,11 @@ static void add(bool cdrom, unsigned lun, int fd)
 static void build(void)
 {
     fuzz_device_init(&f);
-    cd_fd = file();
+    cd_fd = acts_file(DISK_SIZE);
     if (virtio_scsi_create(&f.dev, NULL, &f.mem, &f.loop, NULL) < 0)
         abort();
-    add(false, 0, file());
-    add(false, 1, file());
+    add(false, 0, acts_file(DISK_SIZE));
+    add(false, 1, acts_file(DISK_SIZE));
     add(true, 0, dup(cd_fd));
 }
 
@@ -106,27 +97,6 @@ static void manage(const struct fuzz_act *act)
     fuzz_device_kick(&f, 0);
 }
 
-static void tray(const struct fuzz_act *act)
-{
-    struct drive *drive = drive_find(NULL, "cdrom0");
-    struct block_node *node;
-    struct kv_error err;
-    char path[32];
-    if (act->queue & 1)
-        drive_open_tray(drive, act->queue & 2, &err);
-    if (act->queue & 4)
-        drive_remove_medium(drive, &err);
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", cd_fd);
-    const struct block_open_options options = {
-        .path = path, .fd = -1, .format = "raw", .readonly = true, .share_rw = true};
-    if (act->queue & 8 && block_open(&node, &options, &err) == 0) {
-        drive_insert_medium(drive, node, &err);
-        block_close(node);
-    }
-    if (act->queue & 16)
-        drive_close_tray(drive, &err);
-}
-
 static void run(const struct fuzz_act *act)
 {
     switch (act->kind) {
@@ -137,7 +107,7 @@ static void run(const struct fuzz_act *act)
         manage(act);
         break;
     case TRAY:
-        tray(act);
+        acts_tray(drive_find(NULL, "cdrom0"), act->queue, cd_fd);
         break;
     case RESIZE:
         drive_resize(drive_find(NULL, "disk0"), act->value % (2 * DISK_SIZE), NULL);

@@ -5,10 +5,10 @@
  * order, stops, goes on and is restored. What a pop hands out must lie in
  * memory and add up, and never more may be in flight than the ring holds.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "require.h"
 #include "vring/virtqueue.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -47,12 +47,6 @@ static struct {
 } flight[RING_MAX]; /* in the order of the pops */
 static unsigned count;
 static bool newest_pushed;
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void build(void)
 {

@@ -5,8 +5,7 @@
  * whose frame is right, pauses and resets, while somebody types and points. A
  * controller that is started properly after all that must work.
  */
-#include <stdlib.h>
-
+#include "acts.h"
 #include "usb_guest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,32 +28,7 @@ enum {
     KINDS,
 };
 
-struct act {
-    uint8_t kind, a;
-    uint16_t b;
-    uint64_t value;
-} __attribute__((packed));
-
 static struct usb_guest g;
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
-
-static void pause_and_go_on(bool save)
-{
-    struct device *device = xhci_device(g.xhci);
-    struct kv_error err;
-    device->ops->quiesce(device);
-    if (save) {
-        json_t *state = device->ops->save(device);
-        require(device->ops->load(device, state, &err) == 0);
-        json_decref(state);
-    }
-    device->ops->resume(device);
-}
 
 static void place(void)
 {
@@ -135,7 +109,7 @@ static void run(const struct act *act)
         point(act);
         break;
     case PAUSE:
-        pause_and_go_on(act->a & 1);
+        acts_pause(xhci_device(g.xhci), act->a & 1);
         break;
     case RESET:
         if (act->a & 1)
@@ -152,17 +126,11 @@ static void run(const struct act *act)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct act act;
     if (!g.xhci)
         usb_guest_init(&g);
     place();
     usb_start(&g);
-    for (unsigned n = 0; size >= sizeof(act) && n < 64; n++) {
-        memcpy(&act, data, sizeof(act));
-        data += sizeof(act);
-        size -= sizeof(act);
-        run(&act);
-    }
+    acts_run(data, size, run);
     usb_turn(&g);
     place();
     usb_start(&g);

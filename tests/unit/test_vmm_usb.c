@@ -361,6 +361,17 @@ static void a_saved_controller_goes_on(void **state)
     assert_int_equal(g.memory[USB_DATA + 2], 0x1d);
 }
 
+static void a_controller_whose_event_ring_was_just_changed_is_saved(void **state)
+{
+    struct device *device = xhci_device(g.xhci);
+    struct kv_error err;
+    ready(USB_KEYBOARD_PORT); /* its events are not at the ring's beginning */
+    usb_write(&g, 0x1030, USB_ERST + 64);
+    json_t *saved = device->ops->save(device);
+    assert_int_equal(device->ops->load(device, saved, &err), 0);
+    json_decref(saved);
+}
+
 static void registers_can_be_accessed_in_any_way(void **state)
 {
     static const uint64_t values[] = {UINT64_MAX, 0, UINT64_C(0x8000000080000000), 0x5555};
@@ -396,6 +407,7 @@ int main(void)
         TEST(a_full_event_ring_keeps_commands_waiting),
         TEST(interrupts_come_until_they_are_acknowledged),
         TEST(a_saved_controller_goes_on),
+        TEST(a_controller_whose_event_ring_was_just_changed_is_saved),
         TEST(registers_can_be_accessed_in_any_way),
     };
     return cmocka_run_group_tests_name("vmm_usb", tests, NULL, NULL);

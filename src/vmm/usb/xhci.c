@@ -343,6 +343,12 @@ static void write_command_ring(struct xhci *xhci, uint32_t value, bool high)
         (struct xhci_ring){s->command_pointer & ~UINT64_C(63), s->command_pointer & 1};
 }
 
+/* The next event looks the event ring up anew. */
+static void forget_segment(struct xhci_state *s)
+{
+    s->events_size = s->event_index = 0;
+}
+
 static void write_dequeue(struct xhci *xhci, uint32_t value)
 {
     struct xhci_state *s = &xhci->s;
@@ -411,15 +417,15 @@ static void write_word(struct xhci *xhci, unsigned offset, uint32_t value)
         break;
     case RUNTIME + 0x28:
         s->erst_size = value & 0xffff;
-        s->events_size = 0;
+        forget_segment(s);
         break;
     case RUNTIME + 0x30:
         set_low(&s->erst, value & ~63u);
-        s->events_size = 0; /* looked up anew */
+        forget_segment(s);
         break;
     case RUNTIME + 0x34:
         set_high(&s->erst, value);
-        s->events_size = 0;
+        forget_segment(s);
         break;
     case RUNTIME + 0x38:
         write_dequeue(xhci, value);
