@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "vmm/devices/classes.h"
+#include "vmm/display/vnc_encode.h"
 #include "vmm/jail/jail.h"
 #include "vmm/machine/machine.h"
 
@@ -321,6 +322,8 @@ static int vnc_create(struct machine *machine, const void *opaque, struct kv_err
         return -ENOENT;
     }
     snprintf(vnc->password, sizeof(vnc->password), "%s", config->password ? config->password : "");
+    if (vnc_zlib_load(&missing) < 0)
+        log_info("vnc: pictures are not compressed: %s", missing.message);
     vnc->address = strdup(config->listen);
     int rc = device_register(machine, &vnc->device, &device_ops, config->id, err);
     if (rc == 0) {

@@ -2,7 +2,7 @@
 /*
  * The VNC server (RFC 6143): who looks at the screen over a socket. vnc.c
  * listens and is the device; vnc_client.h's files speak with one viewer,
- * vnc_encode.c makes rectangles of pixels. Everything belongs to the display's
+ * vnc_encode.h's make rectangles of pixels. Everything belongs to the display's
  * thread. Nothing blocks: a viewer that does not read gets fewer, larger
  * updates; what a viewer can make the server keep is bounded, and before its
  * password nothing of the screen leaves.
@@ -53,14 +53,6 @@ struct vnc {
     int64_t password_until;              /* seconds since the epoch; 0: for ever */
 };
 
-/* How a viewer wants its pixels. */
-struct vnc_format {
-    uint8_t bytes; /* 1, 2, 4 */
-    bool big_endian;
-    uint16_t max[3]; /* red, green, blue */
-    uint8_t shift[3];
-};
-
 struct vnc_client;
 struct vnc_client *vnc_client_of(struct list *node);
 
@@ -79,14 +71,6 @@ void vnc_client_resized(struct vnc_client *client);
 
 /* A viewer waits for changes, or did something that may cause some. */
 void vnc_look_soon(struct vnc *vnc);
-
-/* Appends pixels; those of the picture in a rectangle. -ENOMEM. */
-int vnc_put_pixels(struct buffer *out, const struct vnc_format *format, const uint32_t *pixels,
-                   unsigned count);
-int vnc_put_raw(struct buffer *out, const struct vnc_format *format, const struct display *display,
-                const struct display_rect *rect);
-int vnc_put_hextile(struct buffer *out, const struct vnc_format *format,
-                    const struct display *display, const struct display_rect *rect);
 
 /* Loads what passwords need; before the jail. */
 int vnc_password_load(struct kv_error *err);

@@ -127,7 +127,7 @@ struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, bool trusted)
         .trusted = trusted,
         .source = LOOP_SOURCE_INIT,
         .in = BUFFER_INIT(4 + 4 * VNC_ENCODINGS_MAX + 4096),
-        .format = {.bytes = 4, .max = {255, 255, 255}, .shift = {16, 8, 0}},
+        .format = {.bytes = 4, .depth = 24, .max = {255, 255, 255}, .shift = {16, 8, 0}},
     };
     list_add_tail(&vnc->clients, &client->node);
     vnc->client_count++;
@@ -157,5 +157,7 @@ void vnc_client_free(struct vnc_client *client)
         close(client->fd);
     buffer_free(&client->in);
     buffer_free(&client->out);
+    vnc_zlib_end(&client->zrle);
+    vnc_zlib_end(&client->tight);
     free(client);
 }

@@ -8,12 +8,15 @@
 #define KV_VMM_DISPLAY_VNC_CLIENT_H
 
 #include "vmm/display/vnc.h"
+#include "vmm/display/vnc_encode.h"
 
 /* Things that a viewer understands, by the encodings that it lists: real ones and the pseudo
  * encodings of what else can be told it. */
 enum vnc_encoding {
     ENCODING_RAW = 0,
     ENCODING_HEXTILE = 5,
+    ENCODING_TIGHT = 7,
+    ENCODING_ZRLE = 16,
     ENCODING_DESKTOP_SIZE = -223,
     ENCODING_CURSOR = -239,
     ENCODING_POINTER_MODE = -257,
@@ -56,7 +59,8 @@ struct vnc_client {
     bool ending;    /* closed once what it is told has left */
 
     struct vnc_format format;
-    int32_t encoding;       /* of pixels */
+    int32_t encoding; /* of pixels */
+    struct vnc_zlib zrle, tight;
     unsigned understands;   /* enum vnc_notice */
     bool screens, alpha;    /* the newer way to tell of sizes, of pointers */
     unsigned due;           /* enum vnc_notice */
@@ -96,6 +100,8 @@ void vnc_client_tell(const struct vnc_client *client, const char *event);
 bool vnc_take_message(struct vnc_client *client, const uint8_t *bytes);
 #define VNC_ENCODINGS_MAX 1024
 
+/* vnc_update.c: whether pixels can be sent in it. */
+bool vnc_speaks(int32_t encoding);
 /* All of the picture is damage. */
 void vnc_damage_all(struct vnc_client *client);
 

@@ -25,7 +25,7 @@ enum message {
 static bool set_pixel_format(struct vnc_client *client, const uint8_t *bytes)
 {
     const uint8_t *pf = bytes + 4;
-    struct vnc_format format = {.bytes = pf[0] / 8, .big_endian = pf[2]};
+    struct vnc_format format = {.bytes = pf[0] / 8, .depth = pf[1], .big_endian = pf[2]};
     bool good = (pf[0] == 8 || pf[0] == 16 || pf[0] == 32) && pf[3];
     for (unsigned i = 0; i < 3; i++) {
         format.max[i] = vnc_be16(pf + 4 + 2 * i);
@@ -53,7 +53,7 @@ static void understand(struct vnc_client *client, int32_t encoding)
         {ENCODING_KEY_CODES, NOTICE_KEYS},    {ENCODING_POINTER_MODE, NOTICE_POINTER},
         {ENCODING_LIGHTS, NOTICE_LIGHTS},
     };
-    if (encoding == ENCODING_HEXTILE)
+    if (client->encoding < 0 && vnc_speaks(encoding))
         client->encoding = encoding;
     client->screens |= encoding == ENCODING_SCREENS;
     client->alpha |= encoding == ENCODING_CURSOR_ALPHA;
@@ -65,11 +65,13 @@ static void understand(struct vnc_client *client, int32_t encoding)
 static bool set_encodings(struct vnc_client *client, const uint8_t *bytes)
 {
     unsigned count = vnc_be16(bytes + 2);
-    client->encoding = ENCODING_RAW;
+    client->encoding = -1; /* none yet */
     client->understands = 0;
     client->screens = client->alpha = false;
     for (unsigned i = 0; i < count; i++)
         understand(client, (int32_t)vnc_be32(bytes + 4 + 4 * (size_t)i));
+    if (client->encoding < 0)
+        client->encoding = ENCODING_RAW;
     client->due |= client->understands & (NOTICE_KEYS | NOTICE_POINTER | NOTICE_LIGHTS);
     if (client->screens) /* that there is such a thing is told by the first one */
         client->due |= NOTICE_SIZE;

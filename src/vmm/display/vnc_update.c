@@ -11,7 +11,9 @@
 #include "vmm/display/vnc_client.h"
 
 #define OUTPUT_PART (256 * 1024) /* bytes of one update, about */
-#define CURSOR_RAW 0             /* encoding of a pointer's pixels */
+#define PIXELS_PART (512 * 1024) /* that one update is made of: other viewers wait that long */
+#define BANDS_TOGETHER 4
+#define CURSOR_RAW 0 /* encoding of a pointer's pixels */
 #define SCREENS 1
 
 /* ---------------------------------------------------------------- damage */
@@ -195,14 +197,43 @@ static void look_around(struct vnc_client *client)
 
 /* ---------------------------------------------------------------- updates */
 
-/* The rectangle of a band within what the viewer knows of the screen, and out of the list. */
-static bool take_band(struct vnc_client *client, unsigned band, struct display_rect *rect)
+static const struct form {
+    int32_t encoding;
+    bool packed; /* by zlib */
+    int (*put)(struct buffer *out, const struct vnc_source *source,
+               const struct display_rect *rect);
+} forms[] = {
+    {ENCODING_RAW, false, vnc_put_raw},
+    {ENCODING_HEXTILE, false, vnc_put_hextile},
+    {ENCODING_TIGHT, true, vnc_put_tight},
+    {ENCODING_ZRLE, true, vnc_put_zrle},
+};
+
+static const struct form *form_of(int32_t encoding)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(forms); i++)
+        if (forms[i].encoding == encoding && (!forms[i].packed || vnc_zlib_is_there()))
+            return &forms[i];
+    return NULL;
+}
+
+bool vnc_speaks(int32_t encoding)
+{
+    return form_of(encoding);
+}
+
+/* Bands from this one on that changed in the same columns, as one rectangle within what the viewer
+ * knows of the screen, and out of the list. */
+static bool take_bands(struct vnc_client *client, unsigned band, struct display_rect *rect)
 {
     unsigned width = MIN(client->width, client->vnc->display->width);
     unsigned height = MIN(client->height, client->vnc->display->height);
-    unsigned x = client->bands[band].x, x_end = MIN((unsigned)client->bands[band].x_end, width);
-    unsigned y = band * VNC_BAND, y_end = MIN(y + VNC_BAND, height);
-    client->bands[band].x = client->bands[band].x_end = 0;
+    unsigned x = client->bands[band].x, x_end = client->bands[band].x_end, end = band;
+    while (end < VNC_BANDS_MAX && end - band < BANDS_TOGETHER && client->bands[end].x == x &&
+           client->bands[end].x_end == x_end)
+        client->bands[end].x = client->bands[end].x_end = 0, end++;
+    unsigned y = band * VNC_BAND, y_end = MIN(end * VNC_BAND, height);
+    x_end = MIN(x_end, width);
     *rect = (struct display_rect){x, y, x_end - x, y_end - y};
     return x < x_end && y < y_end;
 }
@@ -215,29 +246,49 @@ static bool is_damaged(const struct vnc_client *client)
     return client->due;
 }
 
+/* Pixels of a rectangle, in pieces no wider than every encoding can have. Returns how many, or
+ * -ENOMEM. */
+static int put_picture(struct vnc_client *client, const struct display_rect *rect)
+{
+    const struct vnc_source source = {
+        .display = client->vnc->display,
+        .format = &client->format,
+        .zlib = client->encoding == ENCODING_ZRLE ? &client->zrle : &client->tight,
+    };
+    int count = 0;
+    for (unsigned x = 0; x < rect->width; x += VNC_TIGHT_WIDTH, count++) {
+        struct display_rect part = {rect->x + x, rect->y, MIN(rect->width - x, VNC_TIGHT_WIDTH),
+                                    rect->height};
+        put_header(client, &part, client->encoding);
+        int rc = form_of(client->encoding)->put(&client->out, &source, &part);
+        if (rc < 0)
+            return rc;
+    }
+    return count;
+}
+
 bool vnc_client_update(struct vnc_client *client)
 {
-    const struct display *display = client->vnc->display;
     static const uint8_t head[4]; /* type 0, padding, the count of rectangles */
-    bool hextile = client->encoding == ENCODING_HEXTILE;
+    unsigned pixels = 0;
     look_around(client);
-    if (!client->ready || !client->wants || client->out.len || !display->pixels ||
+    if (!client->ready || !client->wants || client->out.len || !client->vnc->display->pixels ||
         !is_damaged(client))
         return true;
     vnc_send(client, head, sizeof(head));
     unsigned count = put_notices(client);
-    for (unsigned i = 0; i < VNC_BANDS_MAX && client->out.len < OUTPUT_PART; i++) {
+    for (unsigned i = 0; i < VNC_BANDS_MAX && client->out.len < OUTPUT_PART && pixels < PIXELS_PART;
+         i++) {
         struct display_rect rect;
         unsigned band = client->band;
         client->band = (client->band + 1) % VNC_BANDS_MAX;
-        if (!take_band(client, band, &rect))
+        if (!take_bands(client, band, &rect))
             continue;
-        put_header(client, &rect, client->encoding);
-        int rc = hextile ? vnc_put_hextile(&client->out, &client->format, display, &rect)
-                         : vnc_put_raw(&client->out, &client->format, display, &rect);
-        if (rc < 0)
+        int rectangles = put_picture(client, &rect);
+        if (rectangles < 0)
             return false;
-        count++;
+        count += (unsigned)rectangles;
+        pixels += rect.width * rect.height;
     }
     if (client->ending)
         return false;
