@@ -48,4 +48,19 @@ static inline void store_le(void *p, uint64_t v, unsigned len)
     memcpy(p, &v, len);
 }
 
+/* Big-endian, as networks have it. */
+static inline uint64_t load_be(const void *p, unsigned len)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < len; i++)
+        v = v << 8 | ((const uint8_t *)p)[i];
+    return v;
+}
+
+static inline void store_be(void *p, uint64_t v, unsigned len)
+{
+    for (unsigned i = len; i-- > 0; v >>= 8)
+        ((uint8_t *)p)[i] = (uint8_t)v;
+}
+
 #endif

@@ -98,14 +98,6 @@ int import_preadv(struct block_node *node, uint64_t offset, uint64_t len, const 
 int import_status(struct block_node *node, uint64_t offset, uint64_t len, struct block_extent *out);
 int import_get_size(struct block_node *node, uint64_t *size, struct kv_error *err);
 
-static inline uint64_t load_be(const void *p, unsigned len)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < len; i++)
-        v = v << 8 | ((const uint8_t *)p)[i];
-    return v;
-}
-
 static inline bool is_power_of_two(uint64_t v)
 {
     return v && !(v & (v - 1));

@@ -77,12 +77,6 @@ static void look_at(const char *name, uint64_t offset, void *bytes, size_t len)
     close(fd);
 }
 
-static void store_be(uint8_t *p, uint64_t v, unsigned len)
-{
-    for (unsigned i = 0; i < len; i++)
-        p[i] = (uint8_t)(v >> 8 * (len - 1 - i));
-}
-
 static size_t utf16(uint8_t *to, const char *text)
 {
     size_t len = strlen(text);

@@ -32,14 +32,6 @@ struct probe {
     struct model_volume *out;
 };
 
-static uint64_t load_be(const uint8_t *p, unsigned len)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < len; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
 /* -------------------------------------------------------------------- headers */
 
 static int read_backing_name(struct probe *probe)

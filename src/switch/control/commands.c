@@ -73,6 +73,11 @@ static json_t *set_mirror(struct qmp_call *call)
     return done(vswitch_set_mirror(switch_of(call), call->arguments, &call->error));
 }
 
+static json_t *set_sflow(struct qmp_call *call)
+{
+    return done(vswitch_set_sflow(switch_of(call), call->arguments, &call->error));
+}
+
 static json_t *query_bridges(struct qmp_call *call)
 {
     return vswitch_describe(switch_of(call));
@@ -123,6 +128,8 @@ static const struct qmp_command commands[] = {
      name_arguments, .open = true},
     {"set-mirror", "another port gets copies of a port's frames, or no more", set_mirror,
      mirror_arguments, .open = true},
+    {"set-sflow", "samples of a bridge's frames go to a collector, or no more", set_sflow,
+     bridge_arguments, .open = true},
     {"remove-port", "removes a port", remove_port, name_arguments},
     {"query-bridges", "bridges and their ports", query_bridges},
     {"query-statistics", "counters of all ports", query_statistics},

@@ -42,6 +42,7 @@ static void remove_port(struct vswitch *sw, struct port *port);
 
 static void remove_bridge(struct bridge *bridge)
 {
+    vswitch_end_export(bridge);
     list_del(&bridge->node);
     bridge_free(bridge);
 }
@@ -68,6 +69,14 @@ struct bridge *vswitch_find_bridge(struct vswitch *sw, const char *name)
             return bridge;
     }
     return NULL;
+}
+
+struct bridge *vswitch_get_bridge(struct vswitch *sw, const char *name, struct kv_error *err)
+{
+    struct bridge *bridge = vswitch_find_bridge(sw, name);
+    if (!bridge)
+        vswitch_not_there("bridge", name, err);
+    return bridge;
 }
 
 struct port *vswitch_find_port(struct vswitch *sw, const char *name)
@@ -112,8 +121,10 @@ int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error
                             (uint32_t)options.ageing, err);
         rc = bridge ? 0 : -err->code;
     }
-    if (rc == 0)
+    if (rc == 0) {
+        bridge->number = ++sw->last_number;
         list_add_tail(&sw->bridges, &bridge->node);
+    }
     options_free(bridge_option_specs, &options);
     return rc;
 }
@@ -223,6 +234,7 @@ static int add_port(struct vswitch *sw, const struct port_options *options, stru
         return kv_error_prefix(err, "port '%s'", options->name);
     snprintf(port->name, sizeof(port->name), "%s", options->name);
     port->kind = (unsigned)options->type;
+    port->number = ++sw->last_number;
     port->vlans = vlans;
     port->mac_limit = (unsigned)options->mac_limit;
     rc = limits_make(&limits, options, port, err);
@@ -309,8 +321,8 @@ int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *e
 
 /* --- The configuration file ------------------------------------------------ */
 
-/* Takes a list out of the object: a new reference, or NULL. */
-static json_t *take_list(json_t *object, const char *name)
+/* Takes a value out of the object: a new reference, or NULL. */
+static json_t *take_value(json_t *object, const char *name)
 {
     json_t *list = json_incref(json_object_get(object, name));
     json_object_del(object, name);
@@ -319,7 +331,8 @@ static json_t *take_list(json_t *object, const char *name)
 
 static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error *err)
 {
-    json_t *ports = take_list(bridge, "ports"), *mirrors = take_list(bridge, "mirrors");
+    json_t *ports = take_value(bridge, "ports"), *mirrors = take_value(bridge, "mirrors");
+    json_t *sflow = take_value(bridge, "sflow");
     const char *name = json_string_value(json_object_get(bridge, "name"));
     int rc = vswitch_add_bridge(sw, bridge, err);
     if (rc == 0 && ((ports && !json_is_array(ports)) || (mirrors && !json_is_array(mirrors))))
@@ -332,8 +345,13 @@ static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error 
     }
     for (size_t i = 0; rc == 0 && i < json_array_size(mirrors); i++)
         rc = vswitch_set_mirror(sw, json_array_get(mirrors, i), err);
+    if (rc == 0 && sflow) {
+        json_object_set_new(sflow, "bridge", json_string(name));
+        rc = vswitch_set_sflow(sw, sflow, err);
+    }
     json_decref(ports);
     json_decref(mirrors);
+    json_decref(sflow);
     return rc;
 }
 

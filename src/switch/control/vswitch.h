@@ -20,6 +20,7 @@ struct vswitch {
     struct forward forward;
     struct list bridges;
     unsigned port_count;
+    uint32_t last_number; /* of a port or bridge */
 };
 
 int vswitch_init(struct vswitch *sw, struct kv_error *err);
@@ -33,6 +34,8 @@ int vswitch_add_port(struct vswitch *sw, const json_t *port, struct kv_error *er
 int vswitch_set_port(struct vswitch *sw, const json_t *port, struct kv_error *err);
 /* Copies of a port's frames go to another one of its bridge; without "to": no more. */
 int vswitch_set_mirror(struct vswitch *sw, const json_t *mirror, struct kv_error *err);
+/* An sFlow agent for a bridge; without "collector": none any more. */
+int vswitch_set_sflow(struct vswitch *sw, const json_t *sflow, struct kv_error *err);
 int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err);
 int vswitch_forget_macs(struct vswitch *sw, const char *bridge, struct kv_error *err);
 
@@ -47,9 +50,14 @@ int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err
 
 /* Shared by vswitch*.c. NULL: there is none. */
 struct bridge *vswitch_find_bridge(struct vswitch *sw, const char *name);
+/* With err. */
+struct bridge *vswitch_get_bridge(struct vswitch *sw, const char *name, struct kv_error *err);
 struct port *vswitch_find_port(struct vswitch *sw, const char *name);
 /* -ENOENT with err. */
 int vswitch_not_there(const char *what, const char *name, struct kv_error *err);
+/* What watches the bridge, added to its row; ended with the bridge. */
+void vswitch_describe_export(const struct bridge *bridge, json_t *row);
+void vswitch_end_export(struct bridge *bridge);
 /* What a port's copies are called, by enum port_mirror. */
 extern const char *const vswitch_mirror_names[];
 

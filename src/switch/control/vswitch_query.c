@@ -62,9 +62,10 @@ static json_t *list_vlans(const struct port_vlans *vlans)
 static json_t *describe_port(struct vswitch *sw, const struct port *port)
 {
     struct port_view view = look(sw, port);
-    json_t *row = json_pack("{s:s, s:s, s:b, s:I, s:I}", "name", port->name, "type",
-                            port_kind_names[port->kind], "up", view.up, "macs",
-                            (json_int_t)view.macs, "mac-limit", (json_int_t)view.mac_limit);
+    json_t *row =
+        json_pack("{s:s, s:I, s:s, s:b, s:I, s:I}", "name", port->name, "number",
+                  (json_int_t)port->number, "type", port_kind_names[port->kind], "up", view.up,
+                  "macs", (json_int_t)view.macs, "mac-limit", (json_int_t)view.mac_limit);
     limits_describe(port, row);
     /* Changed by tasks of this thread only. */
     if (port->mirror)
@@ -89,8 +90,10 @@ json_t *vswitch_describe(struct vswitch *sw)
         json_t *ports = json_array();
         list_for_each (inner, &bridge->ports)
             json_array_append_new(ports, describe_port(sw, list_entry(inner, struct port, node)));
-        json_array_append_new(list, json_pack("{s:s, s:I, s:o}", "name", bridge->name, "ageing",
-                                              (json_int_t)bridge->macs.ageing_s, "ports", ports));
+        json_t *row = json_pack("{s:s, s:I, s:o}", "name", bridge->name, "ageing",
+                                (json_int_t)bridge->macs.ageing_s, "ports", ports);
+        vswitch_describe_export(bridge, row);
+        json_array_append_new(list, row);
     }
     return list;
 }
@@ -156,17 +159,9 @@ static json_t *describe_mac(const struct bridge *bridge, const struct mac_entry 
                      bridge->slots[entry->port]->name, "age", (json_int_t)(now_s - entry->seen_s));
 }
 
-static struct bridge *get_bridge(struct vswitch *sw, const char *name, struct kv_error *err)
-{
-    struct bridge *bridge = vswitch_find_bridge(sw, name);
-    if (!bridge)
-        kv_error_set(err, KV_ERR_CONFIG, ENOENT, "there is no bridge '%.100s'", name);
-    return bridge;
-}
-
 json_t *vswitch_macs(struct vswitch *sw, const char *name, struct kv_error *err)
 {
-    struct mac_view view = {.bridge = get_bridge(sw, name, err)};
+    struct mac_view view = {.bridge = vswitch_get_bridge(sw, name, err)};
     if (!view.bridge)
         return NULL;
     view.entries =
@@ -191,7 +186,7 @@ static void forget_here(void *opaque)
 
 int vswitch_forget_macs(struct vswitch *sw, const char *name, struct kv_error *err)
 {
-    struct bridge *bridge = get_bridge(sw, name, err);
+    struct bridge *bridge = vswitch_get_bridge(sw, name, err);
     if (!bridge)
         return -err->code;
     forward_run(&sw->forward, forget_here, bridge);

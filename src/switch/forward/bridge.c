@@ -9,6 +9,7 @@
 #include "switch/forward/forward.h"
 #include "switch/forward/offload.h"
 #include "switch/forward/shaper.h"
+#include "switch/monitor/sampler.h"
 
 #define UNKNOWN (-1)
 
@@ -27,6 +28,7 @@ struct bridge *bridge_new(struct forward *forward, const char *name, unsigned ma
     snprintf(bridge->name, sizeof(bridge->name), "%s", name);
     bridge->forward = forward;
     list_init(&bridge->ports);
+    list_init(&bridge->samplers);
     return bridge;
 }
 
@@ -216,6 +218,16 @@ static inline bool is_same(const struct verdict *v, const struct frame *frame)
     return v->again && head[0] == v->head[0] && head[1] == v->head[1];
 }
 
+/* Who wants a sample of the frame, the verdict on which is v, gets it. */
+static void take_sample(struct bridge *bridge, const struct port *from, const struct frame *frame,
+                        const struct verdict *v)
+{
+    uint32_t out = v->drop    ? SAMPLE_DROPPED | (uint32_t)v->why
+                   : v->flood ? SAMPLE_FLOODED
+                              : v->port->number;
+    sampler_take(bridge, from, frame, out);
+}
+
 static bool is_too_fast(struct port *from, const struct frame *frame)
 {
     return from->meter &&
@@ -250,6 +262,8 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
         }
         if (__builtin_expect(from->mirror_what & MIRROR_IN && v.admitted, 0))
             send_copy(bridge, from->mirror, i);
+        if (__builtin_expect(bridge->sample_in != 0, 0) && --bridge->sample_in == 0)
+            take_sample(bridge, from, frame, &v);
         if (__builtin_expect(v.drop, 0))
             port_drop(v.port, v.why);
         else if (v.flood)

@@ -21,10 +21,14 @@ struct bridge {
     struct port *slots[BRIDGE_PORTS_MAX]; /* by index */
     uint16_t touched[BRIDGE_PORTS_MAX];   /* of the burst: who gets something */
     unsigned touched_count;
+    struct list samplers;             /* monitor/sampler.h */
+    uint32_t sample_in, sample_every; /* frames until one is taken, and at the last look; 0: none */
     /* The control thread's. */
     char name[PORT_NAME_MAX];
     struct list ports;
     struct list node;
+    uint32_t number;     /* in the switch, for good */
+    struct sflow *sflow; /* or NULL */
 };
 
 /* ageing_s: how long a silent station is remembered. */

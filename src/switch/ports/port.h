@@ -95,11 +95,12 @@ struct port {
     const struct port_ops *ops;
     struct forward *forward;
     struct bridge *bridge;
-    uint16_t index; /* in the bridge */
-    bool up;        /* somebody is at the other end */
-    bool polled;    /* on the forwarding thread's list; else an event wakes it */
-    bool notify;    /* among forward->notify */
-    uint8_t takes;  /* of enum frame_undone: send() gets no frame with anything else undone */
+    uint16_t index;  /* in the bridge */
+    uint32_t number; /* in the whole switch, for good: interface index to who watches */
+    bool up;         /* somebody is at the other end */
+    bool polled;     /* on the forwarding thread's list; else an event wakes it */
+    bool notify;     /* among forward->notify */
+    uint8_t takes;   /* of enum frame_undone: send() gets no frame with anything else undone */
     unsigned mac_limit;
     struct port *mirror;   /* gets copies, or NULL; on the same bridge */
     unsigned mirror_what;  /* of enum port_mirror */
@@ -115,8 +116,9 @@ struct port {
     /* The control thread's. */
     char name[PORT_NAME_MAX];
     struct meter_rates in_rates, out_rates;
-    unsigned kind;    /* row of port_kinds (control/port_kinds.h) */
-    struct list node; /* among the bridge's */
+    uint32_t counter_samples; /* told of the port by sFlow */
+    unsigned kind;            /* row of port_kinds (control/port_kinds.h) */
+    struct list node;         /* among the bridge's */
 };
 
 static inline void port_drop(struct port *port, enum port_drop why)

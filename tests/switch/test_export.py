@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Flow export, decoded by the collectors of nfdump, which know nothing of the switch."""
+
+import contextlib
+import csv
+import glob
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import inside
+from kv_switch import Refused
+
+# Datagrams of 500 bytes from port 4000 to port 5000.
+TALK = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("192.0.2.1", 4000))
+for _ in range(%d):
+    s.sendto(bytes(500), ("192.0.2.2", 5000))
+"""
+
+
+def free_udp_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Collector:
+    """sfcapd or nfcapd."""
+
+    def __init__(self, program, folder):
+        self.folder, self.port = folder, free_udp_port()
+        self.process = subprocess.Popen([program, "-p", str(self.port), "-b", "127.0.0.1", "-l", folder, "-t", "3600"],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while f"0100007F:{self.port:04X}" not in self.sockets():
+            assert self.process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+
+    @staticmethod
+    def sockets():
+        with open("/proc/net/udp", encoding="ascii") as table:
+            return table.read()
+
+    def flows(self):
+        """Ends the collector. What it has written, as rows of nfdump."""
+        self.close()
+        file = max(glob.glob(f"{self.folder}/nfcapd.*"))
+        said = subprocess.run(["nfdump", "-r", file, "-o", "csv"], check=True, capture_output=True, text=True,
+                              timeout=20)
+        return list(csv.DictReader(said.stdout.partition("Summary")[0].splitlines()))
+
+    def close(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(name="talkers")
+def talkers_(spaces):
+    """Two stations that know each other."""
+    names = [spaces.add(0, "192.0.2.1/24"), spaces.add(1, "192.0.2.2/24")]
+    inside(names[0], "ping", "-c", "1", "-W", "5", "192.0.2.2")
+    return names
+
+
+def talk(names, count):
+    inside(names[0], sys.executable, "-c", TALK % count)
+
+
+def numbers(switch, names):
+    ports = {p["name"]: p["number"] for p in switch.execute("query-bridges")[0]["ports"]}
+    return [str(ports[name]) for name in names]
+
+
+def test_sflow_tells_a_collector_of_frames(switch, folder, talkers):
+    with contextlib.closing(Collector("sfcapd", folder)) as collector:
+        switch.execute("set-sflow", bridge="br0", collector=f"127.0.0.1:{collector.port}", sampling=1)
+        talk(talkers, 40)
+        switch.execute("set-sflow", bridge="br0")
+        assert "sflow" not in switch.execute("query-bridges")[0]
+        time.sleep(0.1)
+        flows = [row for row in collector.flows() if row["pr"] == "UDP" and row["dp"] == "5000"]
+    assert len(flows) == 40
+    for row in flows:
+        assert (row["sa"], row["da"], row["sp"]) == ("192.0.2.1", "192.0.2.2", "4000")
+        assert [row["in"], row["out"]] == numbers(switch, talkers)
+        assert int(row["ibyt"]) == 500 + 8 + 20 + 14 + 4
+
+
+def test_sflow_tells_of_about_one_frame_in_so_many_and_of_counters(switch, talkers):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind(("127.0.0.1", 0))
+        collector.settimeout(5)
+        where = f"127.0.0.1:{collector.getsockname()[1]}"
+        switch.execute("set-sflow", bridge="br0", collector=where, sampling=10, header=64, polling=1)
+        talk(talkers, 4000)
+        time.sleep(0.1)
+        said = switch.execute("query-bridges")[0]["sflow"]
+        assert (said["sampling"], said["header"], said["polling"], said["missed"]) == (10, 64, 1, 0)
+        time.sleep(1)
+        switch.execute("set-sflow", bridge="br0")
+        collector.settimeout(0.1)
+        samples, sequence = [], 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                version, _, agent, _, number, _, count = struct.unpack_from(">II4sIIII", data := collector.recv(2000))
+                assert (version, agent, number) == (5, bytes([127, 0, 0, 1]), sequence + 1)
+                sequence, at = number, 28
+                for _ in range(count):
+                    kind, length = struct.unpack_from(">II", data, at)
+                    samples.append((kind, data[at + 8:at + 8 + length]))
+                    at += 8 + length
+                assert at == len(data)
+    flows = [data for kind, data in samples if kind == 1]
+    assert 300 < len(flows) < 520
+    pool = struct.unpack_from(">I", flows[-1], 12)[0]
+    assert 3900 < pool < 4200
+    # Interface, octets and frames in and out, of the last counters of each port.
+    counters = {struct.unpack_from(">I", data, 4)[0]: data for kind, data in samples if kind == 2}
+    assert sorted(counters) == sorted(int(n) for n in numbers(switch, talkers))
+    received = switch.statistics(talkers[1])
+    data = counters[int(numbers(switch, talkers)[1])]
+    assert struct.unpack_from(">IIQIIQI", data, 20)[0] == int(numbers(switch, talkers)[1])
+    octets, frames = struct.unpack_from(">QI", data, 20 + 56)
+    assert received["out-frames"] - 20 < frames <= received["out-frames"]
+    assert received["out-bytes"] - 4000 < octets <= received["out-bytes"]
+
+
+@pytest.mark.parametrize("lie", [{"collector": "example.org:6343"}, {"collector": "127.0.0.1"}, {"sampling": 0},
+                                 {"collector": "::1:6343"}, {"header": 300}, {"agent": "eth0"}, {"bridge": "br9"}])
+def test_what_cannot_be_exported_is_refused(switch, lie):
+    with pytest.raises(Refused):
+        switch.execute("set-sflow", **dict({"bridge": "br0", "collector": "127.0.0.1:6343"}, **lie))
+    assert "sflow" not in switch.execute("query-bridges")[0]
