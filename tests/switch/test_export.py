@@ -4,6 +4,7 @@
 import contextlib
 import csv
 import glob
+import json
 import socket
 import struct
 import subprocess
@@ -11,8 +12,8 @@ import sys
 import time
 
 import pytest
-from conftest import inside
-from kv_switch import Refused
+from conftest import BUILD, inside
+from kv_switch import Refused, Switch
 
 # Datagrams of 500 bytes from port 4000 to port 5000.
 TALK = """
@@ -135,9 +136,52 @@ def test_sflow_tells_of_about_one_frame_in_so_many_and_of_counters(switch, talke
     assert received["out-bytes"] - 4000 < octets <= received["out-bytes"]
 
 
+@pytest.mark.parametrize("kind", ["netflow", "ipfix", "sflow"])
 @pytest.mark.parametrize("lie", [{"collector": "example.org:6343"}, {"collector": "127.0.0.1"}, {"sampling": 0},
                                  {"collector": "::1:6343"}, {"header": 300}, {"agent": "eth0"}, {"bridge": "br9"}])
-def test_what_cannot_be_exported_is_refused(switch, lie):
+def test_what_cannot_be_exported_is_refused(switch, kind, lie):
     with pytest.raises(Refused):
-        switch.execute("set-sflow", **dict({"bridge": "br0", "collector": "127.0.0.1:6343"}, **lie))
-    assert "sflow" not in switch.execute("query-bridges")[0]
+        switch.execute(f"set-{kind}", **dict({"bridge": "br0", "collector": "127.0.0.1:6343"}, **lie))
+    assert kind not in switch.execute("query-bridges")[0]
+
+
+def test_a_file_says_who_is_told(folder):
+    told = {"sflow": {"collector": "127.0.0.1:9", "sampling": 7}, "netflow": {"collector": "[::1]:9", "idle": 3},
+            "ipfix": {"collector": "127.0.0.1:9", "entries": 100}}
+    with open(f"{folder}/config", "w", encoding="utf-8") as config:
+        json.dump({"bridges": [dict(told, name="br0")]}, config)
+    with Switch(BUILD, folder, "--config", f"{folder}/config") as switch:
+        bridge = switch.execute("query-bridges")[0]
+        assert all(value == bridge[kind][key] for kind in told for key, value in told[kind].items())
+
+
+@pytest.mark.parametrize("kind", ["netflow", "ipfix"])
+def test_a_collector_is_told_of_flows(switch, folder, talkers, kind):
+    with contextlib.closing(Collector("nfcapd", folder)) as collector:
+        switch.execute(f"set-{kind}", bridge="br0", collector=f"127.0.0.1:{collector.port}")
+        talk(talkers, 40)
+        inside(talkers[0], "ping", "-c", "3", "-i", "0.2", "192.0.2.2")
+        switch.execute(f"set-{kind}", bridge="br0")
+        assert kind not in switch.execute("query-bridges")[0]
+        flows = [row for row in collector.flows() if row["sa"] == "192.0.2.1"]
+    udp = [row for row in flows if row["pr"] == "UDP" and row["dp"] == "5000"]
+    icmp = [row for row in flows if row["pr"] == "ICMP"]
+    assert len(udp) == 1 and len(icmp) == 1
+    assert (udp[0]["da"], udp[0]["sp"], udp[0]["ipkt"], udp[0]["ibyt"]) == ("192.0.2.2", "4000", "40", str(40 * 528))
+    assert [udp[0]["in"], udp[0]["out"]] == numbers(switch, talkers)
+    assert (icmp[0]["ipkt"], icmp[0]["ibyt"]) == ("3", str(3 * 84)) and 0.3 < float(icmp[0]["td"]) < 10
+    assert abs(time.time() - time.mktime(time.strptime(udp[0]["te"], "%Y-%m-%d %H:%M:%S"))) < 60
+
+
+@pytest.mark.parametrize("kind", ["netflow", "ipfix"])
+def test_flows_end_after_silence_and_count_what_was_sampled(switch, folder, talkers, kind):
+    with contextlib.closing(Collector("nfcapd", folder)) as collector:
+        switch.execute(f"set-{kind}", bridge="br0", collector=f"127.0.0.1:{collector.port}", sampling=10, idle=1)
+        talk(talkers, 4000)
+        sent = switch.execute("query-bridges")[0][kind]["sent"]
+        deadline = time.monotonic() + 20
+        while switch.execute("query-bridges")[0][kind]["sent"] == sent:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        flows = [row for row in collector.flows() if row["dp"] == "5000"]
+    assert len(flows) == 1 and 300 < int(flows[0]["ipkt"]) < 520

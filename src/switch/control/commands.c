@@ -78,6 +78,16 @@ static json_t *set_sflow(struct qmp_call *call)
     return done(vswitch_set_sflow(switch_of(call), call->arguments, &call->error));
 }
 
+static json_t *set_netflow(struct qmp_call *call)
+{
+    return done(vswitch_set_netflow(switch_of(call), call->arguments, &call->error));
+}
+
+static json_t *set_ipfix(struct qmp_call *call)
+{
+    return done(vswitch_set_ipfix(switch_of(call), call->arguments, &call->error));
+}
+
 static json_t *query_bridges(struct qmp_call *call)
 {
     return vswitch_describe(switch_of(call));
@@ -128,6 +138,10 @@ static const struct qmp_command commands[] = {
      name_arguments, .open = true},
     {"set-mirror", "another port gets copies of a port's frames, or no more", set_mirror,
      mirror_arguments, .open = true},
+    {"set-netflow", "a collector is told of a bridge's flows by NetFlow, or no more", set_netflow,
+     bridge_arguments, .open = true},
+    {"set-ipfix", "a collector is told of a bridge's flows by IPFIX, or no more", set_ipfix,
+     bridge_arguments, .open = true},
     {"set-sflow", "samples of a bridge's frames go to a collector, or no more", set_sflow,
      bridge_arguments, .open = true},
     {"remove-port", "removes a port", remove_port, name_arguments},

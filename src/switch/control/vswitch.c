@@ -329,11 +329,24 @@ static json_t *take_value(json_t *object, const char *name)
     return list;
 }
 
+/* Further objects of a bridge. */
+static const struct {
+    const char *name;
+    int (*set)(struct vswitch *sw, const json_t *object, struct kv_error *err);
+} watchers[] = {
+    {"ipfix", vswitch_set_ipfix},
+    {"netflow", vswitch_set_netflow},
+    {"sflow", vswitch_set_sflow},
+};
+
 static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error *err)
 {
     json_t *ports = take_value(bridge, "ports"), *mirrors = take_value(bridge, "mirrors");
-    json_t *sflow = take_value(bridge, "sflow");
+
     const char *name = json_string_value(json_object_get(bridge, "name"));
+    json_t *watching[ARRAY_SIZE(watchers)];
+    for (unsigned i = 0; i < ARRAY_SIZE(watchers); i++)
+        watching[i] = take_value(bridge, watchers[i].name);
     int rc = vswitch_add_bridge(sw, bridge, err);
     if (rc == 0 && ((ports && !json_is_array(ports)) || (mirrors && !json_is_array(mirrors))))
         rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'ports' or 'mirrors' is not a list");
@@ -345,13 +358,15 @@ static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error 
     }
     for (size_t i = 0; rc == 0 && i < json_array_size(mirrors); i++)
         rc = vswitch_set_mirror(sw, json_array_get(mirrors, i), err);
-    if (rc == 0 && sflow) {
-        json_object_set_new(sflow, "bridge", json_string(name));
-        rc = vswitch_set_sflow(sw, sflow, err);
+    for (unsigned i = 0; i < ARRAY_SIZE(watchers); i++) {
+        if (rc == 0 && watching[i]) {
+            json_object_set_new(watching[i], "bridge", json_string(name));
+            rc = watchers[i].set(sw, watching[i], err);
+        }
+        json_decref(watching[i]);
     }
     json_decref(ports);
     json_decref(mirrors);
-    json_decref(sflow);
     return rc;
 }
 

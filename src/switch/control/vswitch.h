@@ -36,6 +36,8 @@ int vswitch_set_port(struct vswitch *sw, const json_t *port, struct kv_error *er
 int vswitch_set_mirror(struct vswitch *sw, const json_t *mirror, struct kv_error *err);
 /* An sFlow agent for a bridge; without "collector": none any more. */
 int vswitch_set_sflow(struct vswitch *sw, const json_t *sflow, struct kv_error *err);
+int vswitch_set_netflow(struct vswitch *sw, const json_t *netflow, struct kv_error *err);
+int vswitch_set_ipfix(struct vswitch *sw, const json_t *ipfix, struct kv_error *err);
 int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err);
 int vswitch_forget_macs(struct vswitch *sw, const char *bridge, struct kv_error *err);
 

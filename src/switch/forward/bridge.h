@@ -27,8 +27,9 @@ struct bridge {
     char name[PORT_NAME_MAX];
     struct list ports;
     struct list node;
-    uint32_t number;     /* in the switch, for good */
-    struct sflow *sflow; /* or NULL */
+    uint32_t number;                     /* in the switch, for good */
+    struct flow_export *flow_exports[2]; /* by enum flow_protocol; or NULL, as the next one */
+    struct sflow *sflow;                 /* or NULL */
 };
 
 /* ageing_s: how long a silent station is remembered. */

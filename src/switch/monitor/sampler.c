@@ -84,6 +84,7 @@ void sampler_take(struct bridge *bridge, const struct port *from, const struct f
         sample->pool = sampler->pool;
         sample->frame_bytes = FRAME_HEAD + frame->rest_bytes;
         sample->vlan = frame->vlan;
+        sample->tagged = frame->tagged;
         sample->priority = frame->tagged ? frame->head[14] >> 5 : 0;
         keep(sample, frame, sampler->bytes);
         ring_publish(sampler->ring);

@@ -25,6 +25,7 @@ struct sample {
     uint32_t frame_bytes;
     uint16_t vlan;
     uint8_t priority;
+    bool tagged;  /* bytes have a tag */
     uint16_t len; /* of bytes */
     uint8_t bytes[SAMPLE_BYTES_MAX];
 };
