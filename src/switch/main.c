@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "base/version.h"
 #include "switch/control/commands.h"
+#include "switch/ovsdb/ovsdb.h"
 #include "switch/ports/guard.h"
 
 enum {
@@ -28,17 +29,21 @@ enum {
 #define CORE_MAX 1023
 
 struct settings {
-    const char *control, *config, *log, *core;
+    const char *control, *config, *database, *ovsdb, *log, *core;
     bool help, version;
 };
 
-static const struct row {
+static const struct setting_row {
     const char *name, *argument; /* NULL: a flag */
     size_t offset;
     const char *help;
 } rows[] = {
     {"control", "SOCKET", offsetof(struct settings, control), "take JSON commands at SOCKET"},
     {"config", "FILE", offsetof(struct settings, config), "begin with FILE's bridges and ports"},
+    {"ovsdb", "SOCKET", offsetof(struct settings, ovsdb),
+     "serve Open vSwitch's tools at SOCKET (they look at /var/run/openvswitch/db.sock)"},
+    {"database", "FILE", offsetof(struct settings, database),
+     "keep in FILE what --ovsdb serves, and begin with it"},
     {"core", "N", offsetof(struct settings, core), "forward frames on processor N of the host"},
     {"log", "LEVEL", offsetof(struct settings, log),
      "error, warning (unless said otherwise), info, debug or trace"},
@@ -78,8 +83,14 @@ static int read_settings(struct settings *settings, int argc, char **argv, struc
     if (optind < argc)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s': only options are possible",
                             argv[optind]);
-    if (!settings->help && !settings->version && !settings->control && !settings->config)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "--control or --config is needed");
+    if (!settings->help && !settings->version && !settings->control && !settings->config &&
+        !settings->ovsdb)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "--control or --config is needed, or --ovsdb");
+    if (settings->database && (!settings->ovsdb || settings->config))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "--database goes with --ovsdb, and instead of --config: it has the "
+                            "bridges and ports");
     if (settings->log && log_level_parse(settings->log, &log_level) < 0)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "--log '%s': error, warning, info, debug and trace are possible",
@@ -118,7 +129,8 @@ static int watch_signals(struct vswitch *sw, struct loop_source *source, struct 
     return rc < 0 ? kv_error_errno(err, KV_ERR_CONTROL, -rc, "signals") : 0;
 }
 
-static int serve(struct vswitch *sw, const struct settings *settings, struct kv_error *err)
+static int serve(struct vswitch *sw, struct ovsdb *ovsdb, const struct settings *settings,
+                 struct kv_error *err)
 {
     struct loop_source signals = LOOP_SOURCE_INIT;
     struct qmp_server server;
@@ -127,6 +139,8 @@ static int serve(struct vswitch *sw, const struct settings *settings, struct kv_
         rc = watch_signals(sw, &signals, err);
     if (rc == 0)
         rc = forward_start(&sw->forward, core, err);
+    if (rc == 0 && settings->ovsdb)
+        rc = ovsdb_start(ovsdb, sw, settings->ovsdb, settings->database, err);
     if (rc == 0 && settings->config)
         rc = vswitch_configure(sw, settings->config, err);
     if (rc < 0)
@@ -154,6 +168,7 @@ int main(int argc, char **argv)
     struct settings settings = {0};
     struct kv_error err = {0};
     struct vswitch sw;
+    struct ovsdb ovsdb = {0};
     signal(SIGPIPE, SIG_IGN);
     log_level = LOG_WARNING;
     int status = EXIT_OK;
@@ -167,7 +182,8 @@ int main(int argc, char **argv)
         guard_install();
         int rc = vswitch_init(&sw, &err);
         if (rc == 0)
-            rc = serve(&sw, &settings, &err);
+            rc = serve(&sw, &ovsdb, &settings, &err);
+        ovsdb_stop(&ovsdb);
         vswitch_destroy(&sw);
         status = rc < 0 ? EXIT_NOT_STARTED : EXIT_OK;
     }

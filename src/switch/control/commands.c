@@ -48,6 +48,11 @@ static json_t *add_bridge(struct qmp_call *call)
     return done(vswitch_add_bridge(switch_of(call), call->arguments, &call->error));
 }
 
+static json_t *set_bridge(struct qmp_call *call)
+{
+    return done(vswitch_set_bridge(switch_of(call), call->arguments, &call->error));
+}
+
 static json_t *remove_bridge(struct qmp_call *call)
 {
     return done(vswitch_remove_bridge(switch_of(call), qmp_string(call, "name"), &call->error));
@@ -132,6 +137,8 @@ static const struct qmp_command commands[] = {
     {"query-commands", "names of all commands", query_commands},
     {"quit", "ends the switch", quit},
     {"add-bridge", "makes a bridge", add_bridge, name_arguments, .open = true},
+    {"set-bridge", "gives a bridge another ageing and number of addresses", set_bridge,
+     name_arguments, .open = true},
     {"remove-bridge", "removes a bridge that has no ports", remove_bridge, name_arguments},
     {"add-port", "adds a port to a bridge", add_port, name_arguments, .open = true},
     {"set-port", "gives a port other VLANs, rates, and another limit of addresses", set_port,

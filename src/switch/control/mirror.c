@@ -73,5 +73,5 @@ int vswitch_set_mirror(struct vswitch *sw, const json_t *object, struct kv_error
     if (rc == 0)
         rc = set_mirror(sw, &options, err);
     options_free(mirror_option_specs, &options);
-    return rc;
+    return vswitch_tell(sw, VSWITCH_SET_MIRROR, object, rc);
 }

@@ -102,6 +102,22 @@ static int check_name(const char *what, const char *name, bool taken, struct kv_
                  : 0;
 }
 
+int vswitch_tell(struct vswitch *sw, enum vswitch_change change, const json_t *object, int rc)
+{
+    if (rc == 0 && sw->changed)
+        sw->changed(sw->changed_opaque, change, object);
+    return rc;
+}
+
+/* Of what was removed. */
+static int tell_gone(struct vswitch *sw, enum vswitch_change change, const char *name)
+{
+    json_t *object = json_pack("{s:s}", "name", name);
+    vswitch_tell(sw, change, object, 0);
+    json_decref(object);
+    return 0;
+}
+
 int vswitch_not_there(const char *what, const char *name, struct kv_error *err)
 {
     return kv_error_set(err, KV_ERR_CONFIG, ENOENT, "there is no %s '%.100s'", what, name);
@@ -126,7 +142,52 @@ int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error
         list_add_tail(&sw->bridges, &bridge->node);
     }
     options_free(bridge_option_specs, &options);
-    return rc;
+    return vswitch_tell(sw, VSWITCH_ADD_BRIDGE, object, rc);
+}
+
+struct bridge_task {
+    struct bridge *bridge;
+    struct mac_table macs;
+};
+
+static void swap_macs_here(void *opaque)
+{
+    struct bridge_task *task = opaque;
+    struct mac_table old = task->bridge->macs;
+    task->bridge->macs = task->macs;
+    task->macs = old;
+}
+
+static void set_ageing_here(void *opaque)
+{
+    struct bridge_task *task = opaque;
+    task->bridge->macs.ageing_s = task->macs.ageing_s;
+}
+
+static int set_bridge(struct vswitch *sw, const struct bridge_options *options,
+                      struct kv_error *err)
+{
+    struct bridge_task task = {.bridge = vswitch_find_bridge(sw, options->name)};
+    if (!task.bridge)
+        return vswitch_not_there("bridge", options->name, err);
+    int rc =
+        mac_table_init(&task.macs, (unsigned)options->mac_entries, (uint32_t)options->ageing, err);
+    if (rc < 0)
+        return rc;
+    bool resized = task.macs.mask != task.bridge->macs.mask;
+    forward_run(&sw->forward, resized ? swap_macs_here : set_ageing_here, &task);
+    mac_table_free(&task.macs);
+    return 0;
+}
+
+int vswitch_set_bridge(struct vswitch *sw, const json_t *object, struct kv_error *err)
+{
+    struct bridge_options options = {.ageing = 300, .mac_entries = MAC_ENTRIES};
+    int rc = options_parse_json(bridge_option_specs, "bridge", object, &options, err);
+    if (rc == 0)
+        rc = set_bridge(sw, &options, err);
+    options_free(bridge_option_specs, &options);
+    return vswitch_tell(sw, VSWITCH_SET_BRIDGE, object, rc);
 }
 
 int vswitch_remove_bridge(struct vswitch *sw, const char *name, struct kv_error *err)
@@ -137,7 +198,7 @@ int vswitch_remove_bridge(struct vswitch *sw, const char *name, struct kv_error 
     if (!list_empty(&bridge->ports))
         return kv_error_set(err, KV_ERR_CONFIG, EBUSY, "bridge '%s' has ports", name);
     remove_bridge(bridge);
-    return 0;
+    return tell_gone(sw, VSWITCH_REMOVE_BRIDGE, name);
 }
 
 /* --- Ports ----------------------------------------------------------------- */
@@ -262,7 +323,7 @@ int vswitch_add_port(struct vswitch *sw, const json_t *object, struct kv_error *
     if (rc == 0)
         rc = add_port(sw, &options, err);
     options_free(port_option_specs, &options);
-    return rc;
+    return vswitch_tell(sw, VSWITCH_ADD_PORT, object, rc);
 }
 
 static void set_here(void *opaque)
@@ -307,7 +368,7 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
     }
     options_free(port_option_specs, &options);
     json_decref(whole);
-    return rc;
+    return vswitch_tell(sw, VSWITCH_SET_PORT, object, rc);
 }
 
 int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err)
@@ -316,7 +377,7 @@ int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *e
     if (!port)
         return vswitch_not_there("port", name, err);
     remove_port(sw, port);
-    return 0;
+    return tell_gone(sw, VSWITCH_REMOVE_PORT, name);
 }
 
 /* --- The configuration file ------------------------------------------------ */

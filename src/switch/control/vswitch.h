@@ -15,12 +15,27 @@
 
 #define VSWITCH_PORTS_MAX 4096
 
+/* What was done; object describes it as the function of that name got it, {"name": ...} for what
+ * was removed. */
+enum vswitch_change {
+    VSWITCH_ADD_BRIDGE,
+    VSWITCH_SET_BRIDGE,
+    VSWITCH_REMOVE_BRIDGE,
+    VSWITCH_ADD_PORT,
+    VSWITCH_SET_PORT,
+    VSWITCH_REMOVE_PORT,
+    VSWITCH_SET_MIRROR,
+};
+
 struct vswitch {
     struct loop loop;
     struct forward forward;
     struct list bridges;
     unsigned port_count;
     uint32_t last_number; /* of a port or bridge */
+    /* Is told of each change; may be NULL. */
+    void (*changed)(void *opaque, enum vswitch_change change, const json_t *object);
+    void *changed_opaque;
 };
 
 int vswitch_init(struct vswitch *sw, struct kv_error *err);
@@ -29,6 +44,8 @@ void vswitch_destroy(struct vswitch *sw);
 
 /* Objects as docs/switch.md describes them. 0 or -errno with err; then nothing has changed. */
 int vswitch_add_bridge(struct vswitch *sw, const json_t *bridge, struct kv_error *err);
+/* With other entries it forgets what it has learned. */
+int vswitch_set_bridge(struct vswitch *sw, const json_t *bridge, struct kv_error *err);
 int vswitch_remove_bridge(struct vswitch *sw, const char *name, struct kv_error *err);
 int vswitch_add_port(struct vswitch *sw, const json_t *port, struct kv_error *err);
 int vswitch_set_port(struct vswitch *sw, const json_t *port, struct kv_error *err);
@@ -55,6 +72,8 @@ struct bridge *vswitch_find_bridge(struct vswitch *sw, const char *name);
 /* With err. */
 struct bridge *vswitch_get_bridge(struct vswitch *sw, const char *name, struct kv_error *err);
 struct port *vswitch_find_port(struct vswitch *sw, const char *name);
+/* Tells vswitch.changed when rc is 0; returns rc. */
+int vswitch_tell(struct vswitch *sw, enum vswitch_change change, const json_t *object, int rc);
 /* -ENOENT with err. */
 int vswitch_not_there(const char *what, const char *name, struct kv_error *err);
 /* What watches the bridge, added to its row; ended with the bridge. */

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The switch under Open vSwitch's tools: a database server whose rows and the switch are kept the
+ * same. What a client commits is carried out (reconcile.c) before its next request is read, and
+ * the outcome is written to the rows (status.c). What the switch's own control socket changes
+ * goes into the rows (reflect.c). Everything is for the control thread.
+ */
+#ifndef KV_SWITCH_OVSDB_OVSDB_H
+#define KV_SWITCH_OVSDB_OVSDB_H
+
+#include "switch/control/vswitch.h"
+#include "switch/ovsdb/server.h"
+#include "switch/ovsdb/store.h"
+
+struct ovsdb {
+    struct vswitch *sw;
+    struct database db;
+    struct ovsdb_server server;
+    struct store *store; /* NULL: rows end with the process */
+    char *run_dir;       /* where the socket lies */
+    const char *socket;
+    bool applying;    /* the switch is being changed by the database */
+    bool reporting;   /* the database is being told by the switch */
+    bool pending;     /* clients changed the database since the switch was last made so */
+    json_t *bridges;  /* what the switch was made to be: {name: object} */
+    json_t *ports;    /* likewise */
+    json_t *failures; /* what could not be done: {name of the interface: why} */
+    json_t *troubles; /* likewise, of bridges */
+    struct loop_timer refresh;
+    int64_t refreshed_ns;
+};
+
+/* Serves the database at socket; file: where it is kept, or NULL. The switch becomes what the file
+ * says; both must outlive it. */
+int ovsdb_start(struct ovsdb *ovsdb, struct vswitch *sw, const char *socket, const char *file,
+                struct kv_error *err);
+void ovsdb_stop(struct ovsdb *ovsdb);
+
+/* The one row of the table Open_vSwitch. */
+struct row *ovsdb_root(const struct ovsdb *ovsdb);
+
+/* The row that a reference leads to. */
+struct row *ovsdb_follow(const struct database *db, const char *table, const union atom *reference);
+
+/* Calls fn for each interface with its port and bridge. */
+void ovsdb_each_interface(const struct ovsdb *ovsdb,
+                          void (*fn)(void *opaque, struct row *bridge, struct row *port,
+                                     struct row *interface),
+                          void *opaque);
+
+/* reconcile.c: makes the switch what the rows say, and then the rows say how that went. */
+void ovsdb_reconcile(struct ovsdb *ovsdb);
+/* The port is as the rows say already. */
+void ovsdb_adopt_port(struct ovsdb *ovsdb, struct row *bridge, struct row *port,
+                      struct row *interface);
+
+/* status.c: columns that the switch fills in. */
+void ovsdb_write_status(struct ovsdb *ovsdb);
+
+/* reflect.c: the vswitch's changed(). */
+void ovsdb_reflect(void *ovsdb, enum vswitch_change change, const json_t *object);
+
+#endif

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Rows to objects and back; see spec.h. */
+#include "switch/ovsdb/spec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/options.h"
+#include "base/parse.h"
+#include "base/util.h"
+#include "switch/control/port_kinds.h"
+
+#define PATH_MAX_LENGTH 4096
+
+/* Interface.type and a port's type. The first row of a kind is what it is called in the
+ * database. */
+static const struct kind {
+    const char *type, *kind;
+    const char *path; /* the key in Interface.options, or NULL */
+} kinds[] = {
+    {"", "interface", NULL},
+    {"system", "interface", NULL},
+    {"tap", "tap", NULL},
+    {"internal", "tap", NULL},
+    {"dpdkvhostuserclient", "vhost-user-client", "vhost-server-path"},
+    {"dpdkvhostuser", "vhost-user-server", "path"},
+};
+
+const char *const spec_interface_types[] = {
+    "system", "tap", "internal", "dpdkvhostuserclient", "dpdkvhostuser", NULL,
+};
+
+/* Numbers of a bridge in Bridge.other_config. */
+static const struct pair {
+    const char *key, *name;
+} bridge_numbers[] = {
+    {"mac-aging-time", "ageing"},
+    {"mac-table-size", "mac-entries"},
+};
+
+/* Columns of their own, not options. */
+static const char *const port_columns[] = {"bridge", "name",   "type",       "path",    "tag",
+                                           "trunks", "native", "in-average", "in-burst"};
+/* What set-port leaves alone. */
+static const char *const fixed_options[] = {"interface"};
+
+static bool is_among(const char *const *names, unsigned count, const char *name)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* --- Rows to objects ------------------------------------------------------- */
+
+json_t *spec_of_bridge(const struct row *bridge)
+{
+    json_t *object = json_pack("{s:s}", "name", row_string(bridge, "name"));
+    for (unsigned i = 0; i < ARRAY_SIZE(bridge_numbers); i++) {
+        uint64_t number;
+        const char *text = datum_map_get(row_get(bridge, "other_config"), bridge_numbers[i].key);
+        if (text && parse_u64(text, &number) == 0 && number <= INT32_MAX)
+            json_object_set_new(object, bridge_numbers[i].name, json_integer((json_int_t)number));
+    }
+    return object;
+}
+
+static const struct option_spec *find_option(const char *name)
+{
+    for (const struct option_spec *spec = port_option_specs; spec->name; spec++) {
+        if (strcmp(spec->name, name) == 0)
+            return spec;
+    }
+    return NULL;
+}
+
+/* An element of a map of strings as the option's type wants it. */
+static int set_option(json_t *object, const char *key, const char *value, struct kv_error *err)
+{
+    const struct option_spec *spec =
+        is_among(port_columns, ARRAY_SIZE(port_columns), key) ? NULL : find_option(key);
+    uint64_t number;
+    bool flag;
+    if (!spec)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "there is no option '%.100s'", key);
+    if (spec->type == OPTION_UINT && parse_u64(value, &number) == 0 && number <= INT64_MAX)
+        json_object_set_new(object, key, json_integer((json_int_t)number));
+    else if (spec->type == OPTION_BOOL && parse_bool(value, &flag) == 0)
+        json_object_set_new(object, key, json_boolean(flag));
+    else
+        json_object_set_new(object, key, json_string(value));
+    return 0;
+}
+
+static int add_options(json_t *object, const struct kind *kind, const struct row *interface,
+                       struct kv_error *err)
+{
+    const struct datum *options = row_get(interface, "options");
+    for (unsigned i = 0; i < options->count; i++) {
+        const char *key = options->keys[i].string, *value = options->values[i].string;
+        if (kind->path && strcmp(key, kind->path) == 0)
+            json_object_set_new(object, "path", json_string(value));
+        else if (set_option(object, key, value, err) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int add_kind(json_t *object, const struct row *interface, const char *run_dir,
+                    struct kv_error *err)
+{
+    const char *type = row_string(interface, "type");
+    for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
+        if (strcmp(kinds[i].type, type) != 0)
+            continue;
+        char path[PATH_MAX_LENGTH];
+        snprintf(path, sizeof(path), "%s/%s", run_dir, row_string(interface, "name"));
+        json_object_set_new(object, "type", json_string(kinds[i].kind));
+        if (kinds[i].path && strcmp(kinds[i].path, "path") == 0)
+            json_object_set_new(object, "path", json_string(path));
+        return add_options(object, &kinds[i], interface, err);
+    }
+    return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                        "type '%.100s': system, internal, tap, dpdkvhostuser and "
+                        "dpdkvhostuserclient are possible",
+                        type);
+}
+
+/* The VLANs of a set as text. */
+static json_t *vlan_list(const struct datum *vlans)
+{
+    json_t *json = NULL;
+    size_t len = 0, size = (size_t)vlans->count * 5 + 1;
+    char *text = calloc(1, size);
+    if (!text)
+        abort();
+    for (unsigned i = 0; i < vlans->count; i++)
+        len += (size_t)snprintf(text + len, size - len, "%s%u", i ? "," : "",
+                                (unsigned)vlans->keys[i].integer);
+    json = json_string(text);
+    free(text);
+    return json;
+}
+
+/* ovs-vswitchd.conf.db(5), "VLAN Configuration": without a mode, a tag makes an access port. */
+static void add_vlans(json_t *object, const struct row *port)
+{
+    const struct datum *tag = row_get(port, "tag"), *trunks = row_get(port, "trunks");
+    const char *mode = row_string(port, "vlan_mode");
+    json_int_t vlan = tag->count ? tag->keys->integer : 0;
+    if (!mode)
+        mode = tag->count ? "access" : "trunk";
+    if (strcmp(mode, "access") == 0) {
+        if (vlan)
+            json_object_set_new(object, "tag", json_integer(vlan));
+        else
+            json_object_set_new(object, "trunks", json_string("0"));
+        return;
+    }
+    if (trunks->count)
+        json_object_set_new(object, "trunks", vlan_list(trunks));
+    if (vlan && strcmp(mode, "native-untagged") == 0)
+        json_object_set_new(object, "native", json_integer(vlan));
+}
+
+/* Thousands of bits to KiB, not to nothing. */
+static json_int_t kib_of(json_int_t kilobits)
+{
+    json_int_t kib = (kilobits * 125 + 512) / 1024;
+    return kib ? kib : 1;
+}
+
+static void add_policing(json_t *object, const struct row *interface)
+{
+    json_int_t rate = row_get(interface, "ingress_policing_rate")->keys->integer;
+    json_int_t burst = row_get(interface, "ingress_policing_burst")->keys->integer;
+    if (!rate)
+        return;
+    json_object_set_new(object, "in-average", json_integer(kib_of(rate)));
+    if (burst)
+        json_object_set_new(object, "in-burst", json_integer(kib_of(burst)));
+}
+
+json_t *spec_of_port(const struct row *bridge, const struct row *port, const struct row *interface,
+                     const char *run_dir, struct kv_error *err)
+{
+    json_t *object = json_pack("{s:s, s:s}", "bridge", row_string(bridge, "name"), "name",
+                               row_string(interface, "name"));
+    const char *limit = datum_map_get(row_get(port, "other_config"), "mac-limit");
+    if (add_kind(object, interface, run_dir, err) < 0 ||
+        (limit && set_option(object, "mac-limit", limit, err) < 0)) {
+        json_decref(object);
+        return NULL;
+    }
+    add_vlans(object, port);
+    add_policing(object, interface);
+    return object;
+}
+
+/* --- Objects to rows ------------------------------------------------------- */
+
+/* Value as text, or NULL. To be freed. */
+static char *text_of(const json_t *value)
+{
+    char *text = NULL;
+    if (json_is_string(value))
+        text = strdup(json_string_value(value));
+    else if (json_is_integer(value) || json_is_boolean(value))
+        text = json_dumps(value, JSON_ENCODE_ANY);
+    return text;
+}
+
+/* A map of the column with one element set, or without it (NULL). */
+static void set_element(struct database *db, struct row *row, const char *column, const char *key,
+                        const json_t *value)
+{
+    int index = ovsdb_find_column(row->table, column);
+    const struct column_type *type = &row->table->columns[index].type;
+    struct datum map, element;
+    char *text = text_of(value);
+    json_t *pair = json_pack("[s, [[s, s]]]", "map", key, text ? text : "");
+    datum_clone(&map, &row->now[index], type);
+    json_t *error = datum_from_json(&element, type, pair, true, NULL);
+    if (!error) {
+        datum_subtract(&map, &element, type, true);
+        if (text)
+            datum_union(&map, &element, type);
+        datum_free(&element, type);
+    }
+    database_set(db, row, (unsigned)index, &map);
+    json_decref(error);
+    json_decref(pair);
+    free(text);
+}
+
+void spec_to_bridge(struct database *db, struct row *bridge, const json_t *object)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(bridge_numbers); i++)
+        set_element(db, bridge, "other_config", bridge_numbers[i].key,
+                    json_object_get(object, bridge_numbers[i].name));
+}
+
+static struct datum integer_or_none(const json_t *value)
+{
+    struct datum datum;
+    datum_init_integer(&datum, json_integer_value(value));
+    if (!json_is_integer(value))
+        datum.count = 0;
+    return datum;
+}
+
+static struct datum vlan_set(const char *text)
+{
+    uint64_t set[4096 / 64] = {0};
+    struct datum datum;
+    datum_init_integer(&datum, 0);
+    datum.count = 0;
+    union atom *keys = calloc(4096, sizeof(*keys));
+    if (!keys)
+        abort();
+    free(datum.keys);
+    datum.keys = keys;
+    if (text && parse_bitmap(text, set, ARRAY_SIZE(set)) == 0) {
+        for (unsigned vlan = 0; vlan < 4096; vlan++) {
+            if (set[vlan / 64] >> (vlan % 64) & 1)
+                datum.keys[datum.count++].integer = vlan;
+        }
+    }
+    return datum;
+}
+
+static void policing_to_row(struct database *db, struct row *interface, const json_t *object)
+{
+    static const struct pair rates[] = {
+        {"ingress_policing_rate", "in-average"},
+        {"ingress_policing_burst", "in-burst"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rates); i++) {
+        struct datum datum;
+        /* So that kib_of() is what it was. */
+        json_int_t kib = json_integer_value(json_object_get(object, rates[i].name));
+        datum_init_integer(&datum, (kib * 1024 + 62) / 125);
+        row_set(db, interface, rates[i].key, datum);
+    }
+}
+
+void spec_to_port(struct database *db, struct row *port, struct row *interface,
+                  const json_t *object)
+{
+    const json_t *tag = json_object_get(object, "tag"), *native = json_object_get(object, "native");
+    struct datum mode;
+    row_set(db, port, "tag", integer_or_none(tag ? tag : native));
+    row_set(db, port, "trunks", vlan_set(json_string_value(json_object_get(object, "trunks"))));
+    datum_init_string(&mode, native ? "native-untagged" : NULL);
+    row_set(db, port, "vlan_mode", mode);
+    set_element(db, port, "other_config", "mac-limit", json_object_get(object, "mac-limit"));
+    policing_to_row(db, interface, object);
+    for (const struct option_spec *spec = port_option_specs; spec->name; spec++) {
+        if (!is_among(port_columns, ARRAY_SIZE(port_columns), spec->name) &&
+            !is_among(fixed_options, ARRAY_SIZE(fixed_options), spec->name) &&
+            strcmp(spec->name, "mac-limit") != 0)
+            set_element(db, interface, "options", spec->name, json_object_get(object, spec->name));
+    }
+}
+
+void spec_to_interface(struct database *db, struct row *interface, const json_t *object)
+{
+    const char *kind = json_string_value(json_object_get(object, "type"));
+    for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
+        struct datum type;
+        if (strcmp(kinds[i].kind, kind) != 0)
+            continue;
+        datum_init_string(&type, kinds[i].type);
+        row_set(db, interface, "type", type);
+        if (kinds[i].path)
+            set_element(db, interface, "options", kinds[i].path, json_object_get(object, "path"));
+        break;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(fixed_options); i++)
+        set_element(db, interface, "options", fixed_options[i],
+                    json_object_get(object, fixed_options[i]));
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is refused, by table and column; see supported.h. */
+#include "switch/ovsdb/supported.h"
+
+#include "base/util.h"
+
+static const struct limit {
+    const char *table, *column;
+    const char *const *accepted; /* strings; NULL: the default value only */
+    const char *why;
+} limits[] = {
+    {"Open_vSwitch", "manager_options", NULL, "the database is served at the socket of --ovsdb"},
+    {"Open_vSwitch", "ssl", NULL, "the database is served at the socket of --ovsdb"},
+    {"Bridge", "stp_enable", NULL, "there is no spanning tree"},
+    {"Bridge", "rstp_enable", NULL, "there is no spanning tree"},
+    {"Bridge", "mcast_snooping_enable", NULL, "multicast frames go to all ports of a VLAN"},
+    {"Bridge", "flood_vlans", NULL, "addresses are learned in all VLANs"},
+    {"Bridge", "flow_tables", NULL, "there is no OpenFlow"},
+    {"Bridge", "auto_attach", NULL, "there is no LLDP"},
+    {"Bridge", "netflow", NULL, "there is no NetFlow"},
+    {"Bridge", "sflow", NULL, "there is no sFlow"},
+    {"Bridge", "ipfix", NULL, "there is no IPFIX"},
+    {"Bridge", "fail_mode", (const char *const[]){"standalone", NULL},
+     "there is no OpenFlow; 'standalone' is possible"},
+    {"Bridge", "datapath_type", (const char *const[]){"", "system", "netdev", NULL},
+     "'system' and 'netdev' are possible, and are the same"},
+    {"Port", "qos", NULL, "queues are not served"},
+    {"Port", "protected", NULL, "there are no protected ports"},
+    {"Port", "cvlans", NULL, "there is no QinQ"},
+    {"Port", "mac", NULL, "a bridge's address is its interface's"},
+    {"Port", "vlan_mode", (const char *const[]){"access", "trunk", "native-untagged", NULL},
+     "'access', 'trunk' and 'native-untagged' are possible"},
+    {"Interface", "ingress_policing_kpkts_rate", NULL, "only bytes are limited"},
+    {"Interface", "mac", NULL, "the interface keeps its address"},
+    {"Interface", "mtu_request", NULL, "the interface keeps its MTU"},
+    {"Interface", "bfd", NULL, "there is no BFD"},
+    {"Interface", "cfm_mpid", NULL, "there is no CFM"},
+    {"Interface", "lldp", NULL, "there is no LLDP"},
+    {"Mirror", "output_vlan", NULL, "a mirror has an output_port"},
+    {"Mirror", "select_vlan", NULL, "a mirror is of ports"},
+    {"Mirror", "snaplen", NULL, "whole frames are mirrored"},
+    {"Flow_Sample_Collector_Set", "bridge", NULL, "there is no OpenFlow"},
+};
+
+static bool is_accepted(const struct limit *limit, const struct row *row)
+{
+    const struct column_type *type =
+        &row->table->columns[ovsdb_find_column(row->table, limit->column)].type;
+    const struct datum *datum = row_get(row, limit->column);
+    struct datum usual;
+    datum_init_default(&usual, type);
+    bool accepted = datum_compare(&usual, datum, type) == 0;
+    datum_free(&usual, type);
+    for (unsigned i = 0; !accepted && limit->accepted && limit->accepted[i]; i++)
+        accepted = datum->count && strcmp(datum->keys->string, limit->accepted[i]) == 0;
+    return accepted;
+}
+
+static json_t *check_row(const struct row *row)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
+        if (strcmp(limits[i].table, row->table->name) == 0 && !is_accepted(&limits[i], row))
+            return ovsdb_error("not supported", "%s, column %s: %s", row->table->name,
+                               limits[i].column, limits[i].why);
+    }
+    if (strcmp(row->table->name, "Port") == 0 && row_get(row, "interfaces")->count > 1)
+        return ovsdb_error("not supported",
+                           "port %.100s: there are no bonds; one interface is "
+                           "possible",
+                           row_string(row, "name"));
+    return NULL;
+}
+
+json_t *supported_check(void *opaque, const struct database *db)
+{
+    json_t *error = NULL;
+    list_for_each (node, &db->touched) {
+        const struct row *row = list_entry(node, struct row, touched);
+        if (!error && row->now)
+            error = check_row(row);
+    }
+    return error;
+}
