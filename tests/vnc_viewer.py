@@ -6,9 +6,11 @@ import socket
 import struct
 import time
 import zlib
+from collections import Counter
 
 RAW, HEXTILE, DESKTOP_SIZE = 0, 5, -223
 ROM = "/usr/share/seabios/vgabios-stdvga.bin"
+UNIFONT = "/usr/share/grub/unicode.pf2"
 GLYPH_A = bytes.fromhex("000010386cc6c6fec6c6c6c600000000")
 
 
@@ -158,20 +160,46 @@ class Viewer:
 
 
 def glyphs():
+    """Letters by their 16 rows, as the VGA and Linux' consoles draw them."""
     with open(ROM, "rb") as file:
         rom = file.read()
     start = rom.index(GLYPH_A) - ord("A") * 16
     return {rom[start + 16 * code:start + 16 * code + 16]: chr(code) for code in range(32, 127)}
 
 
-def read_text(pixels, cell=9):
-    """The characters of a text mode's picture, lines with line feeds."""
-    known, lines = glyphs(), []
+def unifont():
+    """The same of the font in which Debian's installer writes, out of GRUB's file (sections: name, size, contents)."""
+    with open(UNIFONT, "rb") as file:
+        data = file.read()
+    at, sections = 0, {}
+    while (name := data[at:at + 4]) != b"DATA":
+        size, = struct.unpack_from(">I", data, at + 4)
+        sections[name] = data[at + 8:at + 8 + size]
+        at += 8 + size
+    ascent, = struct.unpack(">H", sections[b"ASCE"])
+    known = {}
+    for code, _, offset in struct.iter_unpack(">IBI", sections[b"CHIX"]):
+        if not 32 <= code < 127:
+            continue
+        width, height, left, bottom = struct.unpack_from(">HHhh", data, offset)
+        bits = f"{int.from_bytes(data[offset + 10:offset + 10 + (width * height + 7) // 8], 'big') >> -width * height % 8:b}"
+        bits, rows = bits.zfill(width * height), bytearray(16)
+        for row in range(height):
+            rows[ascent - bottom - height + row] = int(bits[row * width:(row + 1) * width], 2) << 8 - width - left
+        known[bytes(rows)] = chr(code)
+    return known
+
+
+def read_text(pixels, cell=None, known=None):
+    """The characters of a picture that is all text, lines with line feeds; cells are 9 dots wide in the VGA's text mode."""
+    known, lines = known or glyphs(), []
+    cell = cell or (9 if len(pixels[0]) == 720 else 8)
     for top in range(0, len(pixels) - 15, 16):
         line = ""
         for left in range(0, len(pixels[0]) - cell + 1, cell):
             rows = [pixels[top + row][left:left + 8] for row in range(16)]
-            line += known.get(bytes(sum((dot != (0, 0, 0)) << (7 - i) for i, dot in enumerate(row)) for row in rows), "?")
+            background = Counter(dot for row in rows for dot in row).most_common(1)[0][0]
+            line += known.get(bytes(sum((dot != background) << (7 - i) for i, dot in enumerate(row)) for row in rows), "?")
         lines.append(line.rstrip())
     return "\n".join(lines)
 

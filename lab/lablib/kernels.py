@@ -15,6 +15,7 @@ import shutil
 import struct
 import subprocess
 
+from . import packages
 from .cache import LabError, entry
 
 PACKAGES = {"full": "linux-image-amd64", "cloud": "linux-image-cloud-amd64"}
@@ -144,21 +145,6 @@ def _unpack_lz4_block(src):
 UNPACKERS = {b"\xfd7zXZ\0": _unpack_xz, b"\x02\x21\x4c\x18": _unpack_lz4}
 
 
-def _run(argv, **kwargs):
-    result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
-    if result.returncode:
-        raise LabError(f"{' '.join(argv)}: exit status {result.returncode}: {result.stderr.strip()[-500:]}")
-    return result.stdout
-
-
-def _tool(name):
-    """depmod lies in /usr/sbin, which is not in every user's PATH."""
-    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if not path:
-        raise LabError(f"{name}: not found; 'make setup' installs what the lab needs")
-    return path
-
-
 def _package_of(kind):
     """The package that the metapackage stands for today, e.g. linux-image-6.1.0-49-amd64."""
     for attempt in range(2):
@@ -168,28 +154,16 @@ def _package_of(kind):
         if found:
             return found.group(1)
         if attempt == 0 and os.geteuid() == 0:
-            _run(["apt-get", "-qq", "update"])
+            packages.run(["apt-get", "-qq", "update"])
     raise LabError(f"{PACKAGES[kind]}: apt knows no such package; run 'apt-get update' as root and start again")
 
 
 def _fetch(kind, out):
-    package = _package_of(kind)
-    os.mkdir(out)
-    try:
-        _run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package], cwd=out)
-    except LabError:
-        if os.geteuid() != 0:
-            raise
-        # The package lists may be older than the mirror.
-        _run(["apt-get", "-qq", "update"])
-        _run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package], cwd=out)
-    (deb,) = glob.glob(os.path.join(out, "*.deb"))
-    _run([_tool("dpkg"), "-x", deb, out])
-    os.unlink(deb)
+    packages.fetch(_package_of(kind), out)
     shutil.rmtree(os.path.join(out, "usr/share"), ignore_errors=True)
     (bzimage,) = glob.glob(os.path.join(out, "boot/vmlinuz-*"))
     release = os.path.basename(bzimage)[len("vmlinuz-"):]
-    _run([_tool("depmod"), "-b", out, release])
+    packages.run([packages.tool("depmod"), "-b", out, release])
     extract_vmlinux(bzimage, os.path.join(out, "boot", "vmlinux-" + release))
 
 

@@ -3,8 +3,8 @@
 
 They are ours (guide/), or with KVASIR_GUIDE a folder of others with the same calls. What
 the guide has prepared by hand is prepared here: a disk, a machine vm1. A kernel and a bridge
-stand in for a firmware, which takes long in an emulated host, and for a network 'default', which does
-not exist yet.
+stand in for a firmware, which takes long in an emulated host (test_boots_guide.py has it), and for a
+network 'default', which does not exist yet.
 """
 
 import os
@@ -54,23 +54,29 @@ def system():
     assert process.wait(PATIENCE) == 0
 
 
-def program(name, stock):
-    """The text of the guide's program, with a kernel and a bridge for what does not exist yet."""
+def with_kernel(stock):
+    """What stands in for a boot by firmware."""
+    cmdline = CMDLINE.removeprefix("console=ttyS0 ")  # the guide's machine has no serial port
+    boot = f"<kernel>{stock.kernel}</kernel><initrd>{stock.initrd}</initrd><cmdline>{cmdline}</cmdline>"
+    return {"<boot dev='hd'/>": boot}
+
+
+def program(name, stock, changes):
+    """The text of the guide's program, with a bridge for the network that does not exist yet, and changes."""
     folder = os.environ.get("KVASIR_GUIDE")
     path = os.path.join(folder, name) if folder else os.path.join(HERE, OURS[name])
     with open(path, encoding="utf-8") as f:
         text = f.read()
-    cmdline = CMDLINE.removeprefix("console=ttyS0 ")  # the guide's machine has no serial port
-    boot = f"<kernel>{stock.kernel}</kernel><initrd>{stock.initrd}</initrd><cmdline>{cmdline}</cmdline>"
-    for there, here in (("<boot dev='hd'/>", boot), ("<interface type='network'>", "<interface type='bridge'>"),
-                        ("<source network='default'/>", f"<source bridge='{stock.bridge}'/>")):
+    bridge = {"<interface type='network'>": "<interface type='bridge'>",
+              "<source network='default'/>": f"<source bridge='{stock.bridge}'/>"}
+    for there, here in {**bridge, **changes}.items():
         text = text.replace(there, here)
     return text
 
 
-def run(name, stock, interpreter):
-    done = subprocess.run([interpreter], input=program(name, stock), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, timeout=120, env=dict(os.environ, LC_ALL="C.UTF-8"), check=False)
+def run(name, stock, interpreter, changes=None):
+    done = subprocess.run([interpreter], input=program(name, stock, changes or {}), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=120, env=dict(os.environ, LC_ALL="C.UTF-8"), check=False)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -98,7 +104,7 @@ def test_a_machine_is_created_from_python_and_boots(system, stock, make_disk):
     raw = make_disk(size="32M", script=f"#!/bin/sh\nifconfig eth0 {ADDRESS}\nsleep 600\n")
     os.makedirs(os.path.dirname(DISK), exist_ok=True)
     subprocess.run([os.path.join(BUILD, "kvasir-img"), "convert", "-q", "-O", "qcow2", raw, DISK], check=True)
-    run("1_create_vm.py", stock, "/usr/bin/python3")
+    run("1_create_vm.py", stock, "/usr/bin/python3", with_kernel(stock))
     machine = system.lookupByName("my_vm")
     assert (machine.isActive(), machine.isPersistent(), machine.maxMemory()) == (1, 0, 976563)
     address = re.search(r"<mac address='(52:54:00(?::[0-9a-f]{2}){3})'/>", machine.XMLDesc())[1]
