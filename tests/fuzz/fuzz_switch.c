@@ -20,6 +20,7 @@ enum act {
     ACT_RING_WORD, /* somewhere in the rings */
     ACT_AVAILABLE, /* more of what is there */
     ACT_FRAME,
+    ACT_SEGMENTS, /* what its header says may be so or not */
     ACT_STEP,
     ACT_SLEEP,
     ACT_CUT, /* the memory's file */
@@ -40,6 +41,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     switch_guest_init(&bads[1], &bench, true, GUEST_BUFFER);
     switch_guest_init(&good, &bench, false, GUEST_BUFFER);
     switch_guest_init(&other, &bench, false, GUEST_BUFFER);
+    bads[0].offloads = bads[1].offloads = other.offloads = GUEST_OFFLOADS;
     switch_guest_start(&good);
     switch_guest_start(&other);
     return 0;
@@ -62,6 +64,26 @@ static void say(struct switch_guest *bad, struct input *in)
     uint8_t answers[512];
     while (read(bad->sockets[1], answers, sizeof(answers)) > 0)
         continue;
+}
+
+static void send_segments(struct switch_guest *bad, struct input *in)
+{
+    static const uint8_t headers[] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0x08, 0x00, 0x45};
+    uint8_t frame[2048] = {0};
+    struct virtio_net_hdr header = {
+        .flags = (uint8_t)(take(in, 1) & 3),
+        .gso_type = (uint8_t)take(in, 1),
+        .gso_size = (uint16_t)take(in, 2),
+        .csum_start = (uint16_t)(take(in, 1) & 1 ? 34 : take(in, 2)),
+        .csum_offset = (uint16_t)(take(in, 1) & 1 ? 16 : take(in, 2)),
+    };
+    memcpy(frame, headers, sizeof(headers));
+    frame[23] = 6;
+    frame[46] = 0x50;
+    for (unsigned i = (unsigned)take(in, 1) % 8; i > 0; i--)
+        frame[take(in, 1) % 80] = (uint8_t)take(in, 1);
+    unsigned len = FRAME_BYTES_MIN + (unsigned)take(in, 2) % (sizeof(frame) - FRAME_BYTES_MIN);
+    switch_guest_send_with(bad, &header, frame, len);
 }
 
 static void make_available(const struct vring_driver *ring, unsigned count)
@@ -94,6 +116,11 @@ static bool act(struct switch_guest *bad, struct input *in)
         where = 0x80000 + take(in, 1) * 8;
         for (unsigned i = 0; i < 40; i++)
             bad->memory[where + i] = (uint8_t)take(in, 1);
+        break;
+    case ACT_SEGMENTS:
+        if (bad->tx.packed)
+            break;
+        send_segments(bad, in);
         break;
     case ACT_STEP:
         switch_step(&bench);

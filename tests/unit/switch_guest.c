@@ -15,6 +15,7 @@
 #define RINGS_GPA 0x1000
 #define RX_BUFFERS_GPA 0x40000
 #define TX_BUFFERS_GPA 0x80000
+#define LONG_BUFFER_GPA 0xc0000
 #define MAC_LIMIT 16
 
 static void require(bool condition)
@@ -168,7 +169,7 @@ static void start_ring(struct switch_guest *g, unsigned index, const struct vrin
 void switch_guest_start(struct switch_guest *g)
 {
     const uint64_t features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF) |
-                              BIT(VHOST_USER_F_PROTOCOL_FEATURES) |
+                              BIT(VHOST_USER_F_PROTOCOL_FEATURES) | g->offloads |
                               (g->rx.packed ? BIT(VIRTIO_F_RING_PACKED) : 0);
     require(switch_guest_say(g, VHOST_USER_SET_FEATURES, &features, 8, -1) == 0);
     require(switch_guest_say_memory(g) == 0);
@@ -188,6 +189,22 @@ void switch_guest_send(struct switch_guest *g, const uint8_t *frame, unsigned le
     require(vring_driver_add(&g->tx, &buffer, 1, 0, 0));
 }
 
+void switch_guest_send_with(struct switch_guest *g, const struct virtio_net_hdr *header,
+                            const uint8_t *frame, unsigned len)
+{
+    uint32_t written;
+    uint64_t token;
+    uint8_t *buffer = g->memory + LONG_BUFFER_GPA;
+    while (vring_driver_get(&g->tx, &token, &written))
+        continue;
+    require(GUEST_HEADER + len <= GUEST_LONG_MAX);
+    memset(buffer, 0, GUEST_HEADER);
+    memcpy(buffer, header, sizeof(*header));
+    memcpy(buffer + GUEST_HEADER, frame, len);
+    const struct vring_buffer whole = {.gpa = LONG_BUFFER_GPA, .len = GUEST_HEADER + len};
+    require(vring_driver_add(&g->tx, &whole, 1, 0, 0));
+}
+
 unsigned switch_guest_receive(struct switch_guest *g, uint8_t *frame, unsigned room)
 {
     uint64_t slot;
@@ -198,8 +215,10 @@ unsigned switch_guest_receive(struct switch_guest *g, uint8_t *frame, unsigned r
         if (!vring_driver_get(&g->rx, &slot, &written))
             return 0;
         const uint8_t *data = g->memory + RX_BUFFERS_GPA + slot * GUEST_BUFFER;
-        if (i == 0)
+        if (i == 0) {
+            memcpy(g->header, data, GUEST_HEADER);
             buffers = (unsigned)load_le(data + 10, 2);
+        }
         require(written >= skip && len + written - skip <= room);
         memcpy(frame + len, data + skip, written - skip);
         len += written - skip;

@@ -7,6 +7,9 @@
 #ifndef KV_TESTS_SWITCH_GUEST_H
 #define KV_TESTS_SWITCH_GUEST_H
 
+#include <linux/virtio_net.h>
+
+#include "base/util.h"
 #include "switch/forward/bridge.h"
 #include "switch/forward/forward.h"
 #include "switch/ports/vhost.h"
@@ -18,6 +21,11 @@
 #define GUEST_RING_SIZE 64
 #define GUEST_BUFFER 2048
 #define GUEST_HEADER 12
+#define GUEST_LONG_MAX 65562
+#define GUEST_OFFLOADS                                                                          \
+    (BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |       \
+     BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | \
+     BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN))
 
 struct switch_guest {
     struct vhost_port *vp;
@@ -28,7 +36,9 @@ struct switch_guest {
     struct vring_driver rx, tx;
     int kick_fd, call_fd;
     unsigned sent;
-    uint32_t rx_buffer; /* bytes */
+    uint32_t rx_buffer;           /* bytes */
+    uint64_t offloads;            /* features that it has beside the others */
+    uint8_t header[GUEST_HEADER]; /* of the frame that was received last */
 };
 
 struct switch_bench {
@@ -60,6 +70,10 @@ int switch_guest_say_state(struct switch_guest *g, uint32_t request, unsigned ri
 
 /* A frame of that many bytes. */
 void switch_guest_send(struct switch_guest *g, const uint8_t *frame, unsigned len);
+/* The same with a virtio header; up to a GUEST_LONG_MAX bytes. What was sent so before has been
+ * taken. */
+void switch_guest_send_with(struct switch_guest *g, const struct virtio_net_hdr *header,
+                            const uint8_t *frame, unsigned len);
 /* The next frame that came; returns its length, 0: none. */
 unsigned switch_guest_receive(struct switch_guest *g, uint8_t *frame, unsigned room);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Checksums that are completed and segments that are cut where a port does not take them undone;
- * headers that lie. What comes out is judged by sums of its own, over all that a checksum covers.
+/* Checksums that are completed and segments that are cut where a port does not take them undone,
+ * and passed on where it does; headers that lie. What comes out is judged by sums of its own, over
+ * all that a checksum covers.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -8,6 +9,7 @@
 
 #include "base/util.h"
 #include "switch/forward/offload.h"
+#include "switch_guest.h"
 #include "unit.h"
 
 #define PAYLOAD_MAX 65000
@@ -105,7 +107,8 @@ static void make(struct packet *p, size_t payload)
     unsigned protocol = p->udp ? IPPROTO_UDP : IPPROTO_TCP, options = p->udp ? 0 : 12;
     size_t transport_len = (p->udp ? 8 : 20) + options + payload;
     memset(p->bytes, 0, 128);
-    memset(at, 0x02, 12);
+    memset(at, 0x04, 6); /* nobody's, so that all get it */
+    memset(at + 6, 0x02, 6);
     p->ip = p->tag ? 18 : 14;
     if (p->tag)
         put16(at + 12, 0x8100), put16(at + 14, 0x2007);
@@ -326,14 +329,14 @@ static void a_tag_moves_what_the_header_points_to(void **state)
     make(&p, 3000);
     const struct virtio_net_hdr header = header_of(&p, 1000);
     assert_true(read_in(&frame, &p, &header));
-    offload_write(&frame, FRAME_HEAD, &out);
+    offload_write(&receiver, &frame, FRAME_HEAD, &out);
     assert_int_equal(out.csum_start, p.transport);
     assert_int_equal(out.hdr_len, p.transport + 20);
-    offload_write(&frame, FRAME_HEAD_MAX, &out);
+    offload_write(&receiver, &frame, FRAME_HEAD_MAX, &out);
     assert_int_equal(out.csum_start, p.transport + 4);
     assert_int_equal(out.gso_size, 1000);
     assert_int_equal(out.gso_type, VIRTIO_NET_HDR_GSO_TCPV4);
-    offload_write(&frame, FRAME_TYPE_OFFSET, &out);
+    offload_write(&receiver, &frame, FRAME_TYPE_OFFSET, &out);
     assert_int_equal(out.csum_start, p.transport - 4);
 }
 
@@ -399,6 +402,124 @@ static void frames_that_are_not_what_their_header_says_are_dropped(void **state)
     assert_int_equal(sent_count, 0);
 }
 
+/* --- Guests ------------------------------------------------------------------------ */
+
+static struct switch_bench bench;
+static struct switch_guest able, other, plain_guest;
+static uint8_t got[FRAME_BYTES_MAX];
+
+static void start(struct switch_guest *g, bool packed, uint64_t offloads)
+{
+    switch_guest_init(g, &bench, packed, GUEST_BUFFER);
+    g->offloads = offloads;
+    switch_guest_start(g);
+}
+
+static int guests(void **state)
+{
+    switch_bench_init(&bench);
+    start(&able, false, GUEST_OFFLOADS);
+    start(&other, true, GUEST_OFFLOADS);
+    start(&plain_guest, false, 0);
+    return 0;
+}
+
+static int no_guests(void **state)
+{
+    switch_guest_destroy(&able, &bench);
+    switch_guest_destroy(&other, &bench);
+    switch_guest_destroy(&plain_guest, &bench);
+    switch_bench_destroy(&bench);
+    return 0;
+}
+
+static void send_segments(struct packet *p, size_t payload)
+{
+    make(p, payload);
+    const struct virtio_net_hdr header = header_of(p, 1448);
+    switch_guest_send_with(&able, &header, p->bytes, (unsigned)p->len);
+    switch_step(&bench);
+}
+
+static void long_segments_pass_between_guests_that_take_them(void **state)
+{
+    static struct packet p;
+    struct virtio_net_hdr header;
+    for (unsigned kind = 0; kind < 2; kind++) {
+        p.ipv6 = kind;
+        send_segments(&p, PAYLOAD_MAX);
+        assert_int_equal(switch_guest_receive(&other, got, sizeof(got)), p.len);
+        assert_memory_equal(got, p.bytes, p.len);
+        memcpy(&header, other.header, sizeof(header));
+        assert_int_equal(header.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+        assert_int_equal(header.gso_type,
+                         p.ipv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4);
+        assert_int_equal(header.gso_size, 1448);
+        assert_int_equal(header.csum_start, p.transport);
+        assert_int_equal(header.csum_offset, 16);
+        assert_int_equal(other.vp->port.counters.out_frames, kind + 1);
+        while (switch_guest_receive(&plain_guest, got, sizeof(got)))
+            continue;
+    }
+    assert_int_equal(able.vp->port.counters.drops[DROP_MALFORMED], 0);
+    assert_int_equal(other.vp->port.counters.drops[DROP_TOO_LONG], 0);
+}
+
+static void a_tag_that_is_put_in_moves_the_checksum(void **state)
+{
+    static struct packet p;
+    struct virtio_net_hdr header;
+    able.vp->port.vlans = (struct port_vlans){.access = true, .native = 7, .carried = {BIT(7)}};
+    send_segments(&p, 20000);
+    assert_int_equal(switch_guest_receive(&other, got, sizeof(got)), p.len + FRAME_TAG_LEN);
+    memcpy(&header, other.header, sizeof(header));
+    assert_int_equal(header.csum_start, p.transport + FRAME_TAG_LEN);
+    assert_int_equal(get16(got + 14), 7);
+    assert_memory_equal(got + 16, p.bytes + 12, p.len - 12);
+}
+
+static void a_guest_that_takes_no_segments_gets_them_cut(void **state)
+{
+    static struct packet p;
+    static struct sent s;
+    send_segments(&p, 20000);
+    unsigned number = 0;
+    for (size_t offset = 0; offset < 20000; offset += 1448, number++) {
+        s.len = switch_guest_receive(&plain_guest, s.bytes, sizeof(s.bytes));
+        assert_segment(&p, &s, number, offset, MIN((size_t)1448, 20000 - offset));
+        for (unsigned i = 0; i < GUEST_HEADER - 2; i++)
+            assert_int_equal(plain_guest.header[i], 0);
+    }
+    assert_int_equal(switch_guest_receive(&plain_guest, got, sizeof(got)), 0);
+}
+
+static void headers_of_guests_that_lie_cost_the_frame_alone(void **state)
+{
+    static struct packet p;
+    make(&p, 3000);
+    struct virtio_net_hdr lie = header_of(&p, 1000);
+    lie.csum_start = 0xfff0;
+    switch_guest_send_with(&able, &lie, p.bytes, (unsigned)p.len);
+    switch_step(&bench);
+    assert_int_equal(able.vp->port.counters.drops[DROP_MALFORMED], 1);
+    assert_int_equal(switch_guest_receive(&other, got, sizeof(got)), 0);
+    send_segments(&p, 3000);
+    assert_int_equal(switch_guest_receive(&other, got, sizeof(got)), p.len);
+}
+
+static void headers_of_guests_without_offloads_mean_nothing(void **state)
+{
+    static struct packet p;
+    make(&p, 1000);
+    struct virtio_net_hdr lie;
+    memset(&lie, 0xff, sizeof(lie));
+    switch_guest_send_with(&plain_guest, &lie, p.bytes, (unsigned)p.len);
+    switch_step(&bench);
+    assert_int_equal(switch_guest_receive(&able, got, sizeof(got)), p.len);
+    for (unsigned i = 0; i < GUEST_HEADER - 2; i++)
+        assert_int_equal(able.header[i], 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +531,12 @@ int main(void)
         cmocka_unit_test_setup(a_tag_moves_what_the_header_points_to, set_up),
         cmocka_unit_test_setup(headers_with_impossible_numbers_are_refused, set_up),
         cmocka_unit_test_setup(frames_that_are_not_what_their_header_says_are_dropped, set_up),
+#define WITH_GUESTS(name) cmocka_unit_test_setup_teardown(name, guests, no_guests)
+        WITH_GUESTS(long_segments_pass_between_guests_that_take_them),
+        WITH_GUESTS(a_tag_that_is_put_in_moves_the_checksum),
+        WITH_GUESTS(a_guest_that_takes_no_segments_gets_them_cut),
+        WITH_GUESTS(headers_of_guests_that_lie_cost_the_frame_alone),
+        WITH_GUESTS(headers_of_guests_without_offloads_mean_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

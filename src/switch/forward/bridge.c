@@ -240,7 +240,6 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
     uint32_t now_s = bridge->forward->now_s;
     struct verdict v = {.again = false};
     uint64_t bytes = 0;
-    unsigned undone = 0;
     if (__builtin_expect(from->mirrors, 0)) {
         from->counters.drops[DROP_MIRROR] += count;
         return;
@@ -248,7 +247,6 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         struct frame *frame = &frames[i];
         bytes += FRAME_HEAD + frame->rest_bytes;
-        undone |= frame->offload.undone;
         if (__builtin_expect(is_too_fast(from, frame), 0)) {
             port_drop(from, DROP_POLICED);
             continue;
@@ -277,7 +275,7 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
         struct port *to = bridge->slots[bridge->touched[i]];
         if (__builtin_expect(to->shaper != NULL, 0))
             shaper_send(to->shaper, frames);
-        else if (__builtin_expect(undone & ~to->takes, 0))
+        else if (__builtin_expect(from->leaves & ~to->takes, 0))
             offload_send(to, frames);
         else
             to->ops->send(to, frames);

@@ -82,8 +82,8 @@ bool offload_read(struct frame *frame, const struct virtio_net_hdr *header, unsi
     return (offload->undone & ~allowed) == 0;
 }
 
-void offload_write_undone(const struct frame *frame, unsigned head_len,
-                          struct virtio_net_hdr *header)
+static void describe_undone(const struct frame *frame, unsigned head_len,
+                            struct virtio_net_hdr *header)
 {
     const struct frame_offload *offload = &frame->offload;
     const struct gso *gso = gso_of(frame);
@@ -98,6 +98,16 @@ void offload_write_undone(const struct frame *frame, unsigned head_len,
         header->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
     header->gso_size = offload->gso_size;
     header->hdr_len = (uint16_t)(header->csum_start + gso->header_min); /* a hint */
+}
+
+void offload_write(const struct port *port, const struct frame *frame, unsigned head_len, void *to)
+{
+    struct virtio_net_hdr header = {0};
+    if (frame->offload.undone)
+        describe_undone(frame, head_len, &header);
+    else if (frame->offload.verified && port->takes & FRAME_CSUM)
+        header.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+    memcpy(to, &header, sizeof(header));
 }
 
 /* --- Frames made here ------------------------------------------------------------ */

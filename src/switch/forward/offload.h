@@ -21,26 +21,12 @@
  * False: it is not of this frame, or has more than is allowed. */
 bool offload_read(struct frame *frame, const struct virtio_net_hdr *header, unsigned allowed);
 
-/* The header for a frame that is sent with head_len bytes of frame_write_head(). */
-static inline void offload_write(const struct frame *frame, unsigned head_len,
-                                 struct virtio_net_hdr *header);
+/* The header for a frame that goes out at the port with head_len bytes of frame_write_head(). to:
+ * anywhere, and its memory may be others'. */
+void offload_write(const struct port *port, const struct frame *frame, unsigned head_len, void *to);
 
 /* Sends those of the burst that port->pending names; what the port does not take undone is done
  * before. Where that is nothing, port->ops->send() does the same. */
 void offload_send(struct port *port, const struct frame *frames);
-
-/* Frames with nothing undone have no header worth its name. */
-void offload_write_undone(const struct frame *frame, unsigned head_len,
-                          struct virtio_net_hdr *header);
-
-static inline void offload_write(const struct frame *frame, unsigned head_len,
-                                 struct virtio_net_hdr *header)
-{
-    *header = (struct virtio_net_hdr){0};
-    if (__builtin_expect(frame->offload.undone, 0))
-        offload_write_undone(frame, head_len, header);
-    else if (frame->offload.verified)
-        header->flags = VIRTIO_NET_HDR_F_DATA_VALID;
-}
 
 #endif

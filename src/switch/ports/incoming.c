@@ -54,8 +54,7 @@ void incoming_add_at(const uint8_t *data, size_t len, const uint8_t *tag)
         put_tag_in(frame, data + sizeof(header), len - sizeof(header), tag);
         header.csum_start += FRAME_TAG_LEN;
     }
-    /* It comes from the kernel, which has headers that we were not told of, too. */
-    if (offload_read(frame, &header, FRAME_CSUM | FRAME_GSO | FRAME_TSO_ECN))
+    if (offload_read(frame, &header, INCOMING_LEAVES))
         incoming.count++;
     else
         port_drop(incoming.port, DROP_MALFORMED);

@@ -15,6 +15,9 @@
 /* A byte more than can be right, so that what is cut off is noticed. */
 #define INCOMING_ROOM (INCOMING_HEADER + FRAME_BYTES_MAX + 1)
 
+/* What the kernel leaves undone: it has headers that we were not told of, too. */
+#define INCOMING_LEAVES (FRAME_CSUM | FRAME_GSO | FRAME_TSO_ECN)
+
 void incoming_begin(struct port *port);
 
 /* INCOMING_ROOM bytes for the next header and frame, or NULL when the burst is full. */

@@ -100,7 +100,8 @@ struct port {
     bool up;         /* somebody is at the other end */
     bool polled;     /* on the forwarding thread's list; else an event wakes it */
     bool notify;     /* among forward->notify */
-    uint8_t takes;   /* of enum frame_undone: send() gets no frame with anything else undone */
+    uint8_t leaves;  /* of enum frame_undone: what the frames that come in may have undone */
+    uint8_t takes;   /* likewise: send() gets no frame with anything else undone */
     unsigned mac_limit;
     struct port *mirror;   /* gets copies, or NULL; on the same bridge */
     unsigned mirror_what;  /* of enum port_mirror */

@@ -59,6 +59,7 @@ struct port *tap_port_new(const char *interface, struct kv_error *err)
         return NULL;
     }
     tap->port.ops = &tap_port_ops;
+    tap->port.leaves = INCOMING_LEAVES;
     tap->port.takes = FRAME_CSUM | FRAME_TSO4 | FRAME_TSO6 | FRAME_TSO_ECN;
     tap->fd = take_fd(&fd);
     return &tap->port;
@@ -106,7 +107,7 @@ static void tap_send(struct port *port, const struct frame *frames)
         struct virtio_net_hdr header;
         unsigned head_len = frame_write_head(frame, port_sends_tagged(port, frame), head);
         struct iovec iov[SEGMENTS_MAX] = {{&header, sizeof(header)}, {head, head_len}};
-        offload_write(frame, head_len, &header);
+        offload_write(port, frame, head_len, &header);
         memcpy(&iov[2], frame->rest, frame->rest_count * sizeof(*iov));
         if (writev(tap->fd, iov, (int)frame->rest_count + 2) < 0) {
             port_drop(port, errno == EIO ? DROP_DOWN : DROP_NO_BUFFER);

@@ -129,6 +129,7 @@ struct port *uplink_port_new(const char *interface, struct kv_error *err)
         return NULL;
     }
     uplink->port.ops = &uplink_port_ops;
+    uplink->port.leaves = INCOMING_LEAVES;
     uplink->port.takes = FRAME_CSUM | FRAME_TSO4 | FRAME_TSO6 | FRAME_TSO_ECN;
     uplink->ring = ring;
     uplink->fd = take_fd(&fd);
@@ -242,7 +243,7 @@ static void prepare(const struct port *port, const struct frame *frame, unsigned
 {
     unsigned head_len = frame_write_head(frame, port_sends_tagged(port, frame), out.heads[i]);
     struct iovec *iov = out.iov[i];
-    offload_write(frame, head_len, &out.headers[i]);
+    offload_write(port, frame, head_len, &out.headers[i]);
     iov[0] = (struct iovec){&out.headers[i], INCOMING_HEADER};
     iov[1] = (struct iovec){out.heads[i], head_len};
     memcpy(&iov[2], frame->rest, frame->rest_count * sizeof(*iov));

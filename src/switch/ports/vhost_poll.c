@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "switch/forward/bridge.h"
 #include "switch/forward/forward.h"
+#include "switch/forward/offload.h"
 #include "switch/ports/vhost.h"
 
 /* Scratch of a burst. One forwarding thread, so one of it. */
@@ -24,15 +25,42 @@ static bool is_length_of_frame(const struct vhost_port *vp, uint64_t len)
     return len >= vp->header_len + FRAME_BYTES_MIN && len <= vp->header_len + FRAME_BYTES_MAX;
 }
 
+/* Only of guests that leave something undone. False: it is not of that frame. */
+static bool read_header(const struct vhost_port *vp, const uint8_t *data, struct frame *frame)
+{
+    struct virtio_net_hdr header;
+    memcpy(&header, data, sizeof(header));
+    /* That a checksum is right is the device's to say (5.1.6.2.1). */
+    header.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    return offload_read(frame, &header, vp->port.leaves);
+}
+
 /* --- Chains of one buffer --------------------------------------------------- */
+
+/* Reads the headers in front of the frames; returns how many frames are left. */
+static unsigned read_headers(struct vhost_port *vp, unsigned count)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct frame *frame = &in.frames[kept];
+        *frame = in.frames[i];
+        frame->rest = &frame->one;
+        if (read_header(vp, (uint8_t *)frame->one.iov_base - FRAME_HEAD - vp->header_len, frame))
+            kept++;
+        else
+            port_drop(&vp->port, DROP_MALFORMED);
+    }
+    return kept;
+}
 
 static unsigned poll_buffers(struct vhost_port *vp, struct virtqueue *vq)
 {
     unsigned count = virtqueue_pop_buffers(vq, in.buffers, FRAME_BURST, false), frames = 0;
     unsigned header = vp->header_len;
     /* The virtio header says nothing without offloads, and often has a line of its own. */
+    unsigned first = vp->port.leaves ? 0 : header;
     for (unsigned i = 0; i < count; i++) {
-        prefetch_read(in.buffers[i].data + header);
+        prefetch_read(in.buffers[i].data + first);
         prefetch_read(in.buffers[i].data + header + CACHE_LINE - 1);
     }
     for (unsigned i = 0; i < count; i++) {
@@ -46,6 +74,8 @@ static unsigned poll_buffers(struct vhost_port *vp, struct virtqueue *vq)
         frame_set_bytes(frame, data, buffer->len - header);
         frames++;
     }
+    if (vp->port.leaves)
+        frames = read_headers(vp, frames);
     if (frames)
         bridge_receive(&vp->port, in.frames, frames);
     virtqueue_push_buffers(vq, in.buffers, count, false);
@@ -54,15 +84,13 @@ static unsigned poll_buffers(struct vhost_port *vp, struct virtqueue *vq)
 
 /* --- Chains of any shape ----------------------------------------------------- */
 
-/* Takes bytes off the chain's front; into data unless that is NULL. There are enough of them. */
+/* Takes bytes off the chain's front. There are enough of them. */
 static struct iovec *take_front(struct iovec *iov, unsigned *count, uint8_t *data, size_t len)
 {
     while (len) {
         size_t part = MIN(len, iov->iov_len);
-        if (data) {
-            memcpy(data, iov->iov_base, part);
-            data += part;
-        }
+        memcpy(data, iov->iov_base, part);
+        data += part;
         iov->iov_base = (uint8_t *)iov->iov_base + part;
         iov->iov_len -= part;
         len -= part;
@@ -78,15 +106,15 @@ static struct iovec *take_front(struct iovec *iov, unsigned *count, uint8_t *dat
 static bool read_frame(const struct vhost_port *vp, const struct virtqueue_chain *chain,
                        struct frame *frame)
 {
-    unsigned header = vp->header_len;
+    uint8_t header[sizeof(struct virtio_net_hdr_mrg_rxbuf)];
     if (chain->in_count || !is_length_of_frame(vp, chain->out_bytes))
         return false;
     frame->offload = (struct frame_offload){0};
     frame->rest_count = chain->out_count;
-    frame->rest_bytes = (uint32_t)chain->out_bytes - header - FRAME_HEAD;
-    struct iovec *iov = take_front(chain->iov, &frame->rest_count, NULL, header);
+    frame->rest_bytes = (uint32_t)chain->out_bytes - vp->header_len - FRAME_HEAD;
+    struct iovec *iov = take_front(chain->iov, &frame->rest_count, header, vp->header_len);
     frame->rest = take_front(iov, &frame->rest_count, frame->head, FRAME_HEAD);
-    return true;
+    return !vp->port.leaves || read_header(vp, header, frame);
 }
 
 static unsigned poll_chains(struct vhost_port *vp, struct virtqueue *vq)

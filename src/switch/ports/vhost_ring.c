@@ -39,6 +39,27 @@ static void set_up(struct vhost_port *vp)
     vp->port.up = vp->to_guest.count && vp->from_guest.count;
 }
 
+/* What the guest may leave undone, and what it takes so (5.1.3.1: the others need the checksum). */
+static void set_offloads(struct vhost_port *vp)
+{
+    static const struct offload {
+        uint8_t host, guest; /* features */
+        uint8_t undone;
+    } offloads[] = {
+        {VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM, FRAME_CSUM},
+        {VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_GUEST_TSO4, FRAME_TSO4},
+        {VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_GUEST_TSO6, FRAME_TSO6},
+        {VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_GUEST_ECN, FRAME_TSO_ECN},
+    };
+    vp->port.leaves = vp->port.takes = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(offloads); i++) {
+        if (has(vp, offloads[i].host) && has(vp, VIRTIO_NET_F_CSUM))
+            vp->port.leaves |= offloads[i].undone;
+        if (has(vp, offloads[i].guest) && has(vp, VIRTIO_NET_F_GUEST_CSUM))
+            vp->port.takes |= offloads[i].undone;
+    }
+}
+
 static void start_here(void *opaque)
 {
     struct ring_task *task = opaque;
@@ -46,6 +67,7 @@ static void start_here(void *opaque)
     struct vhost_ring *ring = &vp->rings[task->index];
     bool mergeable = has(vp, VIRTIO_NET_F_MRG_RXBUF);
     vp->mergeable = mergeable;
+    set_offloads(vp);
     vp->header_len = mergeable || has(vp, VIRTIO_F_VERSION_1)
                          ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
                          : LEGACY_HEADER_LEN;

@@ -8,6 +8,7 @@
 #include "base/prefetch.h"
 #include "base/util.h"
 #include "switch/forward/forward.h"
+#include "switch/forward/offload.h"
 #include "switch/ports/vhost.h"
 
 #define HEADER_LEN sizeof(struct virtio_net_hdr_mrg_rxbuf)
@@ -87,6 +88,17 @@ void vhost_ready_return(struct vhost_ring *ring)
     ring->ready.first = ring->ready.count = 0;
 }
 
+/* The headers of frames that fill() put into buffers, with nothing but zeroes until now. */
+static void write_headers(const struct vhost_port *vp, const struct virtqueue_buffer *buffers,
+                          const struct frame *frames, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct frame *frame = &frames[vp->port.pending[i]];
+        unsigned head_len = buffers[i].len - vp->header_len - frame->rest_bytes;
+        offload_write(&vp->port, frame, head_len, buffers[i].data);
+    }
+}
+
 /* Sends as many of the pending frames, from the first on, as the next buffers of the ring hold each
  * in one; returns how many. */
 static unsigned send_in_buffers(struct vhost_port *vp, struct vhost_ring *ring,
@@ -104,6 +116,8 @@ static unsigned send_in_buffers(struct vhost_port *vp, struct vhost_ring *ring,
         bytes += buffers[done].len - vp->header_len;
         done++;
     }
+    if (port->takes)
+        write_headers(vp, buffers, frames, done);
     ready->first += done;
     ready->count -= done;
     virtqueue_push_buffers(&ring->vq, buffers, done, true);
@@ -228,6 +242,7 @@ static void deliver(struct reception *r, const struct frame *frame)
     if (chains == 0)
         return;
     struct virtio_net_hdr_mrg_rxbuf header = {.num_buffers = (uint16_t)chains};
+    offload_write(port, frame, head_len, &header.hdr);
     struct writer w = {.chain = &out.chains[r->used]};
     write_bytes(&w, &header, vp->header_len);
     write_bytes(&w, head, head_len);

@@ -16,9 +16,14 @@
 
 #define ANY_LAYOUT 27
 
-/* Offloads are not among them: each frame is whole, of its real size and with its checksums. */
+/* CSUM and HOST_*: what the guest may leave undone; GUEST_*: what it takes undone. */
+#define OFFLOADS                                                                                \
+    (BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |       \
+     BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | \
+     BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN))
+
 #define FEATURES                                                                                 \
-    (BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_MQ) | BIT(ANY_LAYOUT) |                      \
+    (OFFLOADS | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_MQ) | BIT(ANY_LAYOUT) |           \
      BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |                           \
      BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | \
      BIT(VIRTIO_F_IN_ORDER))
