@@ -142,7 +142,7 @@ int parse_uuid(const char *text, uint8_t uuid[16])
 
 int parse_bitmap(const char *text, uint64_t *set, unsigned words)
 {
-    uint64_t bits[64];
+    uint64_t bits[PARSE_BITMAP_WORDS];
     if (words == 0 || words > ARRAY_SIZE(bits))
         return -EINVAL;
     memset(bits, 0, sizeof(bits));

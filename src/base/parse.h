@@ -22,7 +22,9 @@ int parse_mac(const char *text, uint8_t mac[6]);
 /* xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, bytes in the order written. */
 int parse_uuid(const char *text, uint8_t uuid[16]);
 
-/* A list such as "0-3,8": bit n of set[n / 64]. -ERANGE when a number is not below 64 * words. */
+/* A list such as "0-3,8": bit n of set[n / 64]. -ERANGE when a number is not below 64 * words, of
+ * which PARSE_BITMAP_WORDS are possible. */
+#define PARSE_BITMAP_WORDS 1024
 int parse_bitmap(const char *text, uint64_t *set, unsigned words);
 
 #endif

@@ -93,6 +93,26 @@ static json_t *set_ipfix(struct qmp_call *call)
     return done(vswitch_set_ipfix(switch_of(call), call->arguments, &call->error));
 }
 
+static json_t *set_acl(struct qmp_call *call)
+{
+    return done(vswitch_set_acl(switch_of(call), call->arguments, &call->error));
+}
+
+static json_t *remove_acl(struct qmp_call *call)
+{
+    return done(vswitch_remove_acl(switch_of(call), qmp_string(call, "name"), &call->error));
+}
+
+static json_t *query_acls(struct qmp_call *call)
+{
+    return vswitch_acls(switch_of(call), qmp_string(call, "name"), &call->error);
+}
+
+static json_t *set_filter(struct qmp_call *call)
+{
+    return done(vswitch_set_filter(switch_of(call), call->arguments, &call->error));
+}
+
 static json_t *query_bridges(struct qmp_call *call)
 {
     return vswitch_describe(switch_of(call));
@@ -121,7 +141,11 @@ static const struct qmp_argument name_arguments[] = {
     {"name", QMP_STRING},
     {NULL},
 };
-static const struct qmp_argument mirror_arguments[] = {
+static const struct qmp_argument maybe_name_arguments[] = {
+    {"name", QMP_STRING, .optional = true},
+    {NULL},
+};
+static const struct qmp_argument port_arguments[] = {
     {"port", QMP_STRING},
     {NULL},
 };
@@ -144,13 +168,20 @@ static const struct qmp_command commands[] = {
     {"set-port", "gives a port other VLANs, rates, and another limit of addresses", set_port,
      name_arguments, .open = true},
     {"set-mirror", "another port gets copies of a port's frames, or no more", set_mirror,
-     mirror_arguments, .open = true},
+     port_arguments, .open = true},
     {"set-netflow", "a collector is told of a bridge's flows by NetFlow, or no more", set_netflow,
      bridge_arguments, .open = true},
     {"set-ipfix", "a collector is told of a bridge's flows by IPFIX, or no more", set_ipfix,
      bridge_arguments, .open = true},
     {"set-sflow", "samples of a bridge's frames go to a collector, or no more", set_sflow,
      bridge_arguments, .open = true},
+    {"set-acl", "makes an ACL, or puts it in the place of the one of its name", set_acl,
+     name_arguments, .open = true},
+    {"remove-acl", "removes an ACL that no port uses", remove_acl, name_arguments},
+    {"query-acls", "ACLs and how many frames their rules decided", query_acls,
+     maybe_name_arguments},
+    {"set-filter", "checks a port's frames by an ACL and port security, or no more", set_filter,
+     port_arguments, .open = true},
     {"remove-port", "removes a port", remove_port, name_arguments},
     {"query-bridges", "bridges and their ports", query_bridges},
     {"query-statistics", "counters of all ports", query_statistics},

@@ -34,6 +34,7 @@ int vswitch_init(struct vswitch *sw, struct kv_error *err)
 {
     memset(sw, 0, sizeof(*sw));
     list_init(&sw->bridges);
+    list_init(&sw->acls);
     int rc = loop_init(&sw->loop, err);
     return rc < 0 ? rc : forward_init(&sw->forward, err);
 }
@@ -55,6 +56,7 @@ void vswitch_destroy(struct vswitch *sw)
             remove_port(sw, list_entry(inner, struct port, node));
         remove_bridge(bridge);
     }
+    vswitch_free_acls(sw);
     forward_destroy(&sw->forward);
     loop_destroy(&sw->loop);
 }
@@ -252,6 +254,7 @@ static void detach(struct vswitch *sw, struct port *port)
 static void free_port(struct port *port)
 {
     limits_free(port);
+    vswitch_free_filter(port);
     port_kind_of(port)->free(port);
 }
 
@@ -400,25 +403,39 @@ static const struct {
     {"sflow", vswitch_set_sflow},
 };
 
+/* Each item by fn. */
+static int configure_list(struct vswitch *sw, const char *name, const json_t *list,
+                          int (*fn)(struct vswitch *sw, const json_t *item, struct kv_error *err),
+                          struct kv_error *err)
+{
+    int rc = 0;
+    if (list && !json_is_array(list))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s' is not a list", name);
+    for (size_t i = 0; rc == 0 && i < json_array_size(list); i++)
+        rc = fn(sw, json_array_get(list, i), err);
+    return rc;
+}
+
 static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error *err)
 {
     json_t *ports = take_value(bridge, "ports"), *mirrors = take_value(bridge, "mirrors");
-
+    json_t *filters = take_value(bridge, "filters");
     const char *name = json_string_value(json_object_get(bridge, "name"));
     json_t *watching[ARRAY_SIZE(watchers)];
     for (unsigned i = 0; i < ARRAY_SIZE(watchers); i++)
         watching[i] = take_value(bridge, watchers[i].name);
-    int rc = vswitch_add_bridge(sw, bridge, err);
-    if (rc == 0 && ((ports && !json_is_array(ports)) || (mirrors && !json_is_array(mirrors))))
-        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'ports' or 'mirrors' is not a list");
-    for (size_t i = 0; rc == 0 && i < json_array_size(ports); i++) {
+    for (size_t i = 0; i < json_array_size(ports); i++) {
         json_t *port = json_array_get(ports, i);
         if (json_is_object(port))
             json_object_set_new(port, "bridge", json_string(name));
-        rc = vswitch_add_port(sw, port, err);
     }
-    for (size_t i = 0; rc == 0 && i < json_array_size(mirrors); i++)
-        rc = vswitch_set_mirror(sw, json_array_get(mirrors, i), err);
+    int rc = vswitch_add_bridge(sw, bridge, err);
+    if (rc == 0)
+        rc = configure_list(sw, "ports", ports, vswitch_add_port, err);
+    if (rc == 0)
+        rc = configure_list(sw, "mirrors", mirrors, vswitch_set_mirror, err);
+    if (rc == 0)
+        rc = configure_list(sw, "filters", filters, vswitch_set_filter, err);
     for (unsigned i = 0; i < ARRAY_SIZE(watchers); i++) {
         if (rc == 0 && watching[i]) {
             json_object_set_new(watching[i], "bridge", json_string(name));
@@ -428,6 +445,7 @@ static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error 
     }
     json_decref(ports);
     json_decref(mirrors);
+    json_decref(filters);
     return rc;
 }
 
@@ -435,15 +453,18 @@ int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err
 {
     json_error_t where;
     json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &where);
-    json_t *bridges = json_object_get(root, "bridges");
+    json_t *bridges = json_object_get(root, "bridges"), *acls = json_object_get(root, "acls");
     int rc = 0;
     if (!root)
         rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s', line %d: %s", file, where.line,
                           where.text);
-    else if (!json_is_array(bridges) || json_object_size(root) != 1)
+    else if (!json_is_array(bridges) || json_object_size(root) != (acls ? 2 : 1))
         rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                          "'%s': an object with the list 'bridges', and nothing else, is accepted",
+                          "'%s': an object with the list 'bridges' and maybe 'acls', and nothing "
+                          "else, is accepted",
                           file);
+    if (rc == 0 && configure_list(sw, "acls", acls, vswitch_set_acl, err) < 0)
+        rc = kv_error_prefix(err, "'%s'", file);
     for (size_t i = 0; rc == 0 && i < json_array_size(bridges); i++) {
         rc = configure_bridge(sw, json_array_get(bridges, i), err);
         if (rc < 0)

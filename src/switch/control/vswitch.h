@@ -31,6 +31,7 @@ struct vswitch {
     struct loop loop;
     struct forward forward;
     struct list bridges;
+    struct list acls; /* struct acl */
     unsigned port_count;
     uint32_t last_number; /* of a port or bridge */
     /* Is told of each change; may be NULL. */
@@ -55,6 +56,11 @@ int vswitch_set_mirror(struct vswitch *sw, const json_t *mirror, struct kv_error
 int vswitch_set_sflow(struct vswitch *sw, const json_t *sflow, struct kv_error *err);
 int vswitch_set_netflow(struct vswitch *sw, const json_t *netflow, struct kv_error *err);
 int vswitch_set_ipfix(struct vswitch *sw, const json_t *ipfix, struct kv_error *err);
+/* An ACL, new or in the place of the one of its name, and how a port's frames are filtered from
+ * now on. */
+int vswitch_set_acl(struct vswitch *sw, const json_t *acl, struct kv_error *err);
+int vswitch_remove_acl(struct vswitch *sw, const char *name, struct kv_error *err);
+int vswitch_set_filter(struct vswitch *sw, const json_t *filter, struct kv_error *err);
 int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err);
 int vswitch_forget_macs(struct vswitch *sw, const char *bridge, struct kv_error *err);
 
@@ -64,7 +70,10 @@ json_t *vswitch_statistics(struct vswitch *sw);
 /* NULL with err when there is no such bridge. */
 json_t *vswitch_macs(struct vswitch *sw, const char *bridge, struct kv_error *err);
 
-/* {"bridges": [{..., "ports": [{...}]}]} */
+/* ACLs with their counters, all or (NULL with err when there is none) the one of that name. */
+json_t *vswitch_acls(struct vswitch *sw, const char *name, struct kv_error *err);
+
+/* {"acls": [{...}], "bridges": [{..., "ports": [{...}]}]} */
 int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err);
 
 /* Shared by vswitch*.c. NULL: there is none. */
@@ -79,6 +88,11 @@ int vswitch_not_there(const char *what, const char *name, struct kv_error *err);
 /* What watches the bridge, added to its row; ended with the bridge. */
 void vswitch_describe_export(const struct bridge *bridge, json_t *row);
 void vswitch_end_export(struct bridge *bridge);
+/* filters.c. The port is on no bridge. */
+void vswitch_free_filter(struct port *port);
+void vswitch_free_acls(struct vswitch *sw);
+/* What set-filter was told, a new reference, or NULL. */
+json_t *vswitch_describe_filter(const struct port *port);
 /* What a port's copies are called, by enum port_mirror. */
 extern const char *const vswitch_mirror_names[];
 

@@ -67,6 +67,9 @@ static json_t *describe_port(struct vswitch *sw, const struct port *port)
                   (json_int_t)port->number, "type", port_kind_names[port->kind], "up", view.up,
                   "macs", (json_int_t)view.macs, "mac-limit", (json_int_t)view.mac_limit);
     limits_describe(port, row);
+    json_t *filter = vswitch_describe_filter(port);
+    if (filter)
+        json_object_set_new(row, "filter", filter);
     /* Changed by tasks of this thread only. */
     if (port->mirror)
         json_object_set_new(row, "mirror",

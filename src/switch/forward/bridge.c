@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "switch/filter/filter.h"
 #include "switch/forward/forward.h"
 #include "switch/forward/offload.h"
 #include "switch/forward/shaper.h"
@@ -35,7 +36,17 @@ struct bridge *bridge_new(struct forward *forward, const char *name, unsigned ma
 void bridge_free(struct bridge *bridge)
 {
     mac_table_free(&bridge->macs);
+    free(bridge->burst);
     free(bridge);
+}
+
+int bridge_prepare_filters(struct bridge *bridge, struct kv_error *err)
+{
+    if (!bridge->burst)
+        bridge->burst = calloc(1, sizeof(*bridge->burst));
+    return bridge->burst
+               ? 0
+               : kv_error_errno(err, KV_ERR_NET, ENOMEM, "filters of bridge '%s'", bridge->name);
 }
 
 int bridge_attach(struct bridge *bridge, struct port *port)
@@ -140,26 +151,89 @@ static void send_to(struct bridge *bridge, struct port *to, unsigned frame)
         send_copy(bridge, to->mirror, frame);
 }
 
-static void flood(struct bridge *bridge, const struct port *from, const struct frame *frame,
-                  unsigned index)
+/* --- Filters ---------------------------------------------------------------- */
+
+/* A frame whose headers a filter has to look at. */
+struct inspection {
+    unsigned index; /* in the burst */
+    int kept;       /* index of the last one whose headers were kept, or -1 */
+    bool read;      /* its key */
+    struct flow_key key;
+    struct filter_frame frame;
+};
+
+static const struct filter_frame *inspect(struct bridge *bridge, const struct port *from,
+                                          struct frame *frame, struct inspection *in)
 {
-    for (unsigned i = 0; i < bridge->slots_used; i++) {
-        struct port *to = bridge->slots[i];
-        if (to && to != from && to->up && !to->mirrors && port_carries(&to->vlans, frame->vlan))
-            send_to(bridge, to, index);
-    }
+    struct flow_headers *headers = &bridge->burst->headers[in->index];
+    if (in->read)
+        return &in->frame;
+    if (in->kept != (int)in->index)
+        flow_headers_keep(bridge->burst, in->index, frame);
+    in->kept = (int)in->index;
+    in->read = true;
+    bool good = flow_key_read(&in->key, headers, frame, from->index);
+    in->frame = (struct filter_frame){good ? &in->key : NULL, headers};
+    return &in->frame;
 }
+
+/* Whether the port's filter, if it has one, lets the frame through. */
+static bool pass(struct bridge *bridge, const struct port *from, struct frame *frame,
+                 struct inspection *in, struct port *port, enum filter_direction direction,
+                 struct filter_verdict *verdict)
+{
+    if (__builtin_expect(!port->filter, 1))
+        return true;
+    const struct filter_frame *inspected = inspect(bridge, from, frame, in);
+    filter_look(port, direction, inspected, verdict);
+    filter_log(port, direction, inspected, verdict);
+    filter_count(verdict, FRAME_HEAD + frame->rest_bytes);
+    return verdict->allowed;
+}
+
+/* --- Deciding --------------------------------------------------------------- */
+
+/* Whether the next frame shares a verdict. */
+enum again {
+    ALONE,
+    SAME_HEAD,
+    SAME_HEADERS, /* with what filters have looked at behind the head */
+};
 
 /* What becomes of a frame, by its port and its head. */
 struct verdict {
     uint64_t head[2];
-    bool again; /* the next frame with this head has the same */
+    enum again again;
     bool admitted, flood, drop;
     enum port_drop why;
     struct port *port; /* the receiver; with drop: where it counts */
     uint16_t vlan;
     bool tagged;
+    struct filter_verdict in, out; /* of the sender's and the receiver's filters */
 };
+
+/* Where filters looked at the frame, one that shares its verdict has the same headers. */
+static void heed_filters(struct verdict *v, const struct inspection *in)
+{
+    if (__builtin_expect(in->read && v->again != ALONE, 0))
+        v->again = SAME_HEADERS;
+}
+
+static void flood(struct bridge *bridge, const struct port *from, struct frame *frame,
+                  unsigned index, struct verdict *v, struct inspection *in)
+{
+    for (unsigned i = 0; i < bridge->slots_used; i++) {
+        struct port *to = bridge->slots[i];
+        struct filter_verdict out;
+        if (!to || to == from || !to->up || to->mirrors || !port_carries(&to->vlans, frame->vlan))
+            continue;
+        if (pass(bridge, from, frame, in, to, FILTER_OUT, &out))
+            send_to(bridge, to, index);
+        else
+            port_drop(to, out.why);
+    }
+    heed_filters(v, in);
+}
 
 static void drop(struct verdict *v, struct port *port, enum port_drop why)
 {
@@ -169,10 +243,10 @@ static void drop(struct verdict *v, struct port *port, enum port_drop why)
 }
 
 static void decide(struct bridge *bridge, struct port *from, struct frame *frame, uint32_t now_s,
-                   struct verdict *v)
+                   struct verdict *v, struct inspection *in)
 {
     const uint8_t *to_mac = frame->head, *from_mac = frame->head + 6;
-    *v = (struct verdict){.again = true};
+    *v = (struct verdict){.again = SAME_HEAD};
     memcpy(v->head, frame->head, FRAME_HEAD);
     if (!admit(&from->vlans, frame)) {
         drop(v, from, DROP_VLAN);
@@ -186,11 +260,16 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
         return;
     }
     /* Frames whose head was written anew, and those that are counted one by one, stand alone. */
-    v->again = memcmp(v->head, frame->head, FRAME_HEAD) == 0;
+    v->again = memcmp(v->head, frame->head, FRAME_HEAD) == 0 ? SAME_HEAD : ALONE;
+    if (!pass(bridge, from, frame, in, from, FILTER_IN, &v->in)) {
+        v->admitted = false;
+        drop(v, from, v->in.why);
+        return;
+    }
     if (mac_table_learn(&bridge->macs, mac_key(from_mac, frame->vlan), from->index, now_s,
                         from->mac_limit) >= MAC_OVER_LIMIT) {
         port_drop(from, DROP_NOT_LEARNED);
-        v->again = false;
+        v->again = ALONE;
     }
     int known = UNKNOWN;
     if (!is_group(to_mac)) {
@@ -209,13 +288,30 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
         drop(v, to, DROP_DOWN);
     else if (!port_carries(&to->vlans, frame->vlan))
         drop(v, to, DROP_NOT_MEMBER);
+    else if (!pass(bridge, from, frame, in, to, FILTER_OUT, &v->out))
+        drop(v, to, v->out.why);
 }
 
-static inline bool is_same(const struct verdict *v, const struct frame *frame)
+static inline bool has_head(const struct verdict *v, const struct frame *frame)
 {
     uint64_t head[2];
     memcpy(head, frame->head, sizeof(head));
-    return v->again && head[0] == v->head[0] && head[1] == v->head[1];
+    return head[0] == v->head[0] && head[1] == v->head[1];
+}
+
+/* The same for a frame whose verdict filters have a say in; counts it where it is. */
+static bool has_headers(struct bridge *bridge, unsigned index, struct frame *frame,
+                        const struct verdict *v, struct inspection *in)
+{
+    if (!has_head(v, frame))
+        return false;
+    flow_headers_keep(bridge->burst, index, frame);
+    in->kept = (int)index;
+    if (!flow_headers_repeat(in->frame.headers, &bridge->burst->headers[index]))
+        return false;
+    filter_count(&v->in, FRAME_HEAD + frame->rest_bytes);
+    filter_count(&v->out, FRAME_HEAD + frame->rest_bytes);
+    return true;
 }
 
 /* Who wants a sample of the frame, the verdict on which is v, gets it. */
@@ -238,7 +334,8 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
 {
     struct bridge *bridge = from->bridge;
     uint32_t now_s = bridge->forward->now_s;
-    struct verdict v = {.again = false};
+    struct verdict v = {.again = ALONE};
+    struct inspection in = {.kept = -1};
     uint64_t bytes = 0;
     if (__builtin_expect(from->mirrors, 0)) {
         from->counters.drops[DROP_MIRROR] += count;
@@ -252,11 +349,15 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
             continue;
         }
         /* Neighbours in a burst mostly go the same way. */
-        if (is_same(&v, frame)) {
+        if ((v.again == SAME_HEAD && has_head(&v, frame)) ||
+            (v.again == SAME_HEADERS && has_headers(bridge, i, frame, &v, &in))) {
             frame->vlan = v.vlan;
             frame->tagged = v.tagged;
         } else {
-            decide(bridge, from, frame, now_s, &v);
+            in.index = i;
+            in.read = false;
+            decide(bridge, from, frame, now_s, &v, &in);
+            heed_filters(&v, &in);
         }
         if (__builtin_expect(from->mirror_what & MIRROR_IN && v.admitted, 0))
             send_copy(bridge, from->mirror, i);
@@ -265,7 +366,7 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
         if (__builtin_expect(v.drop, 0))
             port_drop(v.port, v.why);
         else if (v.flood)
-            flood(bridge, from, frame, i);
+            flood(bridge, from, frame, i, &v, &in);
         else
             send_to(bridge, v.port, i);
     }

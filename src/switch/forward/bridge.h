@@ -14,6 +14,8 @@
 
 #define BRIDGE_PORTS_MAX MAC_TABLE_PORTS
 
+struct flow_burst;
+
 struct bridge {
     struct forward *forward;
     struct mac_table macs;
@@ -23,6 +25,7 @@ struct bridge {
     unsigned touched_count;
     struct list samplers;             /* monitor/sampler.h */
     uint32_t sample_in, sample_every; /* frames until one is taken, and at the last look; 0: none */
+    struct flow_burst *burst; /* headers that were looked at; there while ports have filters */
     /* The control thread's. */
     char name[PORT_NAME_MAX];
     struct list ports;
@@ -45,6 +48,9 @@ void bridge_detach(struct bridge *bridge, struct port *port);
 /* On the forwarding thread: copies of the port's frames (what: of enum port_mirror) go to another
  * port of its bridge from now on; to NULL: no more. */
 void bridge_mirror(struct port *port, struct port *to, unsigned what);
+
+/* By the control thread: what filters of the bridge's ports need. -ENOMEM with err. */
+int bridge_prepare_filters(struct bridge *bridge, struct kv_error *err);
 
 /*
  * Forwards a burst that came in at the port. The frames' heads, rests and offloads are filled in;

@@ -131,7 +131,8 @@ struct reader {
     const uint8_t *bytes;
     unsigned at, end;
     unsigned l4, packet_end; /* as in struct flow_headers */
-    bool quoted;             /* cut short by an ICMP error, which is no fault */
+    uint32_t fragment_id;
+    bool quoted; /* cut short by an ICMP error, which is no fault */
 };
 
 static const uint8_t *peek(const struct reader *r, unsigned len)
@@ -219,6 +220,7 @@ static bool read_ipv4(struct reader *r, unsigned frame_end, struct flow_key *key
     unsigned offset = place & 0x1fff;
     key->fragment =
         (uint8_t)((place & 0x3fff ? FLOW_FRAGMENT : 0) | (offset ? FLOW_FRAGMENT_LATER : 0));
+    r->fragment_id = be16(p + 4);
     r->at += len;
     if (offset) /* one that would overwrite TCP's flags (RFC 3128) is no honest one */
         return offset > 1 || key->protocol != IPPROTO_TCP;
@@ -255,6 +257,7 @@ static bool skip_extensions(struct reader *r, struct flow_key *key)
             return false;
         if (key->protocol == IPPROTO_FRAGMENT) {
             unsigned place = be16(p + 2);
+            r->fragment_id = be16(p + 4) << 16 | be16(p + 6);
             key->fragment |= (uint8_t)((place & 0xfff9 ? FLOW_FRAGMENT : 0) |
                                        (place & 0xfff8 ? FLOW_FRAGMENT_LATER : 0));
         }
@@ -324,6 +327,7 @@ bool flow_key_read(struct flow_key *key, struct flow_headers *headers, const str
         return false;
     headers->l3 = (uint16_t)l3;
     headers->l4 = (uint16_t)r.l4;
+    headers->fragment_id = r.fragment_id;
     headers->end = (uint16_t)MIN(r.packet_end, UINT16_MAX);
     find_shape(headers, key);
     return true;

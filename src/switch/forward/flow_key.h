@@ -42,6 +42,7 @@ struct flow_key {
         uint8_t target[16]; /* of neighbour solicitations and advertisements */
         struct {
             uint8_t from[6], to[6]; /* ARP's hardware addresses */
+            uint8_t unused[4];      /* 0 */
         } arp;
     };
 } __attribute__((aligned(8)));
@@ -69,6 +70,7 @@ struct flow_headers {
     uint16_t l3, l4;      /* where the IP header and what follows it begin; 0: there is none */
     uint16_t end;         /* of what the IP header says; may be behind len */
     uint32_t frame_bytes; /* of the whole frame */
+    uint32_t fragment_id; /* of a fragment */
     const struct flow_shape *shape; /* NULL: none of the common ones */
     uint8_t bytes[FLOW_HEADERS_MAX] __attribute__((aligned(8)));
 };

@@ -16,4 +16,11 @@ const char *const port_drop_names[DROP_COUNT] = {
     [DROP_QUEUE_FULL] = "queue-full",
     [DROP_MIRROR] = "mirror",
     [DROP_NOT_LEARNED] = "not-learned",
+    [DROP_ACL] = "acl",
+    [DROP_SPOOFED_MAC] = "spoofed-mac",
+    [DROP_SPOOFED_ADDRESS] = "spoofed-address",
+    [DROP_SPOOFED_ARP] = "spoofed-arp",
+    [DROP_SPOOFED_ND] = "spoofed-nd",
+    [DROP_DHCP_SERVER] = "dhcp-server",
+    [DROP_ROUTER] = "router",
 };

@@ -17,6 +17,7 @@
 #define PORT_NAME_MAX 64
 
 struct bridge;
+struct filter;
 struct forward;
 struct port;
 struct shaper;
@@ -36,6 +37,13 @@ enum port_drop {
     DROP_POLICED,     /* faster than the sender's port may */
     DROP_QUEUE_FULL,  /* faster than the receiver's port may, for longer than its queue holds */
     DROP_NOT_LEARNED, /* not dropped: its sender could not be learned */
+    DROP_ACL,         /* a rule of an ACL, or its default */
+    DROP_SPOOFED_MAC, /* port security: the sender is none of the port's stations, ... */
+    DROP_SPOOFED_ADDRESS,
+    DROP_SPOOFED_ARP,
+    DROP_SPOOFED_ND,
+    DROP_DHCP_SERVER, /* ... which are no DHCP servers */
+    DROP_ROUTER,      /* ... nor routers */
     DROP_COUNT,
 };
 
@@ -111,6 +119,7 @@ struct port {
     struct list active;    /* while polled, or among those that are looked at */
     int64_t busy_ns;       /* when it had work last */
     struct port_vlans vlans;
+    struct filter *filter; /* what its frames are checked by, or NULL */
     uint8_t pending_count;
     uint8_t pending[FRAME_BURST]; /* indexes of the burst's frames that go out here */
     struct port_counters counters;
