@@ -79,10 +79,15 @@ def space_():
     run("ip", "netns", "del", name)
 
 
+def start(folder, space, *options):
+    switch = Switch(BUILD, folder, "--ovsdb", f"{folder}/db.sock", *options, prefix=("ip", "netns", "exec", space))
+    switch.tools = Tools(f"{folder}/db.sock", space=space)
+    return switch
+
+
 @contextlib.contextmanager
 def served(folder, space, *options):
-    with Switch(BUILD, folder, "--ovsdb", f"{folder}/db.sock", *options, prefix=("ip", "netns", "exec", space)) as switch:
-        switch.tools = Tools(f"{folder}/db.sock", space=space)
+    with start(folder, space, *options) as switch:
         yield switch
         assert switch.process.poll() is None, switch.words()
 
@@ -91,6 +96,13 @@ def served(folder, space, *options):
 def ovs_(folder, space):
     with served(folder, space) as switch:
         yield switch
+
+
+def ports(switch):
+    """What the ports of the first bridge were asked to be."""
+    rows = [{k: v for k, v in port.items() if k not in ("up", "macs", "number")}
+            for port in switch.execute("query-bridges")[0]["ports"]]
+    return sorted(rows, key=lambda row: row["name"])
 
 
 def plain(answer):
@@ -248,3 +260,239 @@ def test_ovs_vsctl_gives_the_answers_that_it_gives_with_ovsdb_server(ovs, real):
     assert [answer for answer in answers if answer[1] != answer[2]] == []
     assert ovs.execute("query-bridges") == []
     assert len(COMMANDS) > 100
+
+
+# The guide's lines for Open vSwitch, as they are.
+GUIDE = """ovs-vsctl add-br br0
+ovs-vsctl add-port br0 eth0
+ifconfig br0 192.168.1.1 netmask 255.255.255.0 up
+"""
+
+
+def in_space(space, *words, **more):
+    return subprocess.run(["ip", "netns", "exec", space, *words], timeout=30, check=True, capture_output=True, text=True,
+                          **more).stdout
+
+
+def test_the_lines_of_the_guide_make_a_bridge_of_an_interface(folder, space):
+    peer = f"{space}p"
+    run("ip", "netns", "add", peer)
+    try:
+        in_space(space, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", peer)
+        in_space(space, "ip", "link", "set", "eth0", "up")
+        in_space(peer, "ip", "link", "set", "eth0", "up")
+        in_space(peer, "ip", "address", "add", "192.168.1.2/24", "dev", "eth0")
+        with served(folder, space) as switch:
+            # The socket is where the tools look without being told.
+            in_space(space, "sh", "-e", input=GUIDE, env=dict(os.environ, OVS_RUNDIR=folder))
+            assert pings(space, "192.168.1.2")
+            assert pings(peer, "192.168.1.1")
+            assert switch.tools.get("get Interface eth0 type link_state admin_state").split() == ['""', "up", "up"]
+            time.sleep(0.1)  # counters are as old as that
+            assert int(switch.tools.get("get Interface eth0 statistics:rx_packets")) >= 2
+            assert switch.tools.get("get Interface eth0 error") == "[]"
+            assert switch.tools.get("get Interface eth0 status:driver_name") == "veth"
+    finally:
+        run("ip", "netns", "del", peer)
+
+
+def test_what_the_switch_did_is_in_the_rows(ovs, space):
+    ask, get = ovs.tools.ask, ovs.tools.get
+    get("add-br br0 -- add-port br0 p1 tag=10 -- set Interface p1 type=internal")
+    link = json.loads(in_space(space, "ip", "-j", "link", "show", "p1"))[0]
+    assert get("get Interface p1 mac_in_use") == f'"{link["address"]}"'
+    assert get("get Interface p1 ifindex mtu").split() == [str(link["ifindex"]), "1500"]
+    assert get("get Interface br0 ofport") == "65534" and get("get Interface p1 ofport") == "1"
+    get("add-port br0 p2 -- set Interface p2 type=internal ofport_request=7")
+    assert get("get Interface p2 ofport") == "7"
+    assert get("get Open_vSwitch . cur_cfg") == get("get Open_vSwitch . next_cfg") != "0"
+    assert next(p for p in ports(ovs) if p["name"] == "p1")["tag"] == 10
+    # An interface that is not there: the row stays and says why, as with ovs-vswitchd.
+    status, _, complaints = ask("add-port br0 nowhere")
+    assert status == 0 and "Error detected while setting up 'nowhere'" in complaints
+    assert get("get Interface nowhere ofport") == "-1"
+    assert "No such device" in get("get Interface nowhere error")
+    in_space(space, "ip", "link", "add", "nowhere", "type", "veth", "peer", "name", "other")
+    get("set Interface nowhere external_ids:try=again")
+    assert get("get Interface nowhere error ofport").split() == ["[]", "2"]
+    for words, why in (("type=gre options:remote_ip=192.0.2.1", "type 'gre'"), ("type=tap options:colour=red", "colour"),
+                       ("type=dpdkvhostuserclient", "needs 'path'")):
+        ask(f"--if-exists del-port bad -- add-port br0 bad -- set Interface bad {words}")
+        assert why in get("get Interface bad error")
+
+
+def test_vlans_bridges_and_rates_of_the_rows_are_the_switchs(ovs):
+    get = ovs.tools.get
+    get("add-br br0 -- set Bridge br0 other_config:mac-aging-time=60 -- add-port br0 p -- set Interface p type=internal")
+
+    def port():
+        return next(p for p in ports(ovs) if p["name"] == "p")
+
+    assert ovs.execute("query-bridges")[0]["ageing"] == 60
+    assert port()["trunks"] == "0-4094"
+    get("set Port p trunks=10,20")
+    assert port()["trunks"] == "10,20"
+    get("set Port p tag=5 vlan_mode=native-untagged")
+    assert port()["trunks"] == "5,10,20" and port()["native"] == 5
+    get("set Port p vlan_mode=access")
+    assert port()["tag"] == 5
+    get("clear Port p tag trunks vlan_mode -- set Bridge br0 other_config:mac-aging-time=90")
+    assert port()["trunks"] == "0-4094" and ovs.execute("query-bridges")[0]["ageing"] == 90
+    get("set Interface p ingress_policing_rate=8192 ingress_policing_burst=819 -- set Port p other_config:mac-limit=9")
+    assert port()["in-average"] == 1000 and port()["in-burst"] == 100 and port()["mac-limit"] == 9
+
+
+def test_a_mirror_of_the_rows_shows_frames(ovs, space):
+    get = ovs.tools.get
+    get("add-br br0 -- add-port br0 span -- set Interface span type=internal")
+    get("-- --id=@s get Port span -- --id=@m create Mirror name=m select-all=true output-port=@s -- set Bridge br0 mirrors=@m")
+    in_space(space, "ip", "address", "add", "192.0.2.1/24", "dev", "br0")
+    pings(space, "192.0.2.2", 1)
+    assert ovs.statistics("br0")["in-frames"] > 0
+    assert ovs.statistics("span")["out-frames"] >= ovs.statistics("br0")["in-frames"]
+    get("clear Bridge br0 mirrors")
+    assert not [p for p in ports(ovs) if "mirror" in p]
+
+
+@pytest.mark.parametrize("words, why", [
+    ("add-bond br0 bond0 a b", "there are no bonds"),
+    ("set Bridge br0 stp_enable=true", "stp_enable"),
+    ("set Bridge br0 rstp_enable=true", "rstp_enable"),
+    ("set-fail-mode br0 secure", "'standalone' is possible"),
+    ("set Port br0 vlan_mode=dot1q-tunnel", "'native-untagged' are possible"),
+    ("-- --id=@q create QoS type=linux-htb -- set Port br0 qos=@q", "queues are not served"),
+    ("-- --id=@m create Mirror name=m output-vlan=9 -- set Bridge br0 mirrors=@m", "output_port"),
+    ("set-manager ptcp:6640", "--ovsdb"),
+    ("set-ssl /a /b /c", "--ovsdb"),
+    ("set Interface br0 mtu_request=9000", "keeps its MTU"),
+    ("create Flow_Sample_Collector_Set id=1 bridge=@b -- --id=@b get Bridge br0", ""),
+])
+def test_what_the_switch_cannot_do_is_refused_and_changes_nothing(ovs, words, why):
+    ovs.tools.get("add-br br0")
+    before = ovs.tools.client("dump", "Bridge"), ports(ovs)
+    status, _, complaints = ovs.tools.ask(words)
+    assert status == 1 and why in complaints
+    assert (ovs.tools.client("dump", "Bridge"), ports(ovs)) == before
+
+
+def test_the_control_socket_and_the_database_show_the_same(ovs, folder):
+    get, execute = ovs.tools.get, ovs.execute
+    execute("add-bridge", name="br1", ageing=77)
+    execute("add-port", bridge="br1", name="a", type="vhost-user-server", path=f"{folder}/a", tag=10, in_average=1000)
+    execute("add-port", bridge="br1", name="b", type="vhost-user-client", path=f"{folder}/b", trunks="10,20-22", native=9)
+    execute("add-port", bridge="br1", name="t", type="tap", mac_limit=5)
+    execute("set-mirror", port="a", to="t", direction="in")
+    before = ports(ovs)
+    assert get("list-br") == "br1" and sorted(get("list-ports br1").split()) == ["a", "b", "t"]
+    assert get("get Bridge br1 other_config") == '{mac-aging-time="77"}'
+    assert get("get Interface a type options") == f'dpdkvhostuser\n{{path="{folder}/a"}}'
+    assert get("get Interface b type options") == f'dpdkvhostuserclient\n{{vhost-server-path="{folder}/b"}}'
+    assert get("get Port b tag trunks vlan_mode").split("\n") == ["9", "[10, 20, 21, 22]", "native-untagged"]
+    # A transaction about something else leaves all of it alone.
+    get("set Bridge br1 external_ids:seen=yes")
+    assert ports(ovs) == before
+    execute("set-port", name="a", tag=11)
+    assert get("get Port a tag") == "11" and get("get Interface a ingress_policing_rate") == "0"
+    get("set Port b trunks=30")
+    assert [p["trunks"] for p in ports(ovs) if p["name"] == "b"] == ["9,30"]
+    execute("set-mirror", port="a")
+    assert get("get Bridge br1 mirrors") == "[]"
+    execute("remove-port", name="t")
+    assert sorted(get("list-ports br1").split()) == ["a", "b"]
+    get("del-port a")
+    assert [p["name"] for p in execute("query-bridges")[0]["ports"]] == ["b"]
+    execute("remove-port", name="b")
+    execute("remove-bridge", name="br1")
+    assert get("list-br") == ""
+
+
+def test_a_switch_begins_with_what_its_database_kept(folder, space):
+    options = ("--database", f"{folder}/conf.db")
+
+    with start(folder, space, *options) as switch:
+        switch.tools.get("add-br br0 -- add-port br0 p tag=10 -- set Interface p type=internal -- add-br br0v br0 20")
+        switch.execute("add-port", bridge="br0", name="g", type="vhost-user-client", path=f"{folder}/g", mac_limit=3)
+        before, rows = ports(switch), switch.tools.client("dump", "Port")
+        switch.process.kill()  # as in a crash
+        switch.process.wait()
+    assert len(before) == 4
+    with served(folder, space, *options) as switch:
+        assert ports(switch) == before
+        assert switch.tools.client("dump", "Port") == rows
+        second = subprocess.run([f"{BUILD}/kvasir-switchd", "--ovsdb", f"{folder}/other.sock", *options],
+                                stderr=subprocess.PIPE, text=True, timeout=10, check=False)
+        assert second.returncode == 1 and "locked" in second.stderr
+        switch.tools.get("del-br br0")
+    with served(folder, space, *options) as switch:
+        assert switch.tools.get("list-br") == "" and switch.execute("query-bridges") == []
+
+
+def test_ovsdb_client_works_as_with_ovsdb_server(ovs, real):
+    assert ovs.tools.client("list-dbs") == real.client("list-dbs").replace("_Server\n", "")
+
+    def schema(tools):
+        """Tables with columns as (type, ...), however they are written."""
+        def base(of):
+            return {"type": of} if isinstance(of, str) else of
+
+        def column(of):
+            kind = of["type"] if isinstance(of["type"], dict) and "key" in of["type"] else {"key": of["type"]}
+            return {**of, "type": {**kind, "key": base(kind["key"]), "value": base(kind.get("value", "none"))}}
+
+        whole = json.loads(tools.client("get-schema"))
+        return whole["name"], whole["version"], {name: {**table, "columns": {c: column(d) for c, d in table["columns"].items()}}
+                                                 for name, table in whole["tables"].items()}
+
+    assert schema(ovs.tools) == schema(real)
+    for tools in (ovs.tools, real):
+        tools.get("add-br br0 -- set Bridge br0 external_ids:a=b")
+    transactions = [
+        [{"op": "select", "table": "Bridge", "where": [["name", "==", "br0"]], "columns": ["name", "external_ids", "ports"]}],
+        [{"op": "select", "table": "Bridge", "where": [["external_ids", "includes", ["map", [["a", "b"]]]]], "columns": ["name"]}],
+        [{"op": "select", "table": "Bridge", "where": [["external_ids", "excludes", ["map", [["a", "b"]]]]], "columns": ["name"]}],
+        [{"op": "insert", "table": "QoS", "row": {"type": "x"}, "uuid-name": "q"}, {"op": "abort"}, {"op": "comment", "comment": "c"}],
+        [{"op": "mutate", "table": "Bridge", "where": [], "mutations": [["external_ids", "insert", ["map", [["c", "d"]]]]]}],
+        [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "*=", 3], ["next_cfg", "+=", 4]]},
+         {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["external_ids"]}],
+        [{"op": "update", "table": "Bridge", "where": [["name", "==", "br0"]], "row": {"external_ids": ["map", []]}}],
+        [{"op": "wait", "table": "Bridge", "where": [["name", "==", "br0"]], "columns": ["name"], "until": "==",
+          "rows": [{"name": "br0"}], "timeout": 0}],
+        [{"op": "delete", "table": "Bridge", "where": [["name", "==", "br9"]]}],
+    ]
+    for operations in transactions:
+        words = json.dumps(["Open_vSwitch", *operations])
+        assert json.loads(UUID.sub("UUID", ovs.tools.client("transact", words))) == json.loads(
+            UUID.sub("UUID", real.client("transact", words))), operations
+    # What fails fails with the same error (RFC 7047, 3.1); the words are each server's own.
+    failures = [
+        [{"op": "insert", "table": "Bridge", "row": {"name": "br0"}}, {"op": "nothing"}],
+        [{"op": "insert", "table": "Nothing", "row": {}}],
+        [{"op": "insert", "table": "QoS", "row": {"type": 5}}],
+        [{"op": "insert", "table": "QoS", "row": {"nothing": 5}}],
+        [{"op": "insert", "table": "Queue", "row": {"dscp": 64}}],
+        [{"op": "update", "table": "Bridge", "where": [], "row": {"name": "x"}}],
+        [{"op": "update", "table": "Bridge", "where": [], "row": {"fail_mode": "x"}}],
+        [{"op": "delete", "table": "Port", "where": []}],
+        [{"op": "insert", "table": "Open_vSwitch", "row": {}}],
+        [{"op": "update", "table": "Bridge", "where": [], "row": {"ports": ["uuid", "00000000-0000-4000-8000-000000000000"]}}],
+        [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "/=", 0]]}],
+        [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "^=", 1]]}],
+        [{"op": "wait", "table": "Bridge", "where": [], "columns": ["name"], "until": "!=", "rows": [{"name": "br0"}], "timeout": 0}],
+        [{"op": "assert", "lock": "mine"}],
+        [{"op": "insert", "table": "Manager", "row": {"target": "a"}, "uuid-name": "m"},
+         {"op": "insert", "table": "Manager", "row": {"target": "b"}, "uuid-name": "m"}],
+        [{"op": "select", "table": "Bridge", "where": [["name", "<", "x"]]}],
+        [{"op": "select", "table": "Bridge", "where": [["name", "like", "x"]]}],
+    ]
+
+    def errors(answer):
+        return [row.get("error") if isinstance(row, dict) else row for row in json.loads(answer)]
+
+    differ = []
+    for operations in failures:
+        words = json.dumps(["Open_vSwitch", *operations])
+        ours, theirs = errors(ovs.tools.client("transact", words)), errors(real.client("transact", words))
+        if ours != theirs:
+            differ.append((operations[0], ours, theirs))
+    assert differ == []
+    assert ovs.tools.client("dump", "Bridge", "name", "fail_mode") == real.client("dump", "Bridge", "name", "fail_mode")

@@ -6,6 +6,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -128,6 +129,9 @@ static int make_root(struct ovsdb *ovsdb, struct kv_error *err)
 
 static int listen_at(struct ovsdb *ovsdb, const char *socket, struct kv_error *err)
 {
+    /* Below /var/run nothing is there after a start of the host. */
+    if (mkdir(ovsdb->run_dir, 0755) < 0 && errno != EEXIST)
+        return kv_error_errno(err, KV_ERR_CONTROL, errno, "--ovsdb: folder '%s'", ovsdb->run_dir);
     int fd = fd_listen_unix(socket, err);
     if (fd < 0)
         return kv_error_prefix(err, "--ovsdb");

@@ -379,7 +379,7 @@ static json_t *run_one(struct operation *op)
             kind = &kinds[i];
     }
     if (!kind)
-        return ovsdb_error("unknown operation", "No operation \"%.100s\"", name ? name : "");
+        return ovsdb_error("syntax error", "No operation \"%.100s\"", name ? name : "");
     json_object_foreach ((json_t *)op->json, key, value) {
         if (!has_member(kind, key))
             return ovsdb_error("syntax error",
@@ -393,7 +393,7 @@ static json_t *run_one(struct operation *op)
         if (!table)
             return bad_member(op, "table", "a table's name");
         if (!op->table)
-            return ovsdb_error("unknown table", "No table named %.100s.", table);
+            return ovsdb_error("syntax error", "No table named %.100s.", table);
     }
     return kind->run(op);
 }
