@@ -3,10 +3,9 @@
 #include "health.h"
 
 const struct device_kind device_kinds[] = {
-    {VIRTIO_BLK, "blk", 0},         {VIRTIO_NET, "net", 1},
-    {VIRTIO_RNG, "rng", 0},         {VIRTIO_CONSOLE, "console", 1},
-    {VIRTIO_BALLOON, "balloon", 0}, {VIRTIO_INPUT, "input", 1},
-    {VIRTIO_VSOCK, "vsock", 1},     {0},
+    {VIRTIO_BLK, "blk", 0},         {VIRTIO_NET, "net", 1},         {VIRTIO_RNG, "rng", 0},
+    {VIRTIO_CONSOLE, "console", 1}, {VIRTIO_BALLOON, "balloon", 0}, {VIRTIO_INPUT, "input", 1},
+    {VIRTIO_VSOCK, "vsock", 1},     {VIRTIO_GPU, "gpu", 0},         {0},
 };
 
 static struct {
@@ -73,6 +72,11 @@ uint16_t vdev_prepare(struct vdev *dev)
     case VIRTIO_VSOCK:
         prepare_vsock();
         fill(&d[0], data, 44, 0, 0);
+        break;
+    case VIRTIO_GPU:
+        *(uint32_t *)data = 0x100; /* GET_DISPLAY_INFO */
+        fill(&d[0], data, 24, DESC_NEXT, 1);
+        fill(&d[1], data + 1024, 408, DESC_WRITE, 0);
         break;
     default:
         data[0] = '.';
