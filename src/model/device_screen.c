@@ -13,7 +13,11 @@
 #define VRAM_MIN_KIB 4096u /* what the monitor's VGA can have */
 #define VRAM_MAX_KIB 65536u
 #define VRAM_DEFAULT "16384" /* as libvirt's */
-#define USB_PORTS 8          /* of the monitor's controller */
+#define WIDTH_MIN 640u       /* of the best mode; what the monitor can describe */
+#define WIDTH_MAX 2560u
+#define HEIGHT_MIN 480u
+#define HEIGHT_MAX 1600u
+#define USB_PORTS 8 /* of the monitor's controller */
 
 /* --------------------------------------------------------------- completion */
 
@@ -75,16 +79,51 @@ static int read_vram(struct read *r, xmlNode *model, struct model_video *video)
     return read_set(r, model, "vram", text);
 }
 
-static int read_vga(struct read *r, xmlNode *model, struct model_video *video)
+/* libvirt's virtio has no memory of its own; what is asked for is the VGA's. */
+static int read_video_memory(struct read *r, xmlNode *model, struct model_video *video)
 {
     static const char *const others[] = {"ram", "vram64", "vgamem"};
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        if (xml_attr(model, others[i]))
+            return read_refuse(r, model, others[i], "a VGA has 'vram' only");
+    }
+    return video->virtio && !xml_attr(model, "vram") ? 0 : read_vram(r, model, video);
+}
+
+static int read_resolution(struct read *r, const xmlNode *model, struct model_video *video)
+{
+    const xmlNode *resolution = xml_child(model, "resolution");
+    if (!resolution)
+        return 0;
+    if (!xml_attr(resolution, "x") || !xml_attr(resolution, "y"))
+        return read_xml_error(r, "missing values for resolution");
+    int ret = read_positive(r, resolution, "x", &video->xres);
+    if (ret == 0)
+        ret = read_positive(r, resolution, "y", &video->yres);
+    if (ret == 0 && (video->xres < WIDTH_MIN || video->xres > WIDTH_MAX ||
+                     video->yres < HEIGHT_MIN || video->yres > HEIGHT_MAX))
+        return read_refuse(r, resolution, NULL, "%u by %u: %u by %u to %u by %u are accepted",
+                           video->xres, video->yres, WIDTH_MIN, HEIGHT_MIN, WIDTH_MAX, HEIGHT_MAX);
+    return ret;
+}
+
+static int read_acceleration(struct read *r, const xmlNode *model, const struct model_video *video)
+{
+    const xmlNode *acceleration = xml_child(model, "acceleration");
+    bool accel3d = false;
+    if (acceleration && !video->virtio)
+        return read_refuse(r, acceleration, NULL, "a VGA has none");
+    int ret = read_yes_no(r, acceleration, "accel3d", &accel3d);
+    return ret == 0 && accel3d
+               ? read_refuse(r, acceleration, "accel3d", "'yes': the screen has two dimensions")
+               : ret;
+}
+
+static int read_vga(struct read *r, xmlNode *model, struct model_video *video)
+{
     unsigned heads = 1;
     bool primary = true;
-    int ret = read_vram(r, model, video);
-    for (unsigned i = 0; ret == 0 && i < ARRAY_SIZE(others); i++) {
-        if (xml_attr(model, others[i]))
-            ret = read_refuse(r, model, others[i], "a VGA has 'vram' only");
-    }
+    int ret = read_video_memory(r, model, video);
     if (ret == 0)
         ret = read_positive(r, model, "heads", &heads);
     if (ret == 0 && heads != 1)
@@ -95,12 +134,9 @@ static int read_vga(struct read *r, xmlNode *model, struct model_video *video)
         ret = read_set(r, model, "heads", "1");
     if (ret == 0)
         ret = read_set(r, model, "primary", "yes");
-    const xmlNode *resolution = xml_child(model, "resolution");
-    if (ret == 0 && resolution && (!xml_attr(resolution, "x") || !xml_attr(resolution, "y")))
-        return read_xml_error(r, "missing values for resolution");
     if (ret == 0)
-        ret = read_positive(r, resolution, "x", &video->xres);
-    return ret < 0 ? ret : read_positive(r, resolution, "y", &video->yres);
+        ret = read_acceleration(r, model, video);
+    return ret < 0 ? ret : read_resolution(r, model, video);
 }
 
 int read_video(struct read *r, xmlNode *node, struct model_video *video)
@@ -122,8 +158,9 @@ int read_video(struct read *r, xmlNode *node, struct model_video *video)
     video->none = strcmp(type, "none") == 0;
     if (ret < 0 || video->none)
         return ret;
-    if (strcmp(type, "vga") != 0)
-        return read_refuse(r, model, "type", "'%s': 'vga' and 'none' are accepted", type);
+    video->virtio = strcmp(type, "virtio") == 0;
+    if (!video->virtio && strcmp(type, "vga") != 0)
+        return read_refuse(r, model, "type", "'%s': 'vga', 'virtio' and 'none' are accepted", type);
     return read_vga(r, model, video);
 }
 

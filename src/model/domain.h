@@ -306,11 +306,12 @@ struct model_graphics {
     int64_t password_until; /* while expires: seconds since the epoch */
 };
 
-/* The screen as the guest sees it: standard VGA, and with it a PS/2 keyboard and mouse. */
+/* The screen as the guest sees it: a standard VGA, and with it a PS/2 keyboard and mouse. */
 struct model_video {
     struct model_device device;
     bool none;
-    unsigned vram_kib;
+    bool virtio;         /* it is virtio-gpu as well */
+    unsigned vram_kib;   /* of the VGA; 0: the monitor's choice */
     unsigned xres, yres; /* the best mode; 0: the monitor's choice */
 };
 

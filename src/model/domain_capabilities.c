@@ -33,7 +33,7 @@ static const struct feature devices[] = {
       {"bus", {"scsi", "virtio", "sata", "nvme"}},
       {"model", {"virtio", "virtio-non-transitional"}}}},
     {"graphics", true, {{"type", {"vnc"}}}},
-    {"video", true, {{"modelType", {"vga", "none"}}}},
+    {"video", true, {{"modelType", {"vga", "virtio", "none"}}}},
     {"hostdev", false, {{0}}},
     {"rng",
      true,

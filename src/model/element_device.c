@@ -233,10 +233,11 @@ static const struct element graphics_rows[] = {
     {.name = NULL},
 };
 static const struct element video_rows[] = {
-    ACTED("driver", "!name !vgaconf " VIRTIO_DRIVER, .why = "a VGA has no such choice"),
+    ACTED("driver", "!name !vgaconf " VIRTIO_DRIVER, .why = "screens have no such choice"),
     ACTED("model", "type ram vram vram64 vgamem heads primary !blob !edid",
-          .why = "a VGA has no such choice",
-          WITH(REFUSED("acceleration", "a VGA has none"), ACTED("resolution", "x y"))),
+          .why = "screens have no such choice",
+          WITH(ACTED("acceleration", "accel3d !accel2d !rendernode", .why = "screens have none"),
+               ACTED("resolution", "x y"))),
     INFO,
     {.name = NULL},
 };

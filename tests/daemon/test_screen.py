@@ -87,6 +87,17 @@ def test_viewers_virsh_and_a_snapshot_program_see_the_same_and_type(echo, daemon
     viewer.close()
 
 
+def test_what_a_guest_draws_on_virtio_gpu_is_seen(conn):
+    video = f"{GRAPHICS}<video><model type='virtio'><resolution x='1024' y='768'/></model></video>"
+    domain = conn.defineXML(domain_xml("paint", guest="paint", devices=video))
+    domain.create()
+    wait_for(lambda: vnc_viewer.read_png(screenshot(domain)[0])[60][60] == (255, 255, 255), "the square that comes last")
+    rows = vnc_viewer.read_png(screenshot(domain)[0])
+    assert len(rows) == 120 and rows[0][17] == (0x40, 0, 17) and rows[119][5] == (0x40, 119, 5)
+    domain.destroy()
+    assert "<value>virtio</value>" in re.search("<video.*?</video>", conn.getDomainCapabilities(), re.DOTALL).group()
+
+
 def test_ports_are_chosen_kept_over_restarts_of_the_daemon_and_given_back(fresh):
     conn = fresh.connect()
     first, second = (conn.defineXML(domain_xml(name, devices=GRAPHICS)) for name in ("p1", "p2"))

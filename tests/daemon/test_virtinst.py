@@ -61,7 +61,7 @@ def test_the_choices_for_a_system_run(conn, install, pool, system):
     live, kept = domain.XMLDesc(), domain.XMLDesc(2)
     assert "bus='virtio'" in live and "machine='pc-q35" in live and "mode='host-passthrough'" in live
     assert re.search("<graphics type='vnc' port='59[0-9]*' autoport='yes' listen='127.0.0.1'>", live)
-    assert "<graphics type='vnc' port='-1' autoport='yes'>" in kept and "<model type='vga' vram='16384'" in live
+    assert "<graphics type='vnc' port='-1' autoport='yes'>" in kept and "<model type='virtio' heads='1'" in live
     assert "<input type='tablet' bus='usb'>" in live and "type='tablet'" in kept and "<input type='keyboard' bus='ps2'" in live
     assert disks(domain) == [os.path.join(pool, "chosen.qcow2")]
     domain.destroy()

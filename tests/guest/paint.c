@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Paints a picture of 640 by 480 on virtio-gpu: pixel (x, y) is 0x4000xx + 256 y, low 8 bits each,
- * but for a white square of 32 at (100, 200), which came with a later flush; says so on COM1, and
+ * Paints a picture of 160 by 120 on virtio-gpu: pixel (x, y) is 0x4000xx + 256 y, low 8 bits each,
+ * but for a white square of 32 at (40, 50), which came with a later flush; says so on COM1, and
  * halts.
  */
 #include "gpu.h"
 
-#define WIDTH 640
-#define HEIGHT 480
+#define WIDTH 160
+#define HEIGHT 120
 #define ALL ((struct gpu_rect){0, 0, WIDTH, HEIGHT})
 
 static uint32_t picture[WIDTH * HEIGHT] __attribute__((aligned(4096)));
 
 static bool paint(struct vdev *dev)
 {
-    const struct gpu_rect square = {100, 200, 32, 32};
+    const struct gpu_rect square = {40, 50, 32, 32};
     for (unsigned i = 0; i < WIDTH * HEIGHT; i++)
         picture[i] = 0x400000 | (i / WIDTH & 0xff) << 8 | (i % WIDTH & 0xff);
     if (!vdev_start(dev) || gpu_create(dev, 7, 2, WIDTH, HEIGHT) != GPU_OK ||

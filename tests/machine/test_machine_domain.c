@@ -402,7 +402,8 @@ static void inputs_and_texts_of_the_firmware_are_handed_over(void **state)
         sysinfo, "<controller type='usb' index='0' model='nec-xhci'/>"
                  "<input type='tablet' bus='usb'><address type='usb' bus='0' port='5'/></input>"
                  "<input type='keyboard' bus='usb'/><input type='keyboard' bus='virtio'/>"
-                 "<video><model type='vga'/></video>");
+                 "<video><model type='virtio' vram='8192'><resolution x='800' y='600'/></model>"
+                 "</video>");
     finish(start(domain), domain);
     in_os = "<smbios mode='sysinfo'/>";
     domain = make_domain(sysinfo, "");

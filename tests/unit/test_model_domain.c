@@ -327,6 +327,20 @@ static void inputs_on_virtio_are_devices_of_their_own(void **state)
     model_domain_free(d);
 }
 
+static void virtio_gpu_is_shown_as_libvirt_shows_it(void **state)
+{
+    struct model_domain *d = parse(DOMAIN("<video><model type='virtio'><acceleration accel3d='no'/>"
+                                          "<resolution x='1920' y='1080'/></model></video>"));
+    expect_format(d, 0,
+                  "      <model type='virtio' heads='1' primary='yes'>\n"
+                  "        <acceleration accel3d='no'/>\n"
+                  "        <resolution x='1920' y='1080'/>\n"
+                  "      </model>\n");
+    assert_true(d->video->virtio && d->video->vram_kib == 0 && d->video->xres == 1920);
+    assert_int_equal(d->video->device.slot, 2);
+    model_domain_free(d);
+}
+
 static void a_screens_socket_is_the_users_or_chosen(void **state)
 {
     struct kv_error err;
@@ -708,6 +722,7 @@ int main(void)
         cmocka_unit_test(inputs_on_usb_want_a_controller_that_the_machine_has),
         cmocka_unit_test(sysinfo_is_told_to_the_guest_as_the_mode_says),
         cmocka_unit_test(inputs_on_virtio_are_devices_of_their_own),
+        cmocka_unit_test(virtio_gpu_is_shown_as_libvirt_shows_it),
         cmocka_unit_test(a_screens_socket_is_the_users_or_chosen),
         cmocka_unit_test(a_screens_password_is_shown_to_who_may_see_it),
         cmocka_unit_test(a_controller_without_an_index_is_the_one_that_channels_want),

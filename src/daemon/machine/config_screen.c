@@ -21,7 +21,8 @@
 
 static int add_video(struct plan *plan, const struct model_video *video, struct kv_error *err)
 {
-    json_t *options = json_pack("{s:i}", "memory", (int)video->vram_kib * 1024);
+    json_t *options = json_pack("{s:s}", "model", video->virtio ? "virtio" : "std");
+    config_set_number(options, "memory", video->vram_kib * 1024);
     config_set_text(options, "id", video->device.alias);
     config_set_slot(options, &video->device);
     config_set_number(options, "xres", video->xres);
