@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "switch/forward/forward.h"
+#include "switch/ports/pcap.h"
 #include "switch/ports/tap.h"
 #include "switch/ports/uplink.h"
 #include "switch/ports/vhost.h"
@@ -23,6 +24,9 @@ const struct option_spec port_option_specs[] = {
     OPTION(STRING, struct port_options, path, .help = "socket of a vhost-user port"),
     OPTION(STRING, struct port_options, interface,
            .help = "of a tap port or an interface; its name else"),
+    OPTION(STRING, struct port_options, read, .help = "of a pcap port: the file whose frames come"),
+    OPTION(STRING, struct port_options, write,
+           .help = "of a pcap port: the file that frames go to"),
     OPTION(UINT, struct port_options, tag, .min = 1, .max = VLAN_LAST,
            .help = "an access port of that VLAN"),
     OPTION(STRING, struct port_options, trunks, .help = "a trunk of those VLANs: \"10,20-29\""),
@@ -102,6 +106,12 @@ static struct port *create_uplink(const struct port_options *options, struct loo
     return uplink_port_new(interface_of(options), err);
 }
 
+static struct port *create_pcap(const struct port_options *options, struct loop *loop,
+                                struct kv_error *err)
+{
+    return pcap_port_new(options->read, options->write, err);
+}
+
 /* Of ports that the control thread has nothing to do with while they run. */
 struct start_task {
     struct port *port;
@@ -133,18 +143,46 @@ static void stop_there(struct port *port)
 }
 
 /* In the order of the names. */
-const char *const port_kind_names[] = {"vhost-user-server", "vhost-user-client", "tap", "interface",
-                                       NULL};
+const char *const port_kind_names[] = {
+    "vhost-user-server", "vhost-user-client", "tap", "interface", "pcap", NULL};
 const struct port_kind port_kinds[] = {
-    {true, create_server, start_vhost, stop_vhost, free_vhost},
-    {true, create_client, start_vhost, stop_vhost, free_vhost},
-    {false, create_tap, start_there, stop_there, tap_port_free},
-    {false, create_uplink, start_there, stop_there, uplink_port_free},
+    {PORT_HAS_PATH, create_server, start_vhost, stop_vhost, free_vhost},
+    {PORT_HAS_PATH, create_client, start_vhost, stop_vhost, free_vhost},
+    {PORT_HAS_INTERFACE, create_tap, start_there, stop_there, tap_port_free},
+    {PORT_HAS_INTERFACE, create_uplink, start_there, stop_there, uplink_port_free},
+    {PORT_HAS_FILES, create_pcap, start_there, stop_there, pcap_port_free},
 };
 
 const struct port_kind *port_kind_of(const struct port *port)
 {
     return &port_kinds[port->kind];
+}
+
+int port_options_check(const struct port_options *options, struct kv_error *err)
+{
+    const char *type = port_kind_names[options->type];
+    unsigned has = port_kinds[options->type].has;
+    const struct {
+        unsigned group;
+        const char *name, *value;
+    } rows[] = {
+        {PORT_HAS_PATH, "path", options->path},
+        {PORT_HAS_INTERFACE, "interface", options->interface},
+        {PORT_HAS_FILES, "read", options->read},
+        {PORT_HAS_FILES, "write", options->write},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (rows[i].value && !(has & rows[i].group))
+            return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s has no '%s'",
+                                options->name, type, rows[i].name);
+    }
+    if (has & PORT_HAS_PATH && !options->path)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs 'path'", options->name,
+                            type);
+    if (has & PORT_HAS_FILES && !options->read && !options->write)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs 'read' or 'write'",
+                            options->name, type);
+    return 0;
 }
 
 int port_options_vlans(const struct port_options *options, struct port_vlans *vlans,

@@ -11,7 +11,7 @@
 struct port_options {
     char *bridge, *name;
     int type; /* row of port_kinds */
-    char *path, *interface;
+    char *path, *interface, *read, *write;
     uint64_t tag, native;
     char *trunks;
     uint64_t mac_limit;
@@ -20,8 +20,15 @@ struct port_options {
 
 extern const struct option_spec port_option_specs[];
 
+/* Options that only some kinds have. */
+enum port_option_group {
+    PORT_HAS_PATH = 1, /* which it needs */
+    PORT_HAS_INTERFACE = 2,
+    PORT_HAS_FILES = 4, /* one of them, or both */
+};
+
 struct port_kind {
-    bool needs_path;
+    unsigned has; /* of enum port_option_group */
     struct port *(*create)(const struct port_options *options, struct loop *loop,
                            struct kv_error *err);
     /* With the port on its bridge; stop undoes it. */
@@ -35,6 +42,9 @@ extern const struct port_kind port_kinds[];
 
 /* The kind that the port was made by. */
 const struct port_kind *port_kind_of(const struct port *port);
+
+/* Whether the kind has the options that were given, and was given those it needs. -EINVAL. */
+int port_options_check(const struct port_options *options, struct kv_error *err);
 
 /* Fills in the VLANs. -EINVAL with err when they contradict each other. */
 int port_options_vlans(const struct port_options *options, struct port_vlans *vlans,

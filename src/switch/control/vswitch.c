@@ -269,19 +269,14 @@ static void remove_port(struct vswitch *sw, struct port *port)
 static int check_port(struct vswitch *sw, const struct port_options *options,
                       struct port_vlans *vlans, struct kv_error *err)
 {
-    const struct port_kind *kind = &port_kinds[options->type];
-    const char *type = port_kind_names[options->type];
     if (!vswitch_find_bridge(sw, options->bridge))
         return vswitch_not_there("bridge", options->bridge, err);
     int rc = check_name("port", options->name, vswitch_find_port(sw, options->name), err);
     if (rc < 0)
         return rc;
-    if (kind->needs_path && !options->path)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs 'path'", options->name,
-                            type);
-    if (kind->needs_path ? options->interface : options->path)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s has no '%s'", options->name,
-                            type, kind->needs_path ? "interface" : "path");
+    rc = port_options_check(options, err);
+    if (rc < 0)
+        return rc;
     return port_options_vlans(options, vlans, err);
 }
 
@@ -342,7 +337,7 @@ static void set_here(void *opaque)
 int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
     struct port_options options = {.mac_limit = MAC_LIMIT};
-    static const char *const fixed[] = {"bridge", "type", "path", "interface"};
+    static const char *const fixed[] = {"bridge", "type", "path", "interface", "read", "write"};
     struct port_task task = {0};
     const char *name = json_string_value(json_object_get(object, "name"));
     struct port *port = name ? vswitch_find_port(sw, name) : NULL;
