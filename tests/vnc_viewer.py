@@ -35,11 +35,11 @@ def respond(password, challenge):
 
 
 class Viewer:
-    """One connection: to an address, or a socket that is connected. `pixels` has a row of (red, green, blue) each."""
+    """One connection: to an address, or a socket (or what is like one) that is connected. `pixels` has a row of (red, green, blue) each."""
 
     def __init__(self, address, password=None, encodings=(RAW, DESKTOP_SIZE), version=b"RFB 003.008\n", timeout=20,
-                 shared=True):
-        if isinstance(address, socket.socket):
+                 shared=True, tls=None):
+        if hasattr(address, "recv"):
             self.socket = address
         else:
             self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
@@ -54,6 +54,8 @@ class Viewer:
             count = self.read(1)[0]
             self.security = self.read(count)[0]
             self.socket.sendall(bytes([self.security]))
+        if self.security == 19:
+            self.start_tls(tls)
         if self.security == 2:
             self.socket.sendall(respond(password or "", self.read(16)))
         if self.security == 2 or version == b"RFB 003.008\n":
@@ -64,6 +66,17 @@ class Viewer:
         self.name = self.read(struct.unpack(">I", self.read(4))[0]).decode()
         self.pixels = [[(0, 0, 0)] * self.width for _ in range(self.height)]
         self.socket.sendall(struct.pack(">BxH", 2, len(encodings)) + struct.pack(f">{len(encodings)}i", *encodings))
+
+    def start_tls(self, context):
+        """VeNCrypt 0.2; `security` is then what comes under TLS."""
+        assert self.read(2) == b"\0\2"
+        self.socket.sendall(b"\0\2")
+        assert self.read(2) == b"\0\1", "one type"
+        kind = self.read(4)
+        self.security = {260: 1, 261: 2}[int.from_bytes(kind, "big")]
+        self.socket.sendall(kind)
+        assert self.read(1) == b"\1"
+        self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
 
     def result(self, version):
         if struct.unpack(">I", self.read(4))[0]:

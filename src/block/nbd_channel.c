@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A client's socket, plain or under TLS; see nbd_channel.h. */
 #include "block/nbd_channel.h"
-#include "block/nbd_gnutls.h"
+#include "block/tls_library.h"
+#include "block/tls_server.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -163,11 +164,11 @@ int nbd_channel_write_all(struct nbd_channel *channel, const void *data, size_t 
     return 0;
 }
 
-int nbd_channel_start_tls(struct nbd_channel *channel, const struct nbd_tls *tls,
+int nbd_channel_start_tls(struct nbd_channel *channel, const struct tls_server *tls,
                           struct kv_error *err)
 {
     gnutls_session_t session;
-    int rc = nbd_tls_session(tls, &session);
+    int rc = tls_server_session(tls, &session);
     if (rc < 0)
         return kv_error_set(err, KV_ERR_BLOCK, -rc, "TLS session: out of memory");
     tls_lib.transport_set_int2(session, channel->fd, channel->fd);

@@ -15,7 +15,7 @@
 
 #include "base/error.h"
 
-struct nbd_tls;
+struct tls_server;
 
 struct nbd_channel {
     int fd;               /* owned, non-blocking */
@@ -31,7 +31,7 @@ void nbd_channel_close(struct nbd_channel *channel);
 int nbd_channel_read_all(struct nbd_channel *channel, void *data, size_t len);
 int nbd_channel_write_all(struct nbd_channel *channel, const void *data, size_t len);
 
-int nbd_channel_start_tls(struct nbd_channel *channel, const struct nbd_tls *tls,
+int nbd_channel_start_tls(struct nbd_channel *channel, const struct tls_server *tls,
                           struct kv_error *err);
 
 /* What can be had at once: bytes, 0 at the end of the stream, -EAGAIN, -errno. */
@@ -40,8 +40,5 @@ ssize_t nbd_channel_receive(struct nbd_channel *channel, struct iovec *iov, unsi
 ssize_t nbd_channel_send(struct nbd_channel *channel, const struct iovec *iov, unsigned count);
 /* Sends what is corked: 0, -EAGAIN, -errno. */
 int nbd_channel_flush(struct nbd_channel *channel);
-
-/* nbd_tls.c: a session of the server's, its credentials set. 0 or -errno. */
-int nbd_tls_session(const struct nbd_tls *tls, gnutls_session_t *out);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A server process for one image; see nbd_serve.h. */
 #include "block/nbd_serve.h"
+#include "block/tls_server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@
 
 struct serving {
     const struct nbd_serve_options *options;
-    struct nbd_tls *tls;
+    struct tls_server *tls;
     struct nbd_server *server;
     int done_fd, signal_fd;
     bool opened;
@@ -125,11 +126,11 @@ static int open_tls(struct serving *serving, struct kv_error *err)
     if (options->tls == NBD_SERVE_PLAIN)
         return 0;
     if (options->tls == NBD_SERVE_X509)
-        return nbd_tls_open_x509(&serving->tls, options->tls_dir, options->tls_verify_peer, err);
+        return tls_server_open_x509(&serving->tls, options->tls_dir, options->tls_verify_peer, err);
     if (snprintf(path, sizeof(path), "%s/keys.psk", options->tls_dir) >= (int)sizeof(path))
         return kv_error_set(err, KV_ERR_BLOCK, ENAMETOOLONG, "TLS: folder '%.64s...'",
                             options->tls_dir);
-    return nbd_tls_open_psk(&serving->tls, path, err);
+    return tls_server_open_psk(&serving->tls, path, err);
 }
 
 static int open_export(struct serving *serving, struct kv_error *err)
@@ -193,7 +194,7 @@ static void wait_for_end(const struct serving *serving)
 static void stop(struct serving *serving)
 {
     nbd_server_free(serving->server);
-    nbd_tls_free(serving->tls);
+    tls_server_free(serving->tls);
     if (serving->opened && serving->options->close)
         serving->options->close(serving->options->opaque);
     if (serving->done_fd >= 0)

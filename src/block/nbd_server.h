@@ -23,27 +23,14 @@
 #include "block/block.h"
 
 struct nbd_server;
-struct nbd_tls;
-
-/* ------------------------------------------------------------ credentials */
-
-/*
- * X.509: dir holds ca-cert.pem, server-cert.pem, server-key.pem, and may hold ca-crl.pem (QEMU's
- * names). verify_peer: a client must show a certificate that ca-cert.pem signed.
- */
-int nbd_tls_open_x509(struct nbd_tls **out, const char *dir, bool verify_peer,
-                      struct kv_error *err);
-/* Pre-shared keys: a file of lines "user:key in hexadecimal", as psktool writes it. */
-int nbd_tls_open_psk(struct nbd_tls **out, const char *path, struct kv_error *err);
-/* No server uses it any more. NULL is fine. */
-void nbd_tls_free(struct nbd_tls *tls);
+struct tls_server; /* tls_server.h */
 
 /* ----------------------------------------------------------------- server */
 
 struct nbd_server_options {
     unsigned max_connections;     /* more clients wait until one leaves; 0: 64 */
     unsigned handshake_timeout_s; /* 0: 10 */
-    struct nbd_tls *tls;          /* then every client must use TLS; borrowed; NULL: no TLS */
+    struct tls_server *tls;       /* then every client must use TLS; borrowed; NULL: no TLS */
     /* A client that used an export left; clients: how many are still there. On the server's
      * thread. May be NULL. */
     void (*client_left)(void *opaque, unsigned clients);

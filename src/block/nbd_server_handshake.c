@@ -207,7 +207,7 @@ static int option_list(struct option *option)
 static int option_starttls(struct option *option)
 {
     struct nbd_connection *conn = option->conn;
-    const struct nbd_tls *tls = nbd_server_options(conn->server)->tls;
+    const struct tls_server *tls = nbd_server_options(conn->server)->tls;
     if (option->len)
         return refuse_invalid(option);
     if (!tls)

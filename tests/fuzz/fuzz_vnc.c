@@ -1,23 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Fuzz target: bytes of a viewer's arrive at the VNC server, in pieces of any
- * size, with a password or without, while a second viewer looks and the screen
- * changes. Before the password nothing but the greeting may leave.
+ * size, with a password or without, plain, as a WebSocket's or with VeNCrypt,
+ * while the screen and the pointer's shape change. Before the password nothing
+ * but the greeting may leave.
  */
-#include <stdlib.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
+#include "block/tls_server.h"
 #include "fake_machine.h"
-#include "vmm/display/vnc.h"
+#include "require.h"
+#include "vmm/display/vnc_client.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Version, types, challenge, result, reason. */
-#define GREETING_MAX (12 + 2 + 16 + 4 + 4 + 64)
+/* Of an input's first byte. */
+#define PASSWORD 1
+#define WEBSOCKET 2
+#define VENCRYPT 4
 
+/* Version, types, challenge, result, reason; the answer to a browser's request, and a head for each
+ * of the others; VeNCrypt's version and types, and what TLS says to bytes that are none of its. */
+#define GREETING_MAX (12 + 2 + 16 + 4 + 4 + 64)
+#define ANSWER_MAX (200 + 8 * 2 + 127)
+#define VENCRYPT_MAX (2 + 2 + 4 + 1 + 4096)
+
+static struct tls_server *tls;
 static struct fake_machine fake;
 static unsigned frame;
 
@@ -45,28 +59,62 @@ static size_t drain(int fd)
     return total;
 }
 
+/* Keys serve as well as certificates: the handshake is never completed. */
+static void build(void)
+{
+    static const char keys[] = "user:0123456789abcdef\n";
+    char path[32];
+    int fd = memfd_create("keys", MFD_CLOEXEC);
+    log_level = LOG_ERROR;
+    require(write(fd, keys, sizeof(keys) - 1) == sizeof(keys) - 1);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    fake_machine_init(&fake);
+    require(display_create(&fake.machine, &device_ops, NULL, NULL) == 0);
+    require(vnc_password_load(NULL) == 0 && vnc_zlib_load(NULL) == 0 &&
+            vnc_websocket_load(NULL) == 0 && tls_server_open_psk(&tls, path, NULL) == 0);
+}
+
+/* Bytes arrive; false: the session is over. */
+static bool arrive(struct vnc_client *client, int peer, const uint8_t *bytes, size_t len)
+{
+    if (!client->link.shaking)
+        return vnc_client_receive(client, bytes, len) && vnc_client_flush(client);
+    require(send(peer, bytes, len, 0) == (ssize_t)len);
+    return vnc_link_shake(&client->link) == -EAGAIN;
+}
+
+static void change(const struct vnc *vnc)
+{
+    static const uint32_t shape[] = {0xff00ff00, 0x80123456, 0, 0xffffffff};
+    if (frame % 2)
+        display_refresh(vnc->display);
+    if (frame % 8 == 0)
+        display_set_cursor(vnc->display, 2, frame % 16 ? 2 : 1, 1, 0, frame % 24 ? shape : NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     int sockets[2];
     size_t sent = 0;
-    if (!fake.machine.platform.display) {
-        log_level = LOG_ERROR;
-        fake_machine_init(&fake);
-        if (display_create(&fake.machine, &device_ops, NULL, NULL) < 0)
-            abort();
-    }
+    if (!tls)
+        build();
     if (size < 2 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sockets) < 0)
         return 0;
-    struct vnc vnc = {.needs_password = data[0] & 1, .password = "secret"};
-    unsigned piece = data[1] % 32 + 1U;
-    vnc_password_load(NULL);
+    unsigned kind = data[0], piece = data[1] % 32 + 1U;
+    struct vnc vnc = {.needs_password = kind & PASSWORD, .password = "secret"};
+    size_t most = GREETING_MAX + (kind & WEBSOCKET ? ANSWER_MAX : 0);
     vnc_init(&vnc, &fake.machine);
-    struct vnc_client *client = vnc_client_add(&vnc, sockets[0], false);
+    if (kind & VENCRYPT && !(kind & WEBSOCKET)) {
+        vnc.tls = tls;
+        most += VENCRYPT_MAX;
+    }
+    struct vnc_client *client =
+        vnc_client_add(&vnc, sockets[0], kind & WEBSOCKET ? VNC_WEBSOCKET : 0);
     for (data += 2, size -= 2; client && size;) {
         size_t part = MIN(piece, size);
-        bool stays = vnc_client_receive(client, data, part) && vnc_client_flush(client);
-        if (stays && frame % 2)
-            display_refresh(vnc.display);
+        bool stays = arrive(client, sockets[1], data, part);
+        if (stays)
+            change(&vnc);
         if (!stays || !vnc_client_update(client)) {
             vnc_client_free(client);
             client = NULL;
@@ -75,8 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += part;
         size -= part;
     }
-    if (vnc.needs_password && sent > GREETING_MAX)
-        abort();
+    require(sent <= most || !(vnc.needs_password || vnc.tls));
     vnc_end(&vnc);
     close(sockets[1]);
     return 0;

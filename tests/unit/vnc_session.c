@@ -41,7 +41,7 @@ void session_connect(struct session *session)
     int fds[2], rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds);
     assert(rc == 0);
     session->fd = fds[1];
-    session->client = vnc_client_add(&session->vnc, fds[0], false);
+    session->client = vnc_client_add(&session->vnc, fds[0], session->kind);
     assert(session->client);
 }
 

@@ -16,7 +16,8 @@ struct session {
     struct fake_machine fake;
     struct vnc vnc;
     struct vnc_client *client;
-    int fd; /* the viewer's */
+    unsigned kind; /* enum vnc_viewer_kind, of the viewer that connects */
+    int fd;        /* the viewer's */
     uint32_t pixels[SESSION_HEIGHT]
                    [SESSION_WIDTH]; /* what the display shows when it is looked at */
 };

@@ -15,8 +15,10 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "block/tls_server.h"
 #include "vmm/devices/classes.h"
 #include "vmm/display/vnc_encode.h"
+#include "vmm/display/vnc_websocket.h"
 #include "vmm/jail/jail.h"
 #include "vmm/machine/machine.h"
 
@@ -25,7 +27,8 @@
 #define BACKLOG 16
 
 struct vnc_config {
-    char *listen, *password, *id;
+    char *listen, *websocket, *tls_dir, *password, *id;
+    bool tls_verify;
     int share;
 };
 
@@ -39,6 +42,13 @@ static const char *const shares[] = {
 static const struct option_spec vnc_options[] = {
     OPTION(STRING, struct vnc_config, listen, .required = true,
            .help = "ADDRESS:PORT, unix:PATH, fd:N of a listening socket, or none"),
+    OPTION(STRING, struct vnc_config, websocket,
+           .help = "ADDRESS:PORT or fd:N: where browsers connect"),
+    OPTION_NAMED("tls-dir", STRING, struct vnc_config, tls_dir,
+                 .help = "folder with ca-cert.pem, server-cert.pem, server-key.pem: every viewer "
+                         "has to use TLS"),
+    OPTION_NAMED("tls-verify", BOOL, struct vnc_config, tls_verify,
+                 .help = "viewers need a certificate, too"),
     OPTION(STRING, struct vnc_config, password,
            .help =
                "what viewers must know, 8 bytes count; empty: nobody enters before set_password"),
@@ -135,7 +145,8 @@ struct change {
     const char *password;
     int64_t until;
     int fd;
-    bool trusted, done;
+    unsigned kind;
+    bool done;
 };
 
 static void change_password(void *opaque)
@@ -170,12 +181,12 @@ void vnc_expire_password(struct vnc *vnc, int64_t until)
 static void add_viewer(void *opaque)
 {
     struct change *change = opaque;
-    change->done = vnc_client_add(change->vnc, change->fd, change->trusted);
+    change->done = vnc_client_add(change->vnc, change->fd, change->kind);
 }
 
 int vnc_add_viewer(struct vnc *vnc, int fd, bool trusted)
 {
-    struct change change = {.vnc = vnc, .fd = fd, .trusted = trusted};
+    struct change change = {.vnc = vnc, .fd = fd, .kind = trusted ? VNC_TRUSTED : 0};
     fd_set_nonblocking(fd, true);
     loop_call(&vnc->display->thread.loop, add_viewer, &change);
     return change.done ? 0 : -ENOSPC;
@@ -183,24 +194,27 @@ int vnc_add_viewer(struct vnc *vnc, int fd, bool trusted)
 
 json_t *vnc_describe(struct vnc *vnc)
 {
-    const char *colon = strrchr(vnc->address, ':');
-    bool tcp = !vnc->path && colon && strncmp(vnc->address, "fd:", 3) != 0;
+    const struct vnc_listener *plain = &vnc->plain;
+    const char *colon = strrchr(plain->address, ':');
+    bool tcp = !plain->path && colon && strncmp(plain->address, "fd:", 3) != 0;
     return json_pack("{s:b, s:s, s:s, s:s%, s:s}", "enabled", 1, "auth",
-                     vnc->needs_password ? "vnc" : "none", "family", tcp ? "ipv4" : "unix", "host",
-                     vnc->address, tcp ? (size_t)(colon - vnc->address) : strlen(vnc->address),
-                     "service", tcp ? colon + 1 : "");
+                     vnc_auth_name(vnc->tls, vnc->needs_password), "family", tcp ? "ipv4" : "unix",
+                     "host", plain->address,
+                     tcp ? (size_t)(colon - plain->address) : strlen(plain->address), "service",
+                     tcp ? colon + 1 : "");
 }
 
 /* ---------------------------------------------------------------- socket */
 
 static void on_viewer(void *opaque, uint32_t events)
 {
-    struct vnc *vnc = opaque;
-    int on = 1, fd = accept4(vnc->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct vnc_listener *listener = opaque;
+    struct vnc *vnc = listener->vnc;
+    int on = 1, fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* refused on unix sockets */
-    vnc_client_add(vnc, fd, false);
+    vnc_client_add(vnc, fd, listener == &vnc->websocket ? VNC_WEBSOCKET : 0);
 }
 
 static int listen_tcp(const char *text, struct kv_error *err)
@@ -234,24 +248,52 @@ static int listen_tcp(const char *text, struct kv_error *err)
     return rc < 0 ? rc : fd;
 }
 
-static int open_socket(struct vnc *vnc, const char *text, struct kv_error *err)
+static int open_socket(struct vnc_listener *listener, struct kv_error *err)
 {
+    const char *text = listener->address;
     if (strcmp(text, "none") == 0)
         return 0;
     if (strncmp(text, "unix:", 5) == 0) {
-        vnc->fd = fd_listen_unix(text + 5, err);
-        if (vnc->fd < 0)
-            return vnc->fd;
+        listener->fd = fd_listen_unix(text + 5, err);
+        if (listener->fd < 0)
+            return listener->fd;
         jail_remove_at_exit(text + 5);
-        vnc->path = strdup(text + 5);
+        listener->path = strdup(text + 5);
         return 0;
     }
-    if (sscanf(text, "fd:%d", &vnc->fd) == 1) {
-        int rc = fd_set_nonblocking(vnc->fd, true);
+    if (sscanf(text, "fd:%d", &listener->fd) == 1) {
+        int rc = fd_set_nonblocking(listener->fd, true);
         return rc < 0 ? kv_error_errno(err, KV_ERR_DEVICE, -rc, "listen '%s'", text) : 0;
     }
-    vnc->fd = listen_tcp(text, err);
-    return MIN(vnc->fd, 0);
+    listener->fd = listen_tcp(text, err);
+    return MIN(listener->fd, 0);
+}
+
+/* NULL: nobody is waited for. */
+static int open_listener(struct vnc *vnc, struct vnc_listener *listener, const char *address,
+                         struct kv_error *err)
+{
+    if (!address)
+        return 0;
+    listener->address = strdup(address);
+    if (!listener->address)
+        return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "vnc: out of memory");
+    int rc = open_socket(listener, err);
+    if (rc < 0 || listener->fd < 0)
+        return rc;
+    rc = loop_add(&vnc->display->thread.loop, &listener->source, listener->fd, EPOLLIN, on_viewer,
+                  listener);
+    return rc < 0 ? kv_error_errno(err, KV_ERR_DEVICE, -rc, "listen '%s'", address) : 0;
+}
+
+static void close_listener(struct vnc_listener *listener)
+{
+    if (listener->fd >= 0)
+        close(listener->fd);
+    if (listener->path)
+        unlink(listener->path); /* in the jail there is nothing at that name */
+    free(listener->path);
+    free(listener->address);
 }
 
 /* ---------------------------------------------------------------- device */
@@ -261,8 +303,8 @@ void vnc_init(struct vnc *vnc, struct machine *machine)
     vnc->machine = machine;
     vnc->display = machine->platform.display;
     vnc->name = machine->config.name ? machine->config.name : "kvasir";
-    vnc->fd = -1;
-    vnc->listener = LOOP_SOURCE_INIT;
+    vnc->plain = vnc->websocket =
+        (struct vnc_listener){.vnc = vnc, .fd = -1, .source = LOOP_SOURCE_INIT};
     vnc->interval_ns = INTERVAL_MIN_NS;
     list_init(&vnc->clients);
     vnc->display->viewer = &viewer_ops;
@@ -273,7 +315,8 @@ static void end_on_thread(void *opaque)
 {
     struct vnc *vnc = opaque;
     vnc->display->viewer = NULL;
-    loop_remove(&vnc->listener);
+    loop_remove(&vnc->plain.source);
+    loop_remove(&vnc->websocket.source);
     loop_timer_cancel(&vnc->timer);
     list_for_each_safe (node, &vnc->clients)
         vnc_client_free(vnc_client_of(node));
@@ -288,12 +331,9 @@ static void free_device(struct device *device)
 {
     struct vnc *vnc = container_of(device, struct vnc, device);
     vnc_end(vnc);
-    if (vnc->fd >= 0)
-        close(vnc->fd);
-    if (vnc->path)
-        unlink(vnc->path); /* in the jail there is nothing at that name */
-    free(vnc->path);
-    free(vnc->address);
+    close_listener(&vnc->plain);
+    close_listener(&vnc->websocket);
+    tls_server_free(vnc->tls);
     explicit_bzero(vnc->password, sizeof(vnc->password));
     free(vnc);
 }
@@ -302,6 +342,28 @@ static const struct device_ops device_ops = {
     .type = "vnc",
     .free = free_device,
 };
+
+/* What the sockets' viewers need of libraries and files, before the jail. */
+static int prepare(struct vnc *vnc, const struct vnc_config *config, struct kv_error *err)
+{
+    struct kv_error missing;
+    vnc->has_passwords = vnc_password_load(config->password ? err : &missing) == 0;
+    if (config->password && !vnc->has_passwords)
+        return -ENOENT;
+    if (vnc_zlib_load(&missing) < 0)
+        log_info("vnc: pictures are not compressed: %s", missing.message);
+    if (config->websocket && strncmp(config->websocket, "unix:", 5) == 0)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "websocket '%s': a browser has no unix sockets; accepted: "
+                            "127.0.0.1:5700, [::1]:5700, fd:N",
+                            config->websocket);
+    int rc = config->websocket ? vnc_websocket_load(err) : 0;
+    if (rc == 0 && config->tls_dir)
+        rc = tls_server_open_x509(&vnc->tls, config->tls_dir, config->tls_verify, err);
+    if (rc == 0 && config->tls_verify && !config->tls_dir)
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "tls-verify comes with tls-dir");
+    return rc;
+}
 
 static int vnc_create(struct machine *machine, const void *opaque, struct kv_error *err)
 {
@@ -315,22 +377,14 @@ static int vnc_create(struct machine *machine, const void *opaque, struct kv_err
     vnc_init(vnc, machine);
     vnc->share = (enum vnc_share)config->share;
     vnc->needs_password = config->password;
-    struct kv_error missing;
-    vnc->has_passwords = vnc_password_load(config->password ? err : &missing) == 0;
-    if (config->password && !vnc->has_passwords) {
-        free_device(&vnc->device);
-        return -ENOENT;
-    }
     snprintf(vnc->password, sizeof(vnc->password), "%s", config->password ? config->password : "");
-    if (vnc_zlib_load(&missing) < 0)
-        log_info("vnc: pictures are not compressed: %s", missing.message);
-    vnc->address = strdup(config->listen);
-    int rc = device_register(machine, &vnc->device, &device_ops, config->id, err);
+    int rc = prepare(vnc, config, err);
+    if (rc == 0)
+        rc = device_register(machine, &vnc->device, &device_ops, config->id, err);
     if (rc == 0) {
-        rc = open_socket(vnc, config->listen, err);
-        if (rc == 0 && vnc->fd >= 0)
-            rc = loop_add(&vnc->display->thread.loop, &vnc->listener, vnc->fd, EPOLLIN, on_viewer,
-                          vnc);
+        rc = open_listener(vnc, &vnc->plain, config->listen, err);
+        if (rc == 0)
+            rc = open_listener(vnc, &vnc->websocket, config->websocket, err);
         if (rc < 0)
             device_unregister(&vnc->device);
     }

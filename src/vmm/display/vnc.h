@@ -32,15 +32,22 @@ enum vnc_share {
     VNC_SHARE_FORCE_SHARED,    /* it is */
 };
 
+/* A socket that viewers connect to. */
+struct vnc_listener {
+    struct vnc *vnc;
+    int fd;        /* -1: none */
+    char *address; /* as it was asked for, or NULL */
+    char *path;    /* of a unix socket that is ours, or NULL */
+    struct loop_source source;
+};
+
 struct vnc {
     struct device device;
     struct machine *machine;
     struct display *display;
     const char *name; /* of the desktop */
-    int fd;           /* listening; -1: none (tests) */
-    char *address;    /* as it was asked for */
-    char *path;       /* of a unix socket that is ours, or NULL */
-    struct loop_source listener;
+    struct vnc_listener plain, websocket;
+    struct tls_server *tls;  /* NULL: none; then every viewer has to use it */
     struct loop_timer timer; /* the next look at the screen; armed while a viewer waits */
     int64_t interval_ns;
     bool changed; /* since the last look */
@@ -53,11 +60,17 @@ struct vnc {
     int64_t password_until;              /* seconds since the epoch; 0: for ever */
 };
 
+struct tls_server;
 struct vnc_client;
 struct vnc_client *vnc_client_of(struct list *node);
 
-/* Takes the connected socket over; trusted: it needs no password. NULL: no memory or too many. */
-struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, bool trusted);
+enum vnc_viewer_kind {
+    VNC_TRUSTED = 1 << 0,   /* needs no password, and no TLS */
+    VNC_WEBSOCKET = 1 << 1, /* a browser; where there is TLS it begins with it */
+};
+
+/* Takes the connected socket over. NULL: no memory or too many. */
+struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, unsigned kind);
 void vnc_client_free(struct vnc_client *client);
 /* Bytes of the viewer's arrive; false: it is to be closed. For the socket's events, and for tests.
  */
@@ -78,8 +91,10 @@ int vnc_password_load(struct kv_error *err);
 int vnc_respond(const char *password, const uint8_t challenge[VNC_CHALLENGE],
                 uint8_t response[VNC_CHALLENGE]);
 
+/* QEMU's name of how viewers are let in. */
+const char *vnc_auth_name(bool vencrypt, bool password);
 /* Tells QMP's clients of a viewer's socket. */
-void vnc_tell(const struct vnc *vnc, const char *event, int fd, bool password);
+void vnc_tell(const struct vnc *vnc, const char *event, int fd, const char *auth, bool websocket);
 
 /* For QMP, on the control thread. */
 struct vnc *vnc_find(struct machine *machine);

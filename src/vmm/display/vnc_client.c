@@ -47,8 +47,9 @@ void vnc_expect_more(struct vnc_client *client, size_t needed,
     vnc_expect(client, needed, next);
 }
 
-bool vnc_client_receive(struct vnc_client *client, const uint8_t *bytes, size_t len)
+static bool take_bytes(void *opaque, const uint8_t *bytes, size_t len)
 {
+    struct vnc_client *client = opaque;
     if (buffer_append(&client->in, bytes, len) < 0)
         return false;
     while (!client->ending && client->in.len) {
@@ -68,39 +69,79 @@ bool vnc_client_receive(struct vnc_client *client, const uint8_t *bytes, size_t 
     return true;
 }
 
+bool vnc_client_receive(struct vnc_client *client, const uint8_t *bytes, size_t len)
+{
+    if (!client->websocket)
+        return take_bytes(client, bytes, len);
+    bool stays = vnc_websocket_receive(client->websocket, bytes, len, take_bytes, client);
+    client->ending |= client->websocket->ending;
+    return stays;
+}
+
 /* ---------------------------------------------------------------- socket */
+
+/* What is to leave next. */
+static size_t next_bytes(struct vnc_client *client, const uint8_t **bytes)
+{
+    if (client->websocket)
+        return vnc_websocket_next(client->websocket, &client->out, bytes);
+    *bytes = buffer_bytes(&client->out);
+    return client->out.len;
+}
+
+/* Nothing of the plain session may be left: who wrote it is not known. */
+static bool start_tls(struct vnc_client *client)
+{
+    client->starts_tls = false;
+    return !client->in.len && vnc_link_start_tls(&client->link, client->vnc->tls) == 0;
+}
 
 bool vnc_client_flush(struct vnc_client *client)
 {
-    while (client->fd >= 0 && client->out.len) {
-        ssize_t n = write(client->fd, buffer_bytes(&client->out), client->out.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno != EAGAIN)
+    const uint8_t *bytes = NULL;
+    size_t len = next_bytes(client, &bytes);
+    while (client->link.fd >= 0 && !client->link.shaking && len) {
+        ssize_t n = vnc_link_write(&client->link, bytes, len);
+        if (n < 0 && n != -EAGAIN)
             return false;
         if (n < 0)
             break;
-        buffer_consume(&client->out, (size_t)n);
+        if (client->websocket)
+            vnc_websocket_sent(client->websocket, &client->out, (size_t)n);
+        else
+            buffer_consume(&client->out, (size_t)n);
+        len = next_bytes(client, &bytes);
     }
+    if (client->starts_tls && !len && !start_tls(client))
+        return false;
+    bool writes = client->link.shaking ? vnc_link_wants_to_write(&client->link) : len;
     if (client->source.loop)
-        loop_modify(&client->source, EPOLLIN | (client->out.len ? (uint32_t)EPOLLOUT : 0));
-    return client->out.len || !client->ending;
+        loop_modify(&client->source, EPOLLIN | (writes ? (uint32_t)EPOLLOUT : 0));
+    return len || !client->ending;
 }
 
 static bool read_some(struct vnc_client *client)
 {
-    uint8_t bytes[4096];
-    ssize_t n = read(client->fd, bytes, sizeof(bytes));
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
+    uint8_t bytes[VNC_LINK_READ_MAX];
+    ssize_t n = vnc_link_read(&client->link, bytes, sizeof(bytes));
+    if (n == -EAGAIN)
+        return true;
     return n > 0 && vnc_client_receive(client, bytes, (size_t)n);
+}
+
+static bool shake(struct vnc_client *client)
+{
+    int rc = vnc_link_shake(&client->link);
+    return rc == 0 ? vnc_greet_under_tls(client) : rc == -EAGAIN;
 }
 
 static void on_event(void *opaque, uint32_t events)
 {
     struct vnc_client *client = opaque;
     bool stays = true;
-    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+    if (client->link.shaking)
+        stays = shake(client);
+    else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         stays = read_some(client);
     stays = stays && vnc_client_flush(client) && vnc_client_update(client);
     if (!stays)
@@ -112,7 +153,23 @@ static void too_late(void *opaque)
     vnc_client_free(opaque);
 }
 
-struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, bool trusted)
+/* A browser's TLS comes before everything. */
+static bool begin(struct vnc_client *client, unsigned kind)
+{
+    if (kind & VNC_WEBSOCKET) {
+        client->websocket = vnc_websocket_create();
+        if (!client->websocket)
+            return false;
+        client->starts_tls = client->vnc->tls;
+    }
+    vnc_expect(client, VNC_VERSION_LEN, vnc_greet);
+    if (client->starts_tls && !start_tls(client))
+        return false;
+    vnc_send(client, VNC_VERSION, VNC_VERSION_LEN);
+    return vnc_client_flush(client);
+}
+
+struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, unsigned kind)
 {
     struct vnc_client *client =
         vnc->client_count < VNC_CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
@@ -123,25 +180,21 @@ struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, bool trusted)
     }
     *client = (struct vnc_client){
         .vnc = vnc,
-        .fd = fd,
-        .trusted = trusted,
+        .link = {.fd = fd},
+        .trusted = kind & VNC_TRUSTED,
         .source = LOOP_SOURCE_INIT,
-        .in = BUFFER_INIT(4 + 4 * VNC_ENCODINGS_MAX + 4096),
+        .in = BUFFER_INIT(4 + 4 * VNC_ENCODINGS_MAX + VNC_LINK_READ_MAX),
         .format = {.bytes = 4, .depth = 24, .max = {255, 255, 255}, .shift = {16, 8, 0}},
     };
     list_add_tail(&vnc->clients, &client->node);
     vnc->client_count++;
-    vnc_client_tell(client, "VNC_CONNECTED");
     struct loop *loop = &vnc->display->thread.loop;
-    if (fd >= 0 && loop_add(loop, &client->source, fd, EPOLLIN, on_event, client) < 0) {
-        vnc_client_free(client);
-        return NULL;
-    }
     loop_timer_arm(loop, &client->login, LOGIN_NS, too_late, client);
-    vnc_send(client, VNC_VERSION, VNC_VERSION_LEN);
-    vnc_expect(client, VNC_VERSION_LEN, vnc_greet);
-    if (vnc_client_flush(client))
+    bool stays = fd < 0 || loop_add(loop, &client->source, fd, EPOLLIN, on_event, client) == 0;
+    if (stays && begin(client, kind)) {
+        vnc_client_tell(client, "VNC_CONNECTED");
         return client;
+    }
     vnc_client_free(client);
     return NULL;
 }
@@ -153,8 +206,8 @@ void vnc_client_free(struct vnc_client *client)
     loop_timer_cancel(&client->login);
     list_del(&client->node);
     client->vnc->client_count--;
-    if (client->fd >= 0)
-        close(client->fd);
+    vnc_link_close(&client->link);
+    vnc_websocket_free(client->websocket);
     buffer_free(&client->in);
     buffer_free(&client->out);
     vnc_zlib_end(&client->zrle);

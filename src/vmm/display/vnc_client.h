@@ -9,6 +9,8 @@
 
 #include "vmm/display/vnc.h"
 #include "vmm/display/vnc_encode.h"
+#include "vmm/display/vnc_link.h"
+#include "vmm/display/vnc_websocket.h"
 
 /* Things that a viewer understands, by the encodings that it lists: real ones and the pseudo
  * encodings of what else can be told it. */
@@ -42,7 +44,9 @@ enum vnc_size_status { SIZE_DONE, SIZE_PROHIBITED };
 struct vnc_client {
     struct list node;
     struct vnc *vnc;
-    int fd; /* -1: none (tests) */
+    struct vnc_link link;
+    struct vnc_websocket *websocket; /* NULL: the session's bytes go as they are */
+    bool starts_tls;                 /* once what it was told has left */
     struct loop_source source;
     struct loop_timer login;
     struct buffer in, out;
@@ -53,7 +57,7 @@ struct vnc_client {
     size_t skip; /* bytes of a text that nobody wants */
     unsigned minor;
     uint8_t challenge[VNC_CHALLENGE];
-    bool trusted;   /* needs no password */
+    bool trusted;   /* needs no password, and no TLS */
     bool ready;     /* the picture may be sent */
     bool exclusive; /* wants to be alone, and is */
     bool ending;    /* closed once what it is told has left */
@@ -93,6 +97,8 @@ void vnc_send_be32(struct vnc_client *client, uint32_t value);
 bool vnc_greet(struct vnc_client *client, const uint8_t *bytes);
 #define VNC_VERSION "RFB 003.008\n"
 #define VNC_VERSION_LEN 12
+/* Its TLS stands. False: it is to be closed. */
+bool vnc_greet_under_tls(struct vnc_client *client);
 /* Tells QMP's clients. */
 void vnc_client_tell(const struct vnc_client *client, const char *event);
 

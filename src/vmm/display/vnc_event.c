@@ -16,7 +16,7 @@ union address {
 };
 
 /* As in QEMU's VncBasicInfo; a unix socket has its path as service. */
-static json_t *describe(int (*get)(int, struct sockaddr *, socklen_t *), int fd)
+static json_t *describe(int (*get)(int, struct sockaddr *, socklen_t *), int fd, bool websocket)
 {
     union address address = {.any.sa_family = AF_UNSPEC};
     socklen_t len = sizeof(address) - 1; /* a path ends with a zero */
@@ -36,15 +36,16 @@ static json_t *describe(int (*get)(int, struct sockaddr *, socklen_t *), int fd)
         path = address.local.sun_path;
     }
     return json_pack("{s:s, s:s, s:s, s:b}", "host", host, "service", path ? path : service,
-                     "family", family, "websocket", 0);
+                     "family", family, "websocket", websocket);
 }
 
-void vnc_tell(const struct vnc *vnc, const char *event, int fd, bool password)
+void vnc_tell(const struct vnc *vnc, const char *event, int fd, const char *auth, bool websocket)
 {
     if (fd < 0)
         return;
-    json_t *server = describe(getsockname, fd);
-    json_object_set_new(server, "auth", json_string(password ? "vnc" : "none"));
-    machine_emit(vnc->machine, event,
-                 json_pack("{s:o, s:o}", "server", server, "client", describe(getpeername, fd)));
+    json_t *server = describe(getsockname, fd, websocket);
+    json_object_set_new(server, "auth", json_string(auth));
+    machine_emit(
+        vnc->machine, event,
+        json_pack("{s:o, s:o}", "server", server, "client", describe(getpeername, fd, websocket)));
 }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How a viewer is let in: version, security, password, whether it shares (RFC 6143 7.1 to 7.3). */
+/*
+ * How a viewer is let in: version, security, password, whether it shares (RFC 6143 7.1 to 7.3), and
+ * VeNCrypt 0.2 (community protocol specification, 7.2.19) with X.509 certificates: where there are
+ * such, nothing else is offered, and the password's challenge comes under TLS. See vnc_client.h.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,15 +14,36 @@
 
 #define SECURITY_NONE 1
 #define SECURITY_PASSWORD 2
+#define SECURITY_VENCRYPT 19
+#define VENCRYPT_MAJOR 0
+#define VENCRYPT_MINOR 2
+#define VENCRYPT_X509_NONE 260
+#define VENCRYPT_X509_PASSWORD 261
+
+static bool needs_password(const struct vnc_client *client)
+{
+    return client->vnc->needs_password && !client->trusted;
+}
 
 static unsigned security_type(const struct vnc_client *client)
 {
-    return client->vnc->needs_password && !client->trusted ? SECURITY_PASSWORD : SECURITY_NONE;
+    if (client->vnc->tls && !client->trusted && !client->websocket)
+        return SECURITY_VENCRYPT;
+    return needs_password(client) ? SECURITY_PASSWORD : SECURITY_NONE;
+}
+
+const char *vnc_auth_name(bool vencrypt, bool password)
+{
+    if (vencrypt)
+        return password ? "vencrypt+x509+vnc" : "vencrypt+x509+none";
+    return password ? "vnc" : "none";
 }
 
 void vnc_client_tell(const struct vnc_client *client, const char *event)
 {
-    vnc_tell(client->vnc, event, client->fd, security_type(client) == SECURITY_PASSWORD);
+    vnc_tell(client->vnc, event, client->link.fd,
+             vnc_auth_name(security_type(client) == SECURITY_VENCRYPT, needs_password(client)),
+             client->websocket);
 }
 
 /* Whether the viewer may look, as it wants to be alone or not. */
@@ -92,23 +117,100 @@ static bool check_password(struct vnc_client *client, const uint8_t *bytes)
     return true;
 }
 
-static bool begin_security(struct vnc_client *client, unsigned type)
+static bool ask_password(struct vnc_client *client)
 {
-    if (type == SECURITY_PASSWORD) {
-        if (getrandom(client->challenge, VNC_CHALLENGE, 0) != VNC_CHALLENGE)
-            return false;
-        vnc_send(client, client->challenge, VNC_CHALLENGE);
-        vnc_expect(client, VNC_CHALLENGE, check_password);
-        return true;
-    }
+    if (getrandom(client->challenge, VNC_CHALLENGE, 0) != VNC_CHALLENGE)
+        return false;
+    vnc_send(client, client->challenge, VNC_CHALLENGE);
+    vnc_expect(client, VNC_CHALLENGE, check_password);
+    return true;
+}
+
+static bool let_in(struct vnc_client *client)
+{
     if (client->minor >= 8)
         vnc_send_be32(client, 0);
     return begin_session(client);
 }
 
+/* ---------------------------------------------------------------- VeNCrypt */
+
+static uint32_t vencrypt_type(const struct vnc_client *client)
+{
+    return needs_password(client) ? VENCRYPT_X509_PASSWORD : VENCRYPT_X509_NONE;
+}
+
+bool vnc_greet_under_tls(struct vnc_client *client)
+{
+    if (client->websocket) /* it has not said anything yet */
+        return true;
+    return needs_password(client) ? ask_password(client) : let_in(client);
+}
+
+/* Until TLS stands there are no bytes to be taken. */
+static bool choose_vencrypt(struct vnc_client *client, const uint8_t *bytes)
+{
+    static const uint8_t accepted = 1;
+    if (vnc_be32(bytes) != vencrypt_type(client))
+        return false;
+    vnc_send(client, &accepted, sizeof(accepted));
+    client->starts_tls = true;
+    vnc_expect(client, SIZE_MAX, NULL);
+    return true;
+}
+
+static bool take_vencrypt_version(struct vnc_client *client, const uint8_t *bytes)
+{
+    static const uint8_t accepted = 0, refused = 0xff, one = 1;
+    if (bytes[0] != VENCRYPT_MAJOR || bytes[1] != VENCRYPT_MINOR) {
+        vnc_send(client, &refused, sizeof(refused));
+        client->ending = true;
+        return true;
+    }
+    vnc_send(client, &accepted, sizeof(accepted));
+    vnc_send(client, &one, sizeof(one));
+    vnc_send_be32(client, vencrypt_type(client));
+    vnc_expect(client, 4, choose_vencrypt);
+    return true;
+}
+
+static bool begin_vencrypt(struct vnc_client *client)
+{
+    static const uint8_t version[] = {VENCRYPT_MAJOR, VENCRYPT_MINOR};
+    vnc_send(client, version, sizeof(version));
+    vnc_expect(client, sizeof(version), take_vencrypt_version);
+    return true;
+}
+
+/* ---------------------------------------------------------------- version, type */
+
+static bool begin_security(struct vnc_client *client, unsigned type)
+{
+    if (type == SECURITY_VENCRYPT)
+        return begin_vencrypt(client);
+    return type == SECURITY_PASSWORD ? ask_password(client) : let_in(client);
+}
+
 static bool choose_security(struct vnc_client *client, const uint8_t *bytes)
 {
     return bytes[0] == security_type(client) && begin_security(client, bytes[0]);
+}
+
+/* There are no types but the old ones for a viewer of version 3.3. */
+static bool begin_old(struct vnc_client *client)
+{
+    static const char reason[] = "the viewer cannot have TLS, which is needed here";
+    unsigned type = security_type(client);
+    client->minor = 3;
+    if (type != SECURITY_VENCRYPT) {
+        vnc_send_be32(client, type);
+        return begin_security(client, type);
+    }
+    vnc_send_be32(client, 0);
+    vnc_send_be32(client, sizeof(reason) - 1);
+    vnc_send(client, reason, sizeof(reason) - 1);
+    client->ending = true;
+    return true;
 }
 
 /* 3.3 is told the type; later ones choose from a list, of one. */
@@ -120,11 +222,8 @@ bool vnc_greet(struct vnc_client *client, const uint8_t *bytes)
     if (sscanf(text, "RFB %3u.%3u\n", &major, &client->minor) != 2 || major != 3)
         return false;
     const uint8_t list[] = {1, (uint8_t)security_type(client)};
-    if (client->minor < 7) {
-        client->minor = 3;
-        vnc_send_be32(client, list[1]);
-        return begin_security(client, list[1]);
-    }
+    if (client->minor < 7)
+        return begin_old(client);
     vnc_send(client, list, sizeof(list));
     vnc_expect(client, 1, choose_security);
     return true;

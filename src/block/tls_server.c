@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Credentials of the NBD server for TLS (GnuTLS): X.509 in a folder with QEMU's
+ * Credentials of a server for TLS (GnuTLS): X.509 in a folder with QEMU's
  * file names, or pre-shared keys. One set serves many sessions; nothing in it
  * changes after it was opened.
  */
@@ -11,11 +11,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "block/nbd_channel.h"
-#include "block/nbd_gnutls.h"
-#include "block/nbd_server.h"
+#include "block/tls_library.h"
+#include "block/tls_server.h"
 
-struct nbd_tls {
+struct tls_server {
     gnutls_certificate_credentials_t x509; /* NULL: keys */
     gnutls_psk_server_credentials_t psk;
     bool verify_peer;
@@ -31,7 +30,7 @@ static int tls_failed(struct kv_error *err, const char *what, int status)
     return kv_error_set(err, KV_ERR_BLOCK, EINVAL, "TLS: %s: %s", what, tls_lib.strerror(status));
 }
 
-static int load_x509(struct nbd_tls *tls, const char *dir, struct kv_error *err)
+static int load_x509(struct tls_server *tls, const char *dir, struct kv_error *err)
 {
     char ca[4096], crl[4096], cert[4096], key[4096];
     if (snprintf(ca, sizeof(ca), "%s/ca-cert.pem", dir) >= (int)sizeof(ca) - 16)
@@ -54,13 +53,13 @@ static int load_x509(struct nbd_tls *tls, const char *dir, struct kv_error *err)
     return 0;
 }
 
-static int open_any(struct nbd_tls **out, const char *where, bool psk, bool verify_peer,
+static int open_any(struct tls_server **out, const char *where, bool psk, bool verify_peer,
                     struct kv_error *err)
 {
-    int loaded = nbd_gnutls_load(err);
+    int loaded = tls_library_load(err);
     if (loaded < 0)
         return loaded;
-    struct nbd_tls *tls = calloc(1, sizeof(*tls));
+    struct tls_server *tls = calloc(1, sizeof(*tls));
     if (!tls)
         return kv_error_set(err, KV_ERR_BLOCK, ENOMEM, "TLS: out of memory");
     tls->verify_peer = verify_peer;
@@ -76,23 +75,24 @@ static int open_any(struct nbd_tls **out, const char *where, bool psk, bool veri
         rc = load_x509(tls, where, err);
     }
     if (rc < 0)
-        nbd_tls_free(tls);
+        tls_server_free(tls);
     else
         *out = tls;
     return rc;
 }
 
-int nbd_tls_open_x509(struct nbd_tls **out, const char *dir, bool verify_peer, struct kv_error *err)
+int tls_server_open_x509(struct tls_server **out, const char *dir, bool verify_peer,
+                         struct kv_error *err)
 {
     return open_any(out, dir, false, verify_peer, err);
 }
 
-int nbd_tls_open_psk(struct nbd_tls **out, const char *path, struct kv_error *err)
+int tls_server_open_psk(struct tls_server **out, const char *path, struct kv_error *err)
 {
     return open_any(out, path, true, false, err);
 }
 
-void nbd_tls_free(struct nbd_tls *tls)
+void tls_server_free(struct tls_server *tls)
 {
     if (!tls)
         return;
@@ -103,7 +103,7 @@ void nbd_tls_free(struct nbd_tls *tls)
     free(tls);
 }
 
-int nbd_tls_session(const struct nbd_tls *tls, gnutls_session_t *out)
+int tls_server_session(const struct tls_server *tls, gnutls_session_t *out)
 {
     gnutls_session_t session;
     if (tls_lib.init(&session,

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The part of GnuTLS that the NBD server's TLS takes, loaded with the first
- * credentials: a process whose server is plain, or that has none, carries no
+ * The part of GnuTLS that servers take (NBD, VNC), loaded with the first
+ * credentials: a process whose servers are plain, or that has none, carries no
  * TLS library.
  */
-#ifndef KV_BLOCK_NBD_GNUTLS_H
-#define KV_BLOCK_NBD_GNUTLS_H
+#ifndef KV_BLOCK_TLS_LIBRARY_H
+#define KV_BLOCK_TLS_LIBRARY_H
 
 #include <gnutls/gnutls.h>
 
 #include "base/error.h"
 
 /* clang-format off */
-#define NBD_GNUTLS_FUNCTIONS(F)             \
+#define TLS_LIBRARY_FUNCTIONS(F)             \
     F(bye)                                  \
     F(certificate_allocate_credentials)     \
     F(certificate_free_credentials)         \
@@ -41,14 +41,14 @@
 /* clang-format on */
 
 /* gnutls_NAME() is tls_lib.NAME(). */
-struct nbd_gnutls {
-#define NBD_GNUTLS_FIELD(name) __typeof__(gnutls_##name) *name;
-    NBD_GNUTLS_FUNCTIONS(NBD_GNUTLS_FIELD)
-#undef NBD_GNUTLS_FIELD
+struct tls_library {
+#define TLS_LIBRARY_FIELD(name) __typeof__(gnutls_##name) *name;
+    TLS_LIBRARY_FUNCTIONS(TLS_LIBRARY_FIELD)
+#undef TLS_LIBRARY_FIELD
 };
-extern struct nbd_gnutls tls_lib;
+extern struct tls_library tls_lib;
 
 /* Before anything of it is called; as library_load(). */
-int nbd_gnutls_load(struct kv_error *err);
+int tls_library_load(struct kv_error *err);
 
 #endif
