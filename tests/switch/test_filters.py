@@ -90,6 +90,34 @@ def test_an_acl_is_replaced_as_a_whole_where_it_is_used(switch, pair):
     assert switch.execute("query-acls") == []
 
 
+GROUP = {"name": "group", "default": "deny", "stateful": True, "rules": [
+    {"action": "allow", "type": "arp"}, {"action": "allow", "protocol": "icmpv6"}, {"action": "allow", "direction": "in"},
+    {"action": "allow", "direction": "out", "protocol": "tcp", "to-ports": "22"}]}
+
+
+def test_a_security_group_lets_answers_in_and_nothing_else(switch, pair):
+    a, b = pair
+    switch.execute("set-acl", **GROUP)
+    switch.execute("set-filter", port=a, acl="group", connections=100)
+    with listening(b, 8001), listening(a, 8001), listening(a, 22):
+        assert connects(a, "192.0.2.2", 8001)
+        assert not connects(b, "192.0.2.1", 8001, 1)
+        assert connects(b, "192.0.2.1", 22)
+    assert pings(a, "192.0.2.2")
+    assert not pings(b, "192.0.2.1", 1)
+    inside(a, "ping", "-c", "1", "-W", "4", "-s", "5000", "192.0.2.2")  # in fragments, both ways
+    acl, = switch.execute("query-acls", name="group")
+    assert acl["answers"]["out"]["frames"] >= 6 and acl["answers"]["in"]["frames"] >= 2
+    dropped = drops(switch, a)
+    assert dropped["acl"] >= 2 and not {"state", "connections", "fragment"} & set(dropped)
+    # Nobody listens there: the answer is an ICMP error.
+    words = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(4); " \
+            "s.connect(('192.0.2.2', 9)); s.send(b'x'); s.recv(9)"
+    refused = subprocess.run(["ip", "netns", "exec", a, sys.executable, "-c", words], check=False, capture_output=True,
+                             text=True, timeout=20)
+    assert "ConnectionRefusedError" in refused.stderr
+
+
 def test_a_guest_that_takes_anothers_address_is_not_heard(switch, pair):
     a, _ = pair
     shown = subprocess.run(["ip", "-n", a, "-j", "link", "show", a], capture_output=True, check=True, timeout=20)
@@ -114,6 +142,7 @@ def test_a_guest_that_takes_anothers_address_is_not_heard(switch, pair):
     ("set-filter", {"port": "g", "macs": "02:00"}, "macs '02:00'"),
     ("set-filter", {"port": "g", "addresses": "10.0.0.1/8"}, "addresses '10.0.0.1/8'"),
     ("set-filter", {"port": "g", "speed": 1}, "unknown option 'speed'"),
+    ("set-filter", {"port": "g", "connections": 5}, "'connections' are those of an 'acl'"),
     ("set-acl", {"name": "x" * 64}, "1 to 63 characters"),
     ("remove-acl", {"name": "none"}, "there is no acl 'none'"),
     ("query-acls", {"name": "none"}, "there is no acl 'none'"),

@@ -11,6 +11,8 @@
 #include "switch/filter/filter.h"
 #include "switch/forward/bridge.h"
 
+#define CONNECTIONS 8192 /* of a port, unless it is said */
+
 /* --- ACLs --------------------------------------------------------------------- */
 
 static struct acl *find_acl(struct vswitch *sw, const char *name)
@@ -146,6 +148,7 @@ json_t *vswitch_acls(struct vswitch *sw, const char *name, struct kv_error *err)
 struct filter_options {
     char *port, *acl, *macs, *addresses;
     bool dhcp_guard, router_guard;
+    uint64_t connections;
 };
 
 static const struct option_spec filter_option_specs[] = {
@@ -157,6 +160,8 @@ static const struct option_spec filter_option_specs[] = {
                  .help = "none of them is a DHCP server"),
     OPTION_NAMED("router-guard", BOOL, struct filter_options, router_guard,
                  .help = "none of them is an IPv6 router"),
+    OPTION(UINT, struct filter_options, connections, .min = 1, .max = CONNTRACK_ENTRIES,
+           .help = "that it may have, by a stateful ACL"),
     OPTION_END,
 };
 
@@ -196,6 +201,7 @@ static bool wants_security(const struct filter_options *options)
 static int fill(struct vswitch *sw, struct filter *filter, const struct filter_options *options,
                 struct kv_error *err)
 {
+    filter->connections = options->connections ? (unsigned)options->connections : CONNECTIONS;
     if (options->acl) {
         filter->acl = find_acl(sw, options->acl);
         if (!filter->acl)
@@ -218,6 +224,10 @@ static int set_filter(struct vswitch *sw, const struct filter_options *options,
     int rc = 0;
     if (!task.port)
         return vswitch_not_there("port", options->port, err);
+    if (options->connections && !options->acl)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "port '%s': 'connections' are those of an 'acl', and there is none",
+                            options->port);
     if (options->acl || wants_security(options)) {
         task.filter = calloc(1, sizeof(*task.filter));
         if (!task.filter)

@@ -32,12 +32,14 @@ enum { DIRECTION_BOTH = FILTER_DIRECTIONS };
 struct acl_options {
     char *name;
     int otherwise; /* of action_names */
+    bool stateful;
 };
 
 static const struct option_spec acl_option_specs[] = {
     OPTION(STRING, struct acl_options, name, .required = true, .help = "by which ports use it"),
     OPTION_NAMED("default", ENUM, struct acl_options, otherwise, .values = action_names,
                  .help = "what becomes of a frame that no rule matches; allow"),
+    OPTION(BOOL, struct acl_options, stateful, .help = "answers to what is allowed are allowed"),
     OPTION_END,
 };
 
@@ -477,6 +479,9 @@ static int add_rules(struct acl *acl, const json_t *rules, const json_t *sets, s
     return 0;
 }
 
+/* The control thread's. */
+static uint32_t last_serial;
+
 static int set_options(struct acl *acl, const struct acl_options *options, struct kv_error *err)
 {
     if (!*options->name || strlen(options->name) >= sizeof(acl->name))
@@ -484,7 +489,10 @@ static int set_options(struct acl *acl, const struct acl_options *options, struc
                             "acl '%.100s': a name has 1 to %d characters", options->name,
                             ACL_NAME_MAX - 1);
     snprintf(acl->name, sizeof(acl->name), "%s", options->name);
+    acl->stateful = options->stateful;
+    acl->serial = ++last_serial;
     for (unsigned d = 0; d < FILTER_DIRECTIONS; d++) {
+        acl->answers[d].allow = true;
         acl->otherwise[d].allow = options->otherwise == ACTION_ALLOW;
         acl->tables[d] = classifier_new(err);
         if (!acl->tables[d])
@@ -566,5 +574,7 @@ json_t *acl_describe(const struct acl *acl, const struct acl *counted)
     for (unsigned i = 0; i < acl->rule_count; i++)
         put_counters(json_array_get(rules, i), &counted->rules[i]);
     json_object_set_new(object, "unmatched", describe_both(counted->otherwise));
+    if (acl->stateful)
+        json_object_set_new(object, "answers", describe_both(counted->answers));
     return object;
 }

@@ -36,10 +36,13 @@ struct acl_rule {
 
 struct acl {
     char name[ACL_NAME_MAX];
+    bool stateful;   /* answers to what a rule allows are allowed */
+    uint32_t serial; /* its own, so that connections are known that another one allowed */
     struct classifier *tables[FILTER_DIRECTIONS];
     unsigned rule_count;
     struct acl_rule *rules;                       /* rule_count */
     struct acl_rule otherwise[FILTER_DIRECTIONS]; /* where no rule matches */
+    struct acl_rule answers[FILTER_DIRECTIONS];   /* stateful: of connections that are known */
     /* The control thread's. */
     char *text; /* the JSON object that it was made from */
     struct list node;
@@ -58,7 +61,7 @@ static inline struct acl_rule *acl_find(struct acl *acl, enum filter_direction d
 }
 
 /* Description of an ACL with what its rules counted; a new reference. counted: a copy of rules,
- * and otherwise, as struct acl has them. */
+ * otherwise and answers, as struct acl has them. */
 json_t *acl_describe(const struct acl *acl, const struct acl *counted);
 
 #endif

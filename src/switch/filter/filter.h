@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a port's frames are checked by: port security for those that come in, an ACL for both
- * directions. A port without a filter costs nothing. The control thread makes it; the forwarding
- * thread has it from one burst to the next.
+ * directions, with the port's connections where the ACL is stateful. A port without a filter costs
+ * nothing. The control thread makes it; the forwarding thread has it from one burst to the next.
  */
 #ifndef KV_SWITCH_FILTER_FILTER_H
 #define KV_SWITCH_FILTER_FILTER_H
 
 #include "switch/filter/acl.h"
+#include "switch/filter/conntrack.h"
+#include "switch/filter/fragments.h"
 #include "switch/filter/port_security.h"
 
 struct filter {
     struct acl *acl;                /* or NULL */
     struct port_security *security; /* the filter's own, or NULL */
+    unsigned connections;           /* that the port may have */
     json_t *said;                   /* the control thread's: what it was made from */
 };
+
+/* What the filters of a bridge's ports share. The forwarding thread's. */
+struct filter_tables {
+    struct flow_burst burst; /* headers that were looked at */
+    struct conntrack conntrack;
+    struct fragments fragments;
+};
+
+/* NULL with err. */
+struct filter_tables *filter_tables_new(struct kv_error *err);
+void filter_tables_free(struct filter_tables *tables);
 
 /* A frame's key and headers; key NULL: nobody can tell what it is. */
 struct filter_frame {
@@ -29,15 +43,17 @@ struct filter_verdict {
     struct acl_rule *rule; /* that decides, or NULL */
 };
 
-/* Looks without changing anything that anybody could notice. */
+/* On the forwarding thread: looks, and changes nothing that anybody could notice. tracked: what
+ * the frame is to the port's connections. */
 void filter_look(struct port *port, enum filter_direction direction,
-                 const struct filter_frame *frame, struct filter_verdict *verdict);
+                 const struct filter_frame *frame, struct filter_verdict *verdict,
+                 struct tracked *tracked);
 
-/* The frame is the first with that verdict: writes the log that its rule wants. */
-void filter_log(const struct port *port, enum filter_direction direction,
-                const struct filter_frame *frame, const struct filter_verdict *verdict);
+/* Looks, remembers the connection, and writes the log that the rule wants. */
+void filter_check(struct port *port, enum filter_direction direction,
+                  const struct filter_frame *frame, struct filter_verdict *verdict);
 
-/* A frame with that verdict. */
+/* A frame with that verdict, the first or one that repeats it. */
 static inline void filter_count(const struct filter_verdict *verdict, uint32_t bytes)
 {
     if (verdict->rule) {

@@ -36,17 +36,15 @@ struct bridge *bridge_new(struct forward *forward, const char *name, unsigned ma
 void bridge_free(struct bridge *bridge)
 {
     mac_table_free(&bridge->macs);
-    free(bridge->burst);
+    filter_tables_free(bridge->tables);
     free(bridge);
 }
 
 int bridge_prepare_filters(struct bridge *bridge, struct kv_error *err)
 {
-    if (!bridge->burst)
-        bridge->burst = calloc(1, sizeof(*bridge->burst));
-    return bridge->burst
-               ? 0
-               : kv_error_errno(err, KV_ERR_NET, ENOMEM, "filters of bridge '%s'", bridge->name);
+    if (!bridge->tables)
+        bridge->tables = filter_tables_new(err);
+    return bridge->tables ? 0 : kv_error_prefix(err, "bridge '%s'", bridge->name);
 }
 
 int bridge_attach(struct bridge *bridge, struct port *port)
@@ -85,6 +83,8 @@ void bridge_detach(struct bridge *bridge, struct port *port)
             bridge_mirror(bridge->slots[i], NULL, 0);
     }
     mac_table_forget_port(&bridge->macs, port->index);
+    if (bridge->tables)
+        conntrack_forget_port(&bridge->tables->conntrack, port->index);
     if (port->shaper)
         shaper_stop(port->shaper);
     bridge->slots[port->index] = NULL;
@@ -165,11 +165,11 @@ struct inspection {
 static const struct filter_frame *inspect(struct bridge *bridge, const struct port *from,
                                           struct frame *frame, struct inspection *in)
 {
-    struct flow_headers *headers = &bridge->burst->headers[in->index];
+    struct flow_headers *headers = &bridge->tables->burst.headers[in->index];
     if (in->read)
         return &in->frame;
     if (in->kept != (int)in->index)
-        flow_headers_keep(bridge->burst, in->index, frame);
+        flow_headers_keep(&bridge->tables->burst, in->index, frame);
     in->kept = (int)in->index;
     in->read = true;
     bool good = flow_key_read(&in->key, headers, frame, from->index);
@@ -185,8 +185,7 @@ static bool pass(struct bridge *bridge, const struct port *from, struct frame *f
     if (__builtin_expect(!port->filter, 1))
         return true;
     const struct filter_frame *inspected = inspect(bridge, from, frame, in);
-    filter_look(port, direction, inspected, verdict);
-    filter_log(port, direction, inspected, verdict);
+    filter_check(port, direction, inspected, verdict);
     filter_count(verdict, FRAME_HEAD + frame->rest_bytes);
     return verdict->allowed;
 }
@@ -305,9 +304,9 @@ static bool has_headers(struct bridge *bridge, unsigned index, struct frame *fra
 {
     if (!has_head(v, frame))
         return false;
-    flow_headers_keep(bridge->burst, index, frame);
+    flow_headers_keep(&bridge->tables->burst, index, frame);
     in->kept = (int)index;
-    if (!flow_headers_repeat(in->frame.headers, &bridge->burst->headers[index]))
+    if (!flow_headers_repeat(in->frame.headers, &bridge->tables->burst.headers[index]))
         return false;
     filter_count(&v->in, FRAME_HEAD + frame->rest_bytes);
     filter_count(&v->out, FRAME_HEAD + frame->rest_bytes);

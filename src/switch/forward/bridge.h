@@ -14,7 +14,7 @@
 
 #define BRIDGE_PORTS_MAX MAC_TABLE_PORTS
 
-struct flow_burst;
+struct filter_tables;
 
 struct bridge {
     struct forward *forward;
@@ -25,7 +25,7 @@ struct bridge {
     unsigned touched_count;
     struct list samplers;             /* monitor/sampler.h */
     uint32_t sample_in, sample_every; /* frames until one is taken, and at the last look; 0: none */
-    struct flow_burst *burst; /* headers that were looked at; there while ports have filters */
+    struct filter_tables *tables;     /* filter/filter.h; there once a port had a filter */
     /* The control thread's. */
     char name[PORT_NAME_MAX];
     struct list ports;
@@ -49,7 +49,7 @@ void bridge_detach(struct bridge *bridge, struct port *port);
  * port of its bridge from now on; to NULL: no more. */
 void bridge_mirror(struct port *port, struct port *to, unsigned what);
 
-/* By the control thread: what filters of the bridge's ports need. -ENOMEM with err. */
+/* By the control thread: makes what filters of the bridge's ports need. -errno with err. */
 int bridge_prepare_filters(struct bridge *bridge, struct kv_error *err);
 
 /*

@@ -38,6 +38,9 @@ enum port_drop {
     DROP_QUEUE_FULL,  /* faster than the receiver's port may, for longer than its queue holds */
     DROP_NOT_LEARNED, /* not dropped: its sender could not be learned */
     DROP_ACL,         /* a rule of an ACL, or its default */
+    DROP_STATE,       /* no packet of any connection (TCP's flags) */
+    DROP_CONNECTIONS, /* the port has as many connections as it may */
+    DROP_FRAGMENT,    /* its first fragment was not allowed, or did not come before it */
     DROP_SPOOFED_MAC, /* port security: the sender is none of the port's stations, ... */
     DROP_SPOOFED_ADDRESS,
     DROP_SPOOFED_ARP,
