@@ -61,7 +61,7 @@ int vswitch_set_sflow(struct vswitch *sw, const json_t *object, struct kv_error 
     if (rc == 0)
         rc = set_sflow(sw, &options, err);
     options_free(sflow_option_specs, &options);
-    return rc;
+    return vswitch_tell(sw, VSWITCH_SET_SFLOW, object, rc);
 }
 
 static json_t *describe_sflow(const struct sflow *sflow)
@@ -134,12 +134,14 @@ static int set_flows_by(struct vswitch *sw, const json_t *object, enum flow_prot
 
 int vswitch_set_netflow(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    return set_flows_by(sw, object, FLOW_NETFLOW9, err);
+    int rc = set_flows_by(sw, object, FLOW_NETFLOW9, err);
+    return vswitch_tell(sw, VSWITCH_SET_NETFLOW, object, rc);
 }
 
 int vswitch_set_ipfix(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    return set_flows_by(sw, object, FLOW_IPFIX, err);
+    int rc = set_flows_by(sw, object, FLOW_IPFIX, err);
+    return vswitch_tell(sw, VSWITCH_SET_IPFIX, object, rc);
 }
 
 static json_t *describe_flows(const struct flow_export *flow_export)

@@ -25,6 +25,9 @@ enum vswitch_change {
     VSWITCH_SET_PORT,
     VSWITCH_REMOVE_PORT,
     VSWITCH_SET_MIRROR,
+    VSWITCH_SET_SFLOW,
+    VSWITCH_SET_NETFLOW,
+    VSWITCH_SET_IPFIX,
 };
 
 struct vswitch {

@@ -285,3 +285,21 @@ void row_set(struct database *db, struct row *row, const char *column, struct da
 {
     database_set(db, row, column_of(row, column), &value);
 }
+
+void row_set_element(struct database *db, struct row *row, const char *column, const char *key,
+                     const char *value)
+{
+    unsigned index = column_of(row, column);
+    const struct column_type *type = &row->table->columns[index].type;
+    struct datum map, element;
+    json_t *pair = json_pack("[s, [[s, s]]]", "map", key, value ? value : "");
+    json_t *error = datum_from_json(&element, type, pair, true, NULL);
+    assert(!error);
+    datum_clone(&map, &row->now[index], type);
+    datum_subtract(&map, &element, type, true);
+    if (value)
+        datum_union(&map, &element, type);
+    datum_free(&element, type);
+    database_set(db, row, index, &map);
+    json_decref(pair);
+}

@@ -94,5 +94,8 @@ void database_abort(struct database *db);
 const struct datum *row_get(const struct row *row, const char *column);
 const char *row_string(const struct row *row, const char *column);
 void row_set(struct database *db, struct row *row, const char *column, struct datum value);
+/* An element of a map of strings; value NULL: none of that key. */
+void row_set_element(struct database *db, struct row *row, const char *column, const char *key,
+                     const char *value);
 
 #endif

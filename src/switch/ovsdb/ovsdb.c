@@ -153,6 +153,7 @@ int ovsdb_start(struct ovsdb *ovsdb, struct vswitch *sw, const char *socket, con
     free(copy);
     ovsdb->bridges = json_object();
     ovsdb->ports = json_object();
+    ovsdb->exports = json_object();
     ovsdb->failures = json_object();
     ovsdb->troubles = json_object();
     list_init(&ovsdb->server.clients);
@@ -188,6 +189,7 @@ void ovsdb_stop(struct ovsdb *ovsdb)
     store_close(ovsdb->store);
     json_decref(ovsdb->bridges);
     json_decref(ovsdb->ports);
+    json_decref(ovsdb->exports);
     json_decref(ovsdb->failures);
     json_decref(ovsdb->troubles);
     free(ovsdb->run_dir);

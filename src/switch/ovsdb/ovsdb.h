@@ -24,6 +24,7 @@ struct ovsdb {
     bool pending;     /* clients changed the database since the switch was last made so */
     json_t *bridges;  /* what the switch was made to be: {name: object} */
     json_t *ports;    /* likewise */
+    json_t *exports;  /* likewise: {bridge: {column: object}} */
     json_t *failures; /* what could not be done: {name of the interface: why} */
     json_t *troubles; /* likewise, of bridges */
     struct loop_timer refresh;
@@ -50,9 +51,16 @@ void ovsdb_each_interface(const struct ovsdb *ovsdb,
 
 /* reconcile.c: makes the switch what the rows say, and then the rows say how that went. */
 void ovsdb_reconcile(struct ovsdb *ovsdb);
+/* Logs why something could not be done, and keeps it in one of the lists above. */
+void ovsdb_remember(json_t *list, const char *what, const char *name, const char *why);
 /* The port is as the rows say already. */
 void ovsdb_adopt_port(struct ovsdb *ovsdb, struct row *bridge, struct row *port,
                       struct row *interface);
+
+/* export.c: sFlow, NetFlow and IPFIX, in both directions. */
+void ovsdb_reconcile_exports(struct ovsdb *ovsdb);
+void ovsdb_reflect_export(struct ovsdb *ovsdb, struct row *bridge, enum vswitch_change change,
+                          const json_t *object);
 
 /* status.c: columns that the switch fills in. */
 void ovsdb_write_status(struct ovsdb *ovsdb);

@@ -13,7 +13,7 @@
 #include "switch/ovsdb/ovsdb.h"
 #include "switch/ovsdb/spec.h"
 
-static void remember(json_t *list, const char *what, const char *name, const char *why)
+void ovsdb_remember(json_t *list, const char *what, const char *name, const char *why)
 {
     log_warning("ovsdb: %s '%s': %s", what, name, why);
     json_t *text = json_string(why);
@@ -36,7 +36,7 @@ static void want_port(void *opaque, struct row *bridge, struct row *port, struct
     if (object)
         json_object_set_new(wanted->ports, name, object);
     else
-        remember(wanted->ovsdb->failures, "interface", name, err.message);
+        ovsdb_remember(wanted->ovsdb->failures, "interface", name, err.message);
 }
 
 static void find_wanted(struct wanted *wanted)
@@ -87,6 +87,7 @@ static void remove_bridges(struct ovsdb *ovsdb, const struct wanted *wanted)
         if (json_object_get(wanted->bridges, name))
             continue;
         vswitch_remove_bridge(ovsdb->sw, name, &err);
+        json_object_del(ovsdb->exports, name);
         json_object_del(ovsdb->bridges, name);
     }
 }
@@ -100,7 +101,7 @@ static void make_bridge(struct ovsdb *ovsdb, const char *name, json_t *want)
     int rc =
         had ? vswitch_set_bridge(ovsdb->sw, want, &err) : vswitch_add_bridge(ovsdb->sw, want, &err);
     if (rc < 0) {
-        remember(ovsdb->troubles, "bridge", name, err.message);
+        ovsdb_remember(ovsdb->troubles, "bridge", name, err.message);
         return;
     }
     json_object_set(ovsdb->bridges, name, want);
@@ -124,7 +125,7 @@ static void make_port(struct ovsdb *ovsdb, const char *name, json_t *want)
         return;
     int rc = had ? set_port(ovsdb, want, &err) : vswitch_add_port(ovsdb->sw, want, &err);
     if (rc < 0)
-        remember(ovsdb->failures, "interface", name, err.message);
+        ovsdb_remember(ovsdb->failures, "interface", name, err.message);
     else
         json_object_set(ovsdb->ports, name, want);
 }
@@ -164,7 +165,7 @@ struct mirrors {
 
 static void trouble(struct mirrors *mirrors, const char *why)
 {
-    remember(mirrors->ovsdb->troubles, "bridge", row_string(mirrors->bridge, "name"), why);
+    ovsdb_remember(mirrors->ovsdb->troubles, "bridge", row_string(mirrors->bridge, "name"), why);
 }
 
 static void want_mirror(struct mirrors *mirrors, const char *port)
@@ -274,6 +275,7 @@ void ovsdb_reconcile(struct ovsdb *ovsdb)
     find_wanted(&wanted);
     apply(ovsdb, &wanted);
     reconcile_mirrors(ovsdb);
+    ovsdb_reconcile_exports(ovsdb);
     ovsdb->applying = false;
     json_decref(wanted.bridges);
     json_decref(wanted.ports);

@@ -74,6 +74,7 @@ static void remove_bridge(struct ovsdb *ovsdb, const json_t *object)
 {
     struct row *bridge = find_by_name(ovsdb, "Bridge", text(object, "name"));
     json_object_del(ovsdb->bridges, text(object, "name"));
+    json_object_del(ovsdb->exports, text(object, "name"));
     if (bridge)
         refer(ovsdb, ovsdb_root(ovsdb), "bridges", bridge, false);
 }
@@ -191,6 +192,14 @@ static void set_mirror(struct ovsdb *ovsdb, const json_t *object)
     refer(ovsdb, place.bridge, "mirrors", mirror, true);
 }
 
+static void set_export(struct ovsdb *ovsdb, enum vswitch_change change, const json_t *object)
+{
+    struct row *bridge = find_by_name(ovsdb, "Bridge", text(object, "bridge"));
+    if (bridge)
+        ovsdb_reflect_export(ovsdb, bridge, change, object);
+}
+
+/* The rest is set_export(). */
 static void (*const changes[])(struct ovsdb *ovsdb, const json_t *object) = {
     [VSWITCH_ADD_BRIDGE] = add_bridge,       [VSWITCH_SET_BRIDGE] = set_bridge,
     [VSWITCH_REMOVE_BRIDGE] = remove_bridge, [VSWITCH_ADD_PORT] = add_port,
@@ -203,7 +212,10 @@ void ovsdb_reflect(void *opaque, enum vswitch_change change, const json_t *objec
     struct ovsdb *ovsdb = opaque;
     if (ovsdb->applying || !ovsdb_root(ovsdb))
         return;
-    changes[change](ovsdb, object);
+    if (change < ARRAY_SIZE(changes))
+        changes[change](ovsdb, object);
+    else
+        set_export(ovsdb, change, object);
     json_t *error = database_commit(&ovsdb->db);
     if (error)
         log_error("ovsdb: what the control socket changed is not in the database: %s",

@@ -213,26 +213,11 @@ static char *text_of(const json_t *value)
     return text;
 }
 
-/* A map of the column with one element set, or without it (NULL). */
 static void set_element(struct database *db, struct row *row, const char *column, const char *key,
                         const json_t *value)
 {
-    int index = ovsdb_find_column(row->table, column);
-    const struct column_type *type = &row->table->columns[index].type;
-    struct datum map, element;
     char *text = text_of(value);
-    json_t *pair = json_pack("[s, [[s, s]]]", "map", key, text ? text : "");
-    datum_clone(&map, &row->now[index], type);
-    json_t *error = datum_from_json(&element, type, pair, true, NULL);
-    if (!error) {
-        datum_subtract(&map, &element, type, true);
-        if (text)
-            datum_union(&map, &element, type);
-        datum_free(&element, type);
-    }
-    database_set(db, row, (unsigned)index, &map);
-    json_decref(error);
-    json_decref(pair);
+    row_set_element(db, row, column, key, text);
     free(text);
 }
 

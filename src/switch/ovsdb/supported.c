@@ -17,9 +17,6 @@ static const struct limit {
     {"Bridge", "flood_vlans", NULL, "addresses are learned in all VLANs"},
     {"Bridge", "flow_tables", NULL, "there is no OpenFlow"},
     {"Bridge", "auto_attach", NULL, "there is no LLDP"},
-    {"Bridge", "netflow", NULL, "there is no NetFlow"},
-    {"Bridge", "sflow", NULL, "there is no sFlow"},
-    {"Bridge", "ipfix", NULL, "there is no IPFIX"},
     {"Bridge", "fail_mode", (const char *const[]){"standalone", NULL},
      "there is no OpenFlow; 'standalone' is possible"},
     {"Bridge", "datapath_type", (const char *const[]){"", "system", "netdev", NULL},
@@ -39,6 +36,12 @@ static const struct limit {
     {"Mirror", "output_vlan", NULL, "a mirror has an output_port"},
     {"Mirror", "select_vlan", NULL, "a mirror is of ports"},
     {"Mirror", "snaplen", NULL, "whole frames are mirrored"},
+    {"NetFlow", "engine_id", NULL, "it is a bridge's number"},
+    {"NetFlow", "engine_type", NULL, "it is no part of version 9"},
+    {"NetFlow", "add_id_to_interface", NULL, "interfaces have numbers of their own"},
+    {"sFlow", "agent", NULL, "the agent's address is that of the way to the collector"},
+    {"IPFIX", "obs_domain_id", NULL, "it is a bridge's number"},
+    {"IPFIX", "obs_point_id", NULL, "it is not told"},
     {"Flow_Sample_Collector_Set", "bridge", NULL, "there is no OpenFlow"},
 };
 
@@ -63,6 +66,9 @@ static json_t *check_row(const struct row *row)
             return ovsdb_error("not supported", "%s, column %s: %s", row->table->name,
                                limits[i].column, limits[i].why);
     }
+    if (ovsdb_find_column(row->table, "targets") >= 0 && row_get(row, "targets")->count > 1)
+        return ovsdb_error("not supported", "%s, column targets: one collector is possible",
+                           row->table->name);
     if (strcmp(row->table->name, "Port") == 0 && row_get(row, "interfaces")->count > 1)
         return ovsdb_error("not supported",
                            "port %.100s: there are no bonds; one interface is "
