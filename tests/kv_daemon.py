@@ -49,9 +49,9 @@ def children_of(folder):
 
 
 class Daemon:
-    """Runs from start() to end(). Folders: run (sockets), state."""
+    """Runs from start() to end(). Folders: run (sockets), state. Settings: lines of the configuration file."""
 
-    def __init__(self, program=None, environment=None):
+    def __init__(self, program=None, environment=None, settings=()):
         self.folder = tempfile.mkdtemp(prefix="kvd-", dir="/tmp")
         os.chmod(self.folder, 0o755)
         self.run = os.path.join(self.folder, "run")
@@ -61,12 +61,17 @@ class Daemon:
         self.environment = {"TSAN_OPTIONS": f"suppressions={supp}", **os.environ, **(environment or {})}
         self.process = None
         self.connections = []
+        self.options = []
+        if settings:
+            self.options = ["--config", os.path.join(self.folder, "kvasird.conf")]
+            with open(self.options[1], "w", encoding="ascii") as file:
+                file.write("".join(f"{line}\n" for line in settings))
         self.uuids_seen = set()
 
     def start(self):
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, "--socket-dir", self.run, "--state-dir", self.state, "--log", "debug"],
+                [self.program, "--socket-dir", self.run, "--state-dir", self.state, "--log", "debug", *self.options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
         wait_for(self._answers, f"kvasird's socket; its log:\n{self.log()}")
         return self

@@ -24,6 +24,8 @@ struct daemon {
     const char *run_dir;     /* what need not: sockets, pids; exists */
     const char *uri;         /* what clients opened: qemu:///system or qemu:///session */
     bool session;            /* for one user, without privileges */
+    const char *vnc_tls_dir; /* certificates of machines' screens; NULL: no TLS */
+    bool vnc_tls_verify;     /* viewers show one, too */
 };
 
 struct daemon_driver {

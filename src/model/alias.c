@@ -164,8 +164,11 @@ static void strip_graphics(xmlNode *node)
 {
     const char *autoport = xml_attr(node, "autoport");
     xmlNode *listen = xml_child(node, "listen");
-    if (autoport && strcmp(autoport, "yes") == 0)
+    if (autoport && strcmp(autoport, "yes") == 0) {
         xml_set_attr(node, "port", "-1");
+        if (xml_attr(node, "websocket"))
+            xml_set_attr(node, "websocket", "-1");
+    }
     if (listen && is_own_socket(node)) {
         xml_set_attr(node, "socket", NULL);
         xml_set_attr(listen, "socket", NULL);

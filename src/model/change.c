@@ -313,6 +313,16 @@ int model_graphics_set_port(struct model_domain *domain, unsigned port, const ch
     return ret;
 }
 
+int model_graphics_set_websocket(struct model_domain *domain, unsigned port)
+{
+    char text[12];
+    snprintf(text, sizeof(text), "%u", port);
+    if (!xml_set_attr(domain->graphics->device.node, "websocket", text))
+        return -ENOMEM;
+    domain->graphics->websocket = port;
+    return 0;
+}
+
 int model_graphics_set_socket(struct model_domain *domain, const char *path)
 {
     int ret = set_listen(domain, "socket", "socket", path);

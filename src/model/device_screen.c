@@ -259,6 +259,21 @@ static int read_port(struct read *r, xmlNode *node, struct model_graphics *graph
     return ret < 0 ? ret : read_set(r, node, "autoport", graphics->autoport ? "yes" : "no");
 }
 
+/* "-1": chosen at the start. */
+static int read_websocket(struct read *r, const xmlNode *node, struct model_graphics *graphics)
+{
+    const char *text = xml_attr(node, "websocket");
+    graphics->has_websocket = text;
+    if (text && graphics->listen != MODEL_LISTEN_ADDRESS)
+        return read_refuse(r, node, "websocket", "it comes with <listen type='address'>");
+    if (!text || strcmp(text, "-1") == 0)
+        return 0;
+    int ret = read_uint(r, node, "websocket", &graphics->websocket);
+    if (ret == 0 && (!graphics->websocket || graphics->websocket > MODEL_VNC_PORT_LAST))
+        ret = read_refuse(r, node, "websocket", "'%s': '-1' and ports are accepted", text);
+    return ret;
+}
+
 static int read_password(struct read *r, const xmlNode *node, struct model_graphics *graphics)
 {
     static const char *const actions[] = {"fail", "disconnect", "keep", NULL};
@@ -298,8 +313,6 @@ static int refuse_others(struct read *r, const xmlNode *node)
         if (xml_attr(node, others[i]))
             ret = read_refuse(r, node, others[i], "VNC has no such thing");
     }
-    if (ret == 0 && xml_attr(node, "websocket"))
-        ret = read_refuse(r, node, "websocket", "WebSockets are not supported");
     for (const xmlNode *n = xml_first(node); ret == 0 && n; n = xml_next(n)) {
         if (!xml_is(n, "listen"))
             ret = read_refuse(r, n, NULL, "of <graphics type='vnc'> 'listen' is accepted");
@@ -344,6 +357,8 @@ int read_graphics(struct read *r, xmlNode *node, struct model_graphics *graphics
         ret = read_listen(r, node, graphics);
     if (ret == 0)
         ret = read_port(r, node, graphics);
+    if (ret == 0)
+        ret = read_websocket(r, node, graphics);
     if (ret == 0)
         ret = read_choices(r, node, graphics);
     return ret < 0 ? ret : read_password(r, node, graphics);

@@ -290,7 +290,8 @@ enum model_listen {
 
 #define MODEL_VNC_PORT_FIRST 5900
 #define MODEL_VNC_PORT_LAST 65535
-#define MODEL_VNC_PASSWORD_MAX 8 /* bytes; the protocol's */
+#define MODEL_WEBSOCKET_PORT_FIRST 5700 /* of those that are chosen */
+#define MODEL_VNC_PASSWORD_MAX 8        /* bytes; the protocol's */
 
 /* The screen as viewers see it; always VNC: others are refused. */
 struct model_graphics {
@@ -300,6 +301,8 @@ struct model_graphics {
     const char *socket;  /* SOCKET: its path, or NULL: chosen at the start */
     bool autoport;
     unsigned port;            /* 0: chosen at the start */
+    bool has_websocket;       /* browsers come, too */
+    unsigned websocket;       /* their port; 0: chosen at the start */
     const char *share_policy; /* allow-exclusive, force-shared, ignore or NULL */
     const char *password;     /* NULL: none is asked for; "": nobody enters */
     bool expires;
@@ -541,6 +544,7 @@ int model_channel_set_state(struct model_domain *domain, struct model_chardev *c
 int model_vsock_set_cid(struct model_domain *domain, unsigned cid);
 /* Where it listens: the port and address (NULL: as it is), or the socket's path. */
 int model_graphics_set_port(struct model_domain *domain, unsigned port, const char *address);
+int model_graphics_set_websocket(struct model_domain *domain, unsigned port);
 int model_graphics_set_socket(struct model_domain *domain, const char *path);
 
 /* Attributes and text anywhere, by a path such as "devices/emulator" or "cputune/shares" below

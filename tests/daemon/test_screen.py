@@ -4,6 +4,7 @@ is read, the guest is SeaBIOS with a boot sector that prints what is typed."""
 import os
 import re
 import socket
+import ssl
 import subprocess
 import time
 
@@ -11,7 +12,8 @@ import libvirt
 import pytest
 
 import vnc_viewer
-from kv_daemon import Events, Refused, domain_xml, wait_for
+from kv_daemon import Daemon, Events, Refused, domain_xml, wait_for
+from vnc_links import WebSocket, make_certificates
 from vnc_viewer import Viewer
 
 # Prints what is typed: mov bx, 7; 1: xor ah, ah; int 16h; mov ah, 0eh; int 10h; jmp 1b
@@ -125,6 +127,63 @@ def test_a_port_that_is_taken_fails_the_start(machine, conn):
     domain.create()
     assert f"<graphics type='vnc' port='{number}' autoport='no' listen='127.0.0.1'>" in domain.XMLDesc()
     Viewer(("127.0.0.1", number)).close()
+
+
+def browser_port(domain):
+    return int(re.search(r"<graphics type='vnc' port='\d+' autoport='yes' websocket='(\d+)' listen='127.0.0.1'",
+                         domain.XMLDesc()).group(1))
+
+
+def test_browsers_have_a_port_of_their_own(fresh):
+    conn = fresh.connect()
+    wanted = "<graphics type='vnc' port='-1' websocket='-1' passwd='secret'/>"
+    first, second = (conn.defineXML(domain_xml(name, devices=wanted)) for name in ("w1", "w2"))
+    first.create()
+    second.create()
+    ports = browser_port(first), browser_port(second)
+    assert ports[0] != ports[1] and min(ports) >= 5700
+    fresh.kill()
+    first = fresh.start().connect().lookupByName("w1")
+    assert browser_port(first) == ports[0]
+    Viewer(WebSocket(socket.create_connection(("127.0.0.1", ports[0]))), "secret").update(False)
+    with pytest.raises(vnc_viewer.Refused):
+        Viewer(WebSocket(socket.create_connection(("127.0.0.1", ports[0]))), "wrong")
+    with Refused(libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "cannot change port settings on vnc graphics"):
+        first.updateDeviceFlags("<graphics type='vnc' port='-1' passwd='secret'/>", libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    first.updateDeviceFlags("<graphics type='vnc' port='-1' websocket='-1' passwd='other'/>", libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    assert browser_port(first) == ports[0]
+    Viewer(WebSocket(socket.create_connection(("127.0.0.1", ports[0]))), "other").close()
+    first.destroy()
+    assert "websocket='-1'" in first.XMLDesc()
+
+
+def test_viewers_use_tls_where_the_host_says_so(tmp_path):
+    make_certificates(str(tmp_path))
+    context = ssl.create_default_context(cafile=str(tmp_path / "ca-cert.pem"))
+    daemon = Daemon(settings=("vnc_tls = 1", f'vnc_tls_x509_cert_dir = "{tmp_path}"')).start()
+    try:
+        conn = daemon.connect()
+        domain = conn.defineXML(domain_xml("safe", devices="<graphics type='vnc' port='-1' passwd='secret' websocket='-1'/>"))
+        domain.create()
+        events = Events(conn, (libvirt.VIR_DOMAIN_EVENT_ID_GRAPHICS,))
+        address = ("127.0.0.1", int(re.search(r"vnc' port='(\d+)'", domain.XMLDesc()).group(1)))
+        viewer = Viewer(address, "secret", tls=context)
+        viewer.update(False)
+        assert viewer.security == 2 and isinstance(viewer.socket, ssl.SSLSocket)
+        viewer.close()
+        wait_for(lambda: len(events.list) == 3, "three events")
+        assert {event[5] for event in events.list} == {"vencrypt+x509+vnc"}
+        events.end()
+        browser = socket.create_connection(("127.0.0.1", browser_port(domain)))
+        Viewer(WebSocket(context.wrap_socket(browser, server_hostname="localhost")), "secret").update(False)
+        with pytest.raises(vnc_viewer.Refused):
+            Viewer(address, "wrong", tls=context)
+        (tmp_path / "server-cert.pem").unlink()
+        domain.destroy()
+        with Refused(libvirt.VIR_ERR_INTERNAL_ERROR, "server-cert.pem"):
+            domain.create()
+    finally:
+        daemon.end()
 
 
 def test_sockets_are_chosen_or_the_users(machine, daemon):

@@ -184,7 +184,10 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
         {DOMAIN("<graphics type='spice' port='-1' tlsPort='-1' autoport='yes'>"
                 "<image compression='off'/></graphics>"),
          "/domain/devices/graphics/@type: 'spice': 'vnc' is accepted"},
-        {DOMAIN("<graphics type='vnc' websocket='-1'/>"), "/domain/devices/graphics/@websocket"},
+        {DOMAIN("<graphics type='vnc' websocket='0'/>"), "/domain/devices/graphics/@websocket"},
+        {DOMAIN("<graphics type='vnc' websocket='65536'/>"), "/domain/devices/graphics/@websocket"},
+        {DOMAIN("<graphics type='vnc' websocket='-1'><listen type='socket'/></graphics>"),
+         "/domain/devices/graphics/@websocket"},
         {DOMAIN("<graphics type='vnc' tlsPort='5901'/>"), "/domain/devices/graphics/@tlsPort"},
         {DOMAIN("<graphics type='vnc' keymap='de'/>"), "/domain/devices/graphics/@keymap: 'de'"},
         {DOMAIN("<graphics type='vnc' powerControl='yes'/>"),

@@ -22,7 +22,9 @@ static int check_graphics(const struct model_graphics *was, const struct model_g
                           struct kv_error *err)
 {
     const char *what = NULL;
-    if (was->autoport != is->autoport || (is->port && was->port != is->port))
+    if (was->autoport != is->autoport || (is->port && was->port != is->port) ||
+        was->has_websocket != is->has_websocket ||
+        (is->websocket && was->websocket != is->websocket))
         what = "port settings";
     if (was->listen != is->listen || (is->address && !same(was->address, is->address)) ||
         (is->socket && !same(was->socket, is->socket)))
@@ -45,6 +47,9 @@ static int update_graphics(struct model_domain *model, const struct model_domain
     int ret = check_graphics(was->graphics, model->graphics, err);
     if (ret == 0 && was->graphics->listen == MODEL_LISTEN_ADDRESS &&
         model_graphics_set_port(model, was->graphics->port, was->graphics->address) < 0)
+        ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    if (ret == 0 && was->graphics->has_websocket &&
+        model_graphics_set_websocket(model, was->graphics->websocket) < 0)
         ret = api_error(err, VIR_ERR_NO_MEMORY, NULL);
     if (ret == 0 && was->graphics->listen == MODEL_LISTEN_SOCKET &&
         model_graphics_set_socket(model, was->graphics->socket) < 0)

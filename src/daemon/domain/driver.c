@@ -82,6 +82,8 @@ static int start_host(struct domains *domains, struct kv_error *err)
         .run_dir = run_dir,
         .log_dir = log_dir,
         .session = daemon->session,
+        .vnc_tls_dir = daemon->vnc_tls_dir,
+        .vnc_tls_verify = daemon->vnc_tls_verify,
     };
     return machine_host_create(&domains->host, &config, err);
 }

@@ -30,25 +30,47 @@ static int add_video(struct plan *plan, const struct model_video *video, struct 
     return plan_add(plan, "vga", options, err);
 }
 
-/* Returns the descriptor. Of ports that are chosen, the first that nobody listens on. */
-static int listen_address(struct model_domain *domain, struct kv_error *err)
+static const char *address_of(const struct model_graphics *graphics)
 {
-    const struct model_graphics *graphics = domain->graphics;
-    const char *address = graphics->address ? graphics->address : ADDRESS_DEFAULT;
-    unsigned port = graphics->autoport ? MODEL_VNC_PORT_FIRST : graphics->port;
+    return graphics->address ? graphics->address : ADDRESS_DEFAULT;
+}
+
+/* Ports that are chosen, of which the first that nobody listens on is taken. */
+struct range {
+    const char *name; /* libvirt's, for messages */
+    unsigned first;
+};
+
+/* Returns the descriptor, *port what it became; 0 before: it is chosen. */
+static int listen_port(const char *address, const struct range *range, unsigned *port,
+                       struct kv_error *err)
+{
+    bool chosen = !*port;
     int fd;
+    *port = chosen ? range->first : *port;
     do {
         char service[12];
-        snprintf(service, sizeof(service), "%u", port);
+        snprintf(service, sizeof(service), "%u", *port);
         fd = config_open_inet(address, service, SOCK_STREAM, true, err);
-    } while (fd == -EADDRINUSE && graphics->autoport && ++port <= MODEL_VNC_PORT_LAST);
-    if (fd == -EADDRINUSE && graphics->autoport)
+    } while (fd == -EADDRINUSE && chosen && ++*port <= MODEL_VNC_PORT_LAST);
+    if (fd == -EADDRINUSE && chosen)
         return api_error(err, VIR_ERR_INTERNAL_ERROR,
-                         "Unable to find an unused port in range 'vnc' (%d-%d)",
-                         MODEL_VNC_PORT_FIRST, MODEL_VNC_PORT_LAST);
+                         "Unable to find an unused port in range '%s' (%u-%d)", range->name,
+                         range->first, MODEL_VNC_PORT_LAST);
+    if (fd >= 0)
+        listen(fd, BACKLOG);
+    return fd;
+}
+
+static int listen_address(struct model_domain *domain, struct kv_error *err)
+{
+    static const struct range range = {"vnc", MODEL_VNC_PORT_FIRST};
+    const struct model_graphics *graphics = domain->graphics;
+    const char *address = address_of(graphics);
+    unsigned port = graphics->autoport ? 0 : graphics->port;
+    int fd = listen_port(address, &range, &port, err);
     if (fd < 0)
         return fd;
-    listen(fd, BACKLOG);
     char *own = strdup(address); /* the document's may move */
     int rc = own ? model_graphics_set_port(domain, port, own) : -ENOMEM;
     free(own);
@@ -67,6 +89,20 @@ static int listen_socket(struct plan *plan, struct model_domain *domain, struct 
             return api_error(err, VIR_ERR_NO_MEMORY, NULL);
     }
     return plan_listen(plan, domain->graphics->socket, err);
+}
+
+static int add_websocket(struct plan *plan, struct model_domain *domain, json_t *options,
+                         struct kv_error *err)
+{
+    static const struct range range = {"webSocket", MODEL_WEBSOCKET_PORT_FIRST};
+    unsigned port = domain->graphics->websocket;
+    int fd = listen_port(address_of(domain->graphics), &range, &port, err);
+    json_t *where = fd < 0 ? NULL : plan_fd_text(plan, fd, err);
+    if (!where)
+        return fd < 0 ? fd : -ENOMEM;
+    json_object_set_new(options, "websocket", where);
+    return model_graphics_set_websocket(domain, port) < 0 ? api_error(err, VIR_ERR_NO_MEMORY, NULL)
+                                                          : 0;
 }
 
 static int add_graphics(struct plan *plan, struct model_domain *domain, struct kv_error *err)
@@ -88,7 +124,15 @@ static int add_graphics(struct plan *plan, struct model_domain *domain, struct k
     json_t *options = json_pack("{s:o, s:s}", "listen", where, "share", share);
     if (graphics->password)
         json_object_set_new(options, "password", json_string(""));
-    return plan_add(plan, "vnc", options, err);
+    if (plan->host->vnc_tls_dir) {
+        config_set_text(options, "tls-dir", plan->host->vnc_tls_dir);
+        json_object_set_new(options, "tls-verify", json_boolean(plan->host->vnc_tls_verify));
+    }
+    int rc = graphics->has_websocket ? add_websocket(plan, domain, options, err) : 0;
+    if (rc == 0)
+        return plan_add(plan, "vnc", options, err);
+    json_decref(options);
+    return rc;
 }
 
 /* The others are parts of the screen. */

@@ -119,6 +119,8 @@ struct machine_host_config {
     const char *user;     /* whom the monitors of root's daemon become; NULL: nobody */
     const char *cgroup;   /* where machines' groups go; NULL: /sys/fs/cgroup/kvasir if possible */
     bool session;         /* an ordinary user's daemon */
+    const char *vnc_tls_dir; /* certificates of screens; NULL: viewers come without TLS */
+    bool vnc_tls_verify;     /* viewers need one, too */
 };
 
 /* What all machines share: directories, the loop thread. The strings are copied. [worker] */

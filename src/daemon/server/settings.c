@@ -122,6 +122,7 @@ static int set_defaults(struct settings *settings)
         .auth_tcp = strdup("sasl"),
         .auth_tls = strdup("none"),
         .ca_file = strdup("/etc/pki/CA/cacert.pem"),
+        .vnc_tls_x509_cert_dir = strdup("/etc/pki/libvirt-vnc"),
         .cert_file = strdup("/etc/pki/libvirt/servercert.pem"),
         .key_file = strdup("/etc/pki/libvirt/private/serverkey.pem"),
         .max_clients = 5000,
@@ -139,7 +140,8 @@ static int set_defaults(struct settings *settings)
     };
     return settings->tls_port && settings->tcp_port && settings->unix_sock_ro_perms &&
                    settings->unix_sock_admin_perms && settings->auth_tcp && settings->auth_tls &&
-                   settings->ca_file && settings->cert_file && settings->key_file
+                   settings->ca_file && settings->cert_file && settings->key_file &&
+                   settings->vnc_tls_x509_cert_dir
                ? 0
                : -ENOMEM;
 }

@@ -31,6 +31,10 @@ struct settings {
     unsigned tls_no_verify_certificate;
     char **tls_allowed_dn_list, **sasl_allowed_username_list; /* NULL at the end */
 
+    /* Screens of machines. */
+    unsigned vnc_tls, vnc_tls_x509_verify;
+    char *vnc_tls_x509_cert_dir;
+
     /* How many, how long. */
     unsigned max_clients, max_anonymous_clients, max_client_requests;
     unsigned min_workers, max_workers, prio_workers;

@@ -56,6 +56,10 @@ const struct setting settings_table[] = {
     NUMBER(tls_no_verify_certificate, 1, "1: clients need no certificate (0)"),
     LIST(tls_allowed_dn_list, "patterns of the names in certificates that are let in (all)"),
     LIST(sasl_allowed_username_list, "patterns of the SASL users that are let in (all)"),
+    NUMBER(vnc_tls, 1, "1: viewers of machines that are started from now on have to use TLS (0)"),
+    TEXT(vnc_tls_x509_cert_dir, "folder with ca-cert.pem, server-cert.pem and server-key.pem for "
+                                "that (/etc/pki/libvirt-vnc)"),
+    NUMBER(vnc_tls_x509_verify, 1, "1: viewers need a certificate that ca-cert.pem signed (0)"),
     NUMBER(max_clients, 1000000, "clients at a time (5000)"),
     NUMBER(max_anonymous_clients, 1000000, "of these, not yet authenticated (20; 0: no limit)"),
     NUMBER(max_client_requests, 1000, "calls of one client at a time (5)"),
