@@ -354,6 +354,39 @@ def test_a_mirror_of_the_rows_shows_frames(ovs, space):
     assert not [p for p in ports(ovs) if "mirror" in p]
 
 
+def test_flow_export_by_rows_is_the_bridges(ovs, space):
+    get, execute = ovs.tools.get, ovs.execute
+
+    def exports(kind):
+        return {k: v for k, v in execute("query-bridges")[0].get(kind, {}).items() if k not in ("sent", "unsent", "missed")}
+
+    in_space(space, "ip", "link", "set", "lo", "up")
+    in_space(space, "ip", "address", "add", "192.0.2.1/24", "dev", "lo")
+    get("add-br br0")
+    get('-- --id=@s create sFlow agent=lo target="127.0.0.1" header=96 sampling=64 polling=10 -- set Bridge br0 sflow=@s')
+    assert exports("sflow") == {"collector": "127.0.0.1:6343", "agent": "lo", "header": 96, "sampling": 64, "polling": 10}
+    get("set sFlow . sampling=32")
+    assert exports("sflow")["sampling"] == 32
+    get('-- --id=@n create NetFlow targets=\\"127.0.0.1:5566\\" active-timeout=30 -- set Bridge br0 netflow=@n')
+    assert exports("netflow")["collector"] == "127.0.0.1:5566" and exports("netflow")["active"] == 30
+    get('-- --id=@i create IPFIX targets=\\"127.0.0.1:4739\\" cache_max_flows=100 -- set Bridge br0 ipfix=@i')
+    assert exports("ipfix")["entries"] == 100 and exports("ipfix")["sampling"] == 400
+    get("set NetFlow . active-timeout=60")
+    get("clear Bridge br0 sflow netflow")
+    assert exports("sflow") == exports("netflow") == {} and exports("ipfix") != {}
+    assert get("list sFlow") == get("list NetFlow") == ""
+    get('-- --id=@s create sFlow agent=nobody target="127.0.0.1" -- set Bridge br0 sflow=@s')
+    assert "nobody" in get("get Bridge br0 status:error") and exports("sflow") == {}
+    execute("set-netflow", bridge="br0", collector="127.0.0.1:9", idle=7)
+    assert get("get NetFlow . targets active_timeout external_ids").split("\n") == [
+        '["127.0.0.1:9"]', "60", '{kvasir-idle="7"}']
+    before = exports("netflow")
+    get("set Bridge br0 external_ids:a=b")
+    assert exports("netflow") == before
+    execute("set-netflow", bridge="br0")
+    assert get("get Bridge br0 netflow") == "[]"
+
+
 @pytest.mark.parametrize("words, why", [
     ("add-bond br0 bond0 a b", "there are no bonds"),
     ("set Bridge br0 stp_enable=true", "stp_enable"),

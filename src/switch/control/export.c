@@ -27,6 +27,8 @@ static const struct option_spec sflow_option_specs[] = {
     OPTION(STRING, struct sflow_options, bridge, .required = true, .help = "the bridge"),
     OPTION_NAMED("collector", STRING, struct sflow_options, settings.collector,
                  .help = "ADDRESS:PORT that datagrams go to; else none do"),
+    OPTION_NAMED("agent", STRING, struct sflow_options, settings.agent,
+                 .help = "an address, or an interface whose it is, that the agent goes by"),
     OPTION_NAMED("sampling", UINT, struct sflow_options, settings.sampling, .min = 1,
                  .max = SAMPLING_MAX, .help = "one frame in so many is told of"),
     OPTION_NAMED("header", UINT, struct sflow_options, settings.header, .min = HEADER_MIN,
@@ -69,10 +71,10 @@ static json_t *describe_sflow(const struct sflow *sflow)
     const struct sflow_settings *s = sflow_settings_of(sflow);
     uint64_t sent, lost, missed;
     sflow_count(sflow, &sent, &lost, &missed);
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "collector", s->collector, "sampling",
-                     (json_int_t)s->sampling, "header", (json_int_t)s->header, "polling",
-                     (json_int_t)s->polling, "sent", (json_int_t)sent, "unsent", (json_int_t)lost,
-                     "missed", (json_int_t)missed);
+    return json_pack("{s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}", "collector", s->collector,
+                     "agent", s->agent, "sampling", (json_int_t)s->sampling, "header",
+                     (json_int_t)s->header, "polling", (json_int_t)s->polling, "sent",
+                     (json_int_t)sent, "unsent", (json_int_t)lost, "missed", (json_int_t)missed);
 }
 
 /* --- NetFlow and IPFIX ------------------------------------------------------- */

@@ -2,7 +2,9 @@
 /* sFlow; see sflow.h. Section numbers are of the specification of version 5. */
 #include "switch/monitor/sflow.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,7 +260,50 @@ static void release(struct sflow *sflow)
 {
     collector_close(&sflow->collector);
     free(sflow->settings.collector);
+    free(sflow->settings.agent);
     free(sflow);
+}
+
+/* The interface's address of the family, if it has one. */
+static bool find_address(const struct ifaddrs *list, const char *interface, int family,
+                         struct sockaddr_storage *out)
+{
+    for (; list; list = list->ifa_next) {
+        if (!list->ifa_addr || list->ifa_addr->sa_family != family ||
+            strcmp(list->ifa_name, interface) != 0)
+            continue;
+        memcpy(out, list->ifa_addr,
+               family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+        return true;
+    }
+    return false;
+}
+
+static int set_agent(struct sflow *sflow, struct kv_error *err)
+{
+    const char *agent = sflow->settings.agent;
+    struct sockaddr_in *v4 = (void *)&sflow->agent;
+    struct sockaddr_in6 *v6 = (void *)&sflow->agent;
+    struct ifaddrs *list = NULL;
+    collector_local(&sflow->collector, &sflow->agent);
+    if (!agent)
+        return 0;
+    if (inet_pton(AF_INET, agent, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        return 0;
+    }
+    if (inet_pton(AF_INET6, agent, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        return 0;
+    }
+    bool found = getifaddrs(&list) == 0 && (find_address(list, agent, AF_INET, &sflow->agent) ||
+                                            find_address(list, agent, AF_INET6, &sflow->agent));
+    freeifaddrs(list);
+    return found ? 0
+                 : kv_error_set(err, KV_ERR_CONFIG, EADDRNOTAVAIL,
+                                "agent '%.100s': an address, or an interface that has one, is "
+                                "accepted",
+                                agent);
 }
 
 struct sflow *sflow_start(struct bridge *bridge, struct loop *loop, uint32_t sub_agent,
@@ -266,9 +311,11 @@ struct sflow *sflow_start(struct bridge *bridge, struct loop *loop, uint32_t sub
 {
     struct sflow *sflow = calloc(1, sizeof(*sflow));
     char *collector = strdup(settings->collector);
-    if (!sflow || !collector) {
+    char *agent = settings->agent ? strdup(settings->agent) : NULL;
+    if (!sflow || !collector || (settings->agent && !agent)) {
         free(sflow);
         free(collector);
+        free(agent);
         kv_error_errno(err, KV_ERR_NET, ENOMEM, "sFlow");
         return NULL;
     }
@@ -276,6 +323,7 @@ struct sflow *sflow_start(struct bridge *bridge, struct loop *loop, uint32_t sub
     sflow->loop = loop;
     sflow->settings = *settings;
     sflow->settings.collector = collector;
+    sflow->settings.agent = agent;
     sflow->sub_agent = sub_agent;
     sflow->started_ns = clock_monotonic_ns();
     sflow->sampler = (struct sampler){.ring = &sflow->ring,
@@ -283,13 +331,12 @@ struct sflow *sflow_start(struct bridge *bridge, struct loop *loop, uint32_t sub
                                       .bytes = (uint16_t)settings->header,
                                       .random = (uint64_t)sflow->started_ns};
     list_init(&sflow->sampler.node);
-    if (collector_open(&sflow->collector, collector, err) < 0 ||
+    if (collector_open(&sflow->collector, collector, err) < 0 || set_agent(sflow, err) < 0 ||
         ring_init(&sflow->ring, loop, SAMPLE_SLOTS, sizeof(struct sample), on_sample, sflow, err) <
             0) {
         release(sflow);
         return NULL;
     }
-    collector_local(&sflow->collector, &sflow->agent);
     forward_run(bridge->forward, add_here, sflow);
     if (settings->polling)
         poll_counters(sflow);

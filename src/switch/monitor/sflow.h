@@ -12,6 +12,8 @@
 
 struct sflow_settings {
     char *collector;
+    char *agent;       /* whose address the agent has: an interface, or an address; NULL: that of
+                          the way to the collector */
     uint64_t sampling; /* one frame in so many */
     uint64_t header;   /* bytes of a frame */
     uint64_t polling;  /* seconds between counters; 0: none are sent */

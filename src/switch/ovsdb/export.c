@@ -26,17 +26,20 @@ static const struct exporter {
     const char *table, *column; /* of Bridge */
     enum vswitch_change change;
     int (*set)(struct vswitch *sw, const json_t *object, struct kv_error *err);
+    const char *port; /* of a collector that is named without, as "host" */
     struct field fields[5];
 } exporters[] = {
     {"sFlow",
      "sflow",
      VSWITCH_SET_SFLOW,
      vswitch_set_sflow,
+     "6343",
      {{"sampling", "sampling"}, {"header", "header"}, {"polling", "polling"}}},
     {"NetFlow",
      "netflow",
      VSWITCH_SET_NETFLOW,
      vswitch_set_netflow,
+     "2055",
      {{"active", "active_timeout", .empty = 600, .unsaid = 60},
       {"sampling", NULL},
       {"idle", NULL},
@@ -45,6 +48,7 @@ static const struct exporter {
      "ipfix",
      VSWITCH_SET_IPFIX,
      vswitch_set_ipfix,
+     "4739",
      {{"sampling", "sampling", .empty = 400, .unsaid = 1},
       {"active", "cache_active_timeout"},
       {"entries", "cache_max_flows"},
@@ -73,10 +77,14 @@ static json_int_t read_field(const struct row *row, const struct field *field)
 static json_t *spec_of(const struct exporter *exporter, const struct row *bridge,
                        const struct row *row)
 {
-    const struct datum *targets = row_get(row, "targets");
+    const char *target = row_string(row, "targets");
     json_t *object = json_pack("{s:s}", "bridge", row_string(bridge, "name"));
-    if (targets->count)
-        json_object_set_new(object, "collector", json_string(targets->keys->string));
+    if (target && strchr(target, ':'))
+        json_object_set_new(object, "collector", json_string(target));
+    else if (target)
+        json_object_set_new(object, "collector", json_sprintf("%s:%s", target, exporter->port));
+    if (exporter->change == VSWITCH_SET_SFLOW && row_string(row, "agent"))
+        json_object_set_new(object, "agent", json_string(row_string(row, "agent")));
     for (const struct field *field = exporter->fields; field->name; field++) {
         json_int_t value = read_field(row, field);
         if (value)
@@ -168,6 +176,11 @@ static void write_row(struct ovsdb *ovsdb, const struct exporter *exporter, stru
     struct row *row = database_insert(db, ovsdb_find_table(exporter->table), &uuid);
     datum_init_string(&target, json_string_value(json_object_get(object, "collector")));
     row_set(db, row, "targets", target);
+    if (exporter->change == VSWITCH_SET_SFLOW) {
+        struct datum agent;
+        datum_init_string(&agent, json_string_value(json_object_get(object, "agent")));
+        row_set(db, row, "agent", agent);
+    }
     for (const struct field *field = exporter->fields; field->name; field++)
         write_field(db, row, field, json_integer_value(json_object_get(object, field->name)));
     datum_init_uuid(&reference, &uuid);

@@ -39,7 +39,6 @@ static const struct limit {
     {"NetFlow", "engine_id", NULL, "it is a bridge's number"},
     {"NetFlow", "engine_type", NULL, "it is no part of version 9"},
     {"NetFlow", "add_id_to_interface", NULL, "interfaces have numbers of their own"},
-    {"sFlow", "agent", NULL, "the agent's address is that of the way to the collector"},
     {"IPFIX", "obs_domain_id", NULL, "it is a bridge's number"},
     {"IPFIX", "obs_point_id", NULL, "it is not told"},
     {"Flow_Sample_Collector_Set", "bridge", NULL, "there is no OpenFlow"},
