@@ -11,8 +11,9 @@ extern const struct device_class input_class; /* display/input_class.c */
 extern const struct device_class secret_class;
 extern const struct device_class serial_class;
 extern const struct device_class smbios_class; /* x86/smbios.c */
-extern const struct device_class vga_class;    /* vga_pci.c */
-extern const struct device_class vnc_class;    /* display/vnc.c */
+extern const struct device_class tpm_class;
+extern const struct device_class vga_class; /* vga_pci.c */
+extern const struct device_class vnc_class; /* display/vnc.c */
 extern const struct device_class watchdog_class;
 extern const struct device_class xhci_class; /* usb/xhci.c */
 #ifdef KV_HOSTILE_TEST

@@ -33,6 +33,7 @@ const struct device_class *const device_classes[] = {
     &xhci_class,
     &input_class,
     &smbios_class,
+    &tpm_class,
     &vnc_class,
     NULL,
 };

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "vmm/devices/i8042.h"
+#include "vmm/devices/tpm.h"
 #include "vmm/machine/machine.h"
 #include "vmm/x86/layout.h"
 
@@ -214,6 +215,18 @@ static void pvpanic(struct aml *a)
     aml_end(a, device);
 }
 
+static void tpm(struct aml *a)
+{
+    size_t device = aml_device(a, "TPM_");
+    aml_name_string(a, "_HID", "MSFT0101");
+    aml_name_integer(a, "_UID", 1);
+    aml_name_integer(a, "_STA", 0xf);
+    size_t crs = aml_crs(a);
+    aml_memory32_fixed(a, LAYOUT_TPM_BASE, TPM_REGION_SIZE);
+    aml_crs_end(a, crs);
+    aml_end(a, device);
+}
+
 /* Outside of everything that has a length, so that its bytes stay where they are. */
 static size_t generation_id_address(struct aml *a, uint64_t address)
 {
@@ -270,6 +283,11 @@ static void switch_off(struct aml *a)
     aml_end(a, types);
 }
 
+bool acpi_has_device(struct machine *machine, const char *type)
+{
+    return count_devices(machine, type);
+}
+
 size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generation_id_at)
 {
     bool has_generation_id = count_devices(machine, "vmgenid");
@@ -286,6 +304,8 @@ size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generatio
         keyboard_and_mouse(a);
     if (count_devices(machine, "pvpanic"))
         pvpanic(a);
+    if (acpi_has_device(machine, TPM_TYPE))
+        tpm(a);
     if (has_generation_id)
         generation_id(a);
     aml_end(a, sb);

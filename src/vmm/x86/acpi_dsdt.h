@@ -10,4 +10,7 @@ struct machine;
 /* Where the four bytes of the generation ID's address are in it; 0: there are none. */
 size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generation_id);
 
+/* Whether there is a device of this type in the machine's list. */
+bool acpi_has_device(struct machine *machine, const char *type);
+
 #endif
