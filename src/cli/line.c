@@ -251,7 +251,8 @@ static int unknown_verb(struct cli *cli, const char *name)
     if (strcmp(name, "image") == 0)
         known = "'image build' and 'image import' are known";
     if (strcmp(name, "switch") == 0)
-        known = "'switch show', 'switch ports' and 'switch fdb' are known";
+        known = "'switch show', 'switch ports', 'switch fdb', 'switch acl', 'switch acl-set', "
+                "'switch acl-remove', 'switch filter' and 'switch trace' are known";
     cli_hint(cli, "%s", known);
     return -1;
 }

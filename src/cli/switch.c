@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "cli/args.h"
 #include "cli/output.h"
+#include "cli/switch.h"
 #include "cli/verbs.h"
 
 #define DEFAULT_SOCKET "/run/kvasir/switch.sock"
@@ -88,16 +89,21 @@ static int call(struct cli *cli, struct link *link)
     return done ? 0 : -1;
 }
 
-/* The whole verb: one question, whose answer is a list, and a table of it. */
-static int show(struct cli *cli, const char *command, json_t *arguments, struct table *table,
-                void (*add)(struct cli *cli, struct table *table, const json_t *item))
+json_t *switch_ask(struct cli *cli, const char *command, json_t *arguments)
 {
     struct link link;
-    json_t *list = NULL;
+    json_t *answer = NULL;
     if (call(cli, &link) == 0)
-        list = ask(cli, &link, command, json_incref(arguments));
+        answer = ask(cli, &link, command, json_incref(arguments));
     hang_up(&link);
     json_decref(arguments);
+    return answer;
+}
+
+int switch_list(struct cli *cli, const char *command, json_t *arguments, struct table *table,
+                void (*add)(struct cli *cli, struct table *table, const json_t *item))
+{
+    json_t *list = switch_ask(cli, command, arguments);
     for (size_t i = 0; i < json_array_size(list); i++)
         add(cli, table, json_array_get(list, i));
     bool got = list;
@@ -105,7 +111,7 @@ static int show(struct cli *cli, const char *command, json_t *arguments, struct 
     return got ? table_print(cli, table) : -1;
 }
 
-static const char *text_of(struct cli *cli, const json_t *object, const char *key)
+const char *switch_text_of(struct cli *cli, const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     if (json_is_integer(value))
@@ -117,34 +123,35 @@ static const char *text_of(struct cli *cli, const json_t *object, const char *ke
 static const char *vlans_of(struct cli *cli, const json_t *port)
 {
     if (json_object_get(port, "tag"))
-        return text_of(cli, port, "tag");
-    const char *trunks = text_of(cli, port, "trunks");
+        return switch_text_of(cli, port, "tag");
+    const char *trunks = switch_text_of(cli, port, "trunks");
     if (strcmp(trunks, "0-4094") == 0)
         trunks = "all";
     if (!json_object_get(port, "native"))
         return trunks;
-    return cli_text(cli, "%s native %s", trunks, text_of(cli, port, "native"));
+    return cli_text(cli, "%s native %s", trunks, switch_text_of(cli, port, "native"));
 }
 
 static void add_bridge(struct cli *cli, struct table *table, const json_t *bridge)
 {
     const json_t *ports = json_object_get(bridge, "ports");
-    const char *name = text_of(cli, bridge, "name");
+    const char *name = switch_text_of(cli, bridge, "name");
     if (json_array_size(ports) == 0)
         TABLE_ROW(cli, table, name, "-", "-", "-", "-", "-", "-");
     for (size_t i = 0; i < json_array_size(ports); i++) {
         const json_t *port = json_array_get(ports, i), *mirror = json_object_get(port, "mirror");
-        TABLE_ROW(cli, table, name, text_of(cli, port, "name"), text_of(cli, port, "type"),
+        TABLE_ROW(cli, table, name, switch_text_of(cli, port, "name"),
+                  switch_text_of(cli, port, "type"),
                   json_is_true(json_object_get(port, "up")) ? "up" : "down", vlans_of(cli, port),
-                  text_of(cli, port, "macs"), text_of(cli, mirror, "to"));
+                  switch_text_of(cli, port, "macs"), switch_text_of(cli, mirror, "to"));
     }
 }
 
 int switch_show(struct cli *cli)
 {
-    return show(cli, "query-bridges", NULL,
-                TABLE(cli, "Bridge", "Port", "Type", "State", "VLANs", "MACs", "Mirrored to"),
-                add_bridge);
+    return switch_list(
+        cli, "query-bridges", NULL,
+        TABLE(cli, "Bridge", "Port", "Type", "State", "VLANs", "MACs", "Mirrored to"), add_bridge);
 }
 
 /* "no-buffer 12, vlan 3" */
@@ -160,15 +167,15 @@ static const char *drops_of(struct cli *cli, const json_t *port)
 
 static void add_counters(struct cli *cli, struct table *table, const json_t *port)
 {
-    TABLE_ROW(cli, table, text_of(cli, port, "bridge"), text_of(cli, port, "name"),
-              text_of(cli, port, "in-frames"), text_of(cli, port, "in-bytes"),
-              text_of(cli, port, "out-frames"), text_of(cli, port, "out-bytes"),
+    TABLE_ROW(cli, table, switch_text_of(cli, port, "bridge"), switch_text_of(cli, port, "name"),
+              switch_text_of(cli, port, "in-frames"), switch_text_of(cli, port, "in-bytes"),
+              switch_text_of(cli, port, "out-frames"), switch_text_of(cli, port, "out-bytes"),
               drops_of(cli, port));
 }
 
 int switch_ports(struct cli *cli)
 {
-    return show(
+    return switch_list(
         cli, "query-statistics", NULL,
         TABLE(cli, "Bridge", "Port", "Frames in", "Bytes in", "Frames out", "Bytes out", "Dropped"),
         add_counters);
@@ -176,8 +183,8 @@ int switch_ports(struct cli *cli)
 
 static void add_mac(struct cli *cli, struct table *table, const json_t *mac)
 {
-    TABLE_ROW(cli, table, text_of(cli, mac, "mac"), text_of(cli, mac, "vlan"),
-              text_of(cli, mac, "port"), text_of(cli, mac, "age"));
+    TABLE_ROW(cli, table, switch_text_of(cli, mac, "mac"), switch_text_of(cli, mac, "vlan"),
+              switch_text_of(cli, mac, "port"), switch_text_of(cli, mac, "age"));
 }
 
 int switch_fdb(struct cli *cli)
@@ -185,6 +192,6 @@ int switch_fdb(struct cli *cli)
     const char *bridge;
     if (arg_text(cli, "bridge", &bridge) < 0)
         return -1;
-    return show(cli, "query-macs", json_pack("{s:s}", "bridge", bridge),
-                TABLE(cli, "MAC", "VLAN", "Port", "Age"), add_mac);
+    return switch_list(cli, "query-macs", json_pack("{s:s}", "bridge", bridge),
+                       TABLE(cli, "MAC", "VLAN", "Port", "Age"), add_mac);
 }

@@ -82,6 +82,8 @@ verb_fn help_run;
 verb_fn own_cd, own_pwd, own_echo, own_quit, own_connect, own_complete;
 /* switch.c */
 verb_fn switch_show, switch_ports, switch_fdb;
+/* switch_filter.c */
+verb_fn switch_acl, switch_acl_set, switch_acl_remove, switch_filter, switch_trace;
 /* What virsh does not have: run.c, events.c, logs.c, top.c, doctor.c, wait.c, ssh.c,
  * image_build.c, image_import.c */
 verb_fn run_machine, events_follow, logs_show, top_show, doctor_run, wait_for_machine, ssh_login,

@@ -165,3 +165,74 @@ def test_a_file_describes_acls_and_filters(folder):
     with Switch(BUILD, folder, "--config", f"{folder}/config") as switch:
         assert switch.execute("query-bridges")[0]["ports"][0]["filter"] == {"acl": "open", "router-guard": True}
         assert switch.execute("query-acls")[0]["unmatched"]["in"] == {"frames": 0, "bytes": 0}
+
+
+def kvasir(switch, *words):
+    done = subprocess.run([f"{BUILD}/kvasir", "--output", "json", "switch", *words, "--socket", switch.path],
+                          capture_output=True, text=True, timeout=20, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+
+def test_the_command_line_sets_filters_and_shows_what_they_decided(switch, pair, folder):
+    a, b = pair
+    with open(f"{folder}/acl.json", "w", encoding="ascii") as f:
+        json.dump(GROUP, f)
+    assert "'group'" in kvasir(switch, "acl-set", f"{folder}/acl.json")["message"]
+    kvasir(switch, "filter", a, "--acl", "group", "--dhcp-guard")
+    port = next(p for p in switch.execute("query-bridges")[0]["ports"] if p["name"] == a)
+    assert port["filter"] == {"acl": "group", "dhcp-guard": True}
+    assert kvasir(switch, "acl") == [{"acl": "group", "rules": 4, "default": "deny", "stateful": "yes"}]
+    assert pings(a, "192.0.2.2") and not pings(b, "192.0.2.1", 1)
+    rules = kvasir(switch, "acl", "group")
+    assert rules[3]["matches"] == "protocol tcp, to-ports 22" and rules[3]["direction"] == "out"
+    assert rules[2]["frames"] >= 1 and rules[5]["matches"] == "answers" and rules[5]["frames"] >= 1
+    assert rules[7]["matches"] == "unmatched" and rules[7]["frames"] >= 1
+    assert "is used by port" in kvasir(switch, "acl-remove", "group")
+    kvasir(switch, "filter", a)
+    kvasir(switch, "acl-remove", "group")
+    assert "line 1" in kvasir(switch, "acl-set", __file__)
+
+
+def test_a_trace_tells_what_becomes_of_a_packet_and_does_nothing(switch, pair):
+    a, b = pair
+    assert pings(a, "192.0.2.2")
+    macs = {row["port"]: row["mac"] for row in switch.execute("query-macs", bridge="br0")}
+    switch.execute("set-acl", **GROUP)
+    switch.execute("set-filter", port=a, acl="group", addresses="192.0.2.1")
+    before = switch.execute("query-acls"), switch.execute("query-macs", bridge="br0"), switch.statistics(a)
+
+    def trace(port, **fields):
+        told = switch.execute("trace", port=port, **fields)
+        return [step["result"] for step in told["steps"]], told["sent-to"], told.get("dropped")
+
+    ssh = {"from": "192.0.2.2", "to": "192.0.2.1", "protocol": "tcp", "to_port": 22, "from_mac": macs[b], "to_mac": macs[a]}
+    assert trace(b, **ssh) == (["VLAN 0", f"its receiver is at port '{a}'", "acl 'group': rule 3 allows"], [a], None)
+    steps, sent, dropped = trace(b, **dict(ssh, to_port=23))
+    assert steps[-1] == "acl 'group': no rule matches, its default denies" and sent == []
+    assert dropped == {"at": a, "why": "acl"}
+    assert trace(a, **{"from": "192.0.2.1", "protocol": "udp"})[:2] == (
+        ["VLAN 0", "acl 'group': rule 2 allows", "flooded"], [b])
+    assert trace(a, **{"from": "192.0.2.9", "protocol": "udp"}) == (
+        ["VLAN 0", "port security: spoofed-address"], [], {"at": a, "why": "spoofed-address"})
+    assert trace(a, type="arp", **{"from": "192.0.2.1", "to": "192.0.2.2", "to_mac": "ff:ff:ff:ff:ff:ff"})[1] == [b]
+    after = switch.execute("query-acls"), switch.execute("query-macs", bridge="br0"), switch.statistics(a)
+    assert after[0] == before[0] and after[2] == before[2]
+    assert {row["mac"] for row in after[1]} == {row["mac"] for row in before[1]}
+    assert kvasir(switch, "trace", b, "--protocol", "tcp", "--to-port", "22", "--to", "192.0.2.1",
+                  "--to-mac", macs[a])[-1] == {"table": "sent", "port": a, "result": None}
+
+
+@pytest.mark.parametrize("fields, words", [
+    ({}, "is needed, to know what it is"),
+    ({"type": "ipv4", "protocol": "udp", "icmp-type": 3}, "'icmp-type' and 'icmp-code' are of"),
+    ({"protocol": "icmp", "to-port": 3}, "'from-port' and 'to-port' are of"),
+    ({"protocol": "udp", "tcp-flags": 3}, "'tcp-flags' are of"),
+    ({"type": "arp", "dscp": 3}, "are of ipv4 and ipv6"),
+    ({"from": "10.0.0.1", "to": "fd00::1"}, "different families"),
+    ({"from": "10.0.0.0/8"}, "an address is accepted"),
+    ({"type": "arp", "from": "fd00::1"}, "has no such addresses"),
+])
+def test_a_packet_that_cannot_be_is_not_traced(switch, folder, fields, words):
+    switch.execute("add-port", bridge="br0", name="g", type="vhost-user-server", path=f"{folder}/g")
+    with pytest.raises(Refused, match=words):
+        switch.execute("trace", port="g", **fields)

@@ -113,6 +113,11 @@ static json_t *set_filter(struct qmp_call *call)
     return done(vswitch_set_filter(switch_of(call), call->arguments, &call->error));
 }
 
+static json_t *trace(struct qmp_call *call)
+{
+    return vswitch_trace(switch_of(call), call->arguments, &call->error);
+}
+
 static json_t *query_bridges(struct qmp_call *call)
 {
     return vswitch_describe(switch_of(call));
@@ -183,6 +188,8 @@ static const struct qmp_command commands[] = {
     {"set-filter", "checks a port's frames by an ACL and port security, or no more", set_filter,
      port_arguments, .open = true},
     {"remove-port", "removes a port", remove_port, name_arguments},
+    {"trace", "which tables and rules decide on a frame that is described", trace, port_arguments,
+     .open = true},
     {"query-bridges", "bridges and their ports", query_bridges},
     {"query-statistics", "counters of all ports", query_statistics},
     {"query-macs", "addresses that a bridge has learned", query_macs, bridge_arguments},

@@ -76,6 +76,9 @@ json_t *vswitch_macs(struct vswitch *sw, const char *bridge, struct kv_error *er
 /* ACLs with their counters, all or (NULL with err when there is none) the one of that name. */
 json_t *vswitch_acls(struct vswitch *sw, const char *name, struct kv_error *err);
 
+/* What would become of the frame that is described, and which tables say so (control/trace.c). */
+json_t *vswitch_trace(struct vswitch *sw, const json_t *frame, struct kv_error *err);
+
 /* {"acls": [{...}], "bridges": [{..., "ports": [{...}]}]} */
 int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err);
 

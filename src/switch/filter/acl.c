@@ -14,6 +14,7 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "switch/filter/prefix.h"
+#include "switch/forward/flow_text.h"
 
 #define NOT_SAID UINT64_MAX
 #define PRIORITY_MAX 65535
@@ -80,37 +81,6 @@ static const struct option_spec rule_option_specs[] = {
 };
 
 /* --- Parts of a rule --------------------------------------------------------- */
-
-static const struct word {
-    const char *name;
-    uint16_t number;
-} type_words[] = {{"ipv4", FLOW_TYPE_IPV4},
-                  {"ipv6", FLOW_TYPE_IPV6},
-                  {"arp", FLOW_TYPE_ARP},
-                  {NULL}},
-  protocol_words[] = {{"tcp", IPPROTO_TCP},   {"udp", IPPROTO_UDP},       {"sctp", IPPROTO_SCTP},
-                      {"icmp", IPPROTO_ICMP}, {"icmpv6", IPPROTO_ICMPV6}, {NULL}};
-
-/* One of the words, or a number from min to max. */
-static int parse_word(const struct word *words, const char *what, const char *text, uint64_t min,
-                      uint64_t max, int *out, struct kv_error *err)
-{
-    uint64_t number;
-    char known[64] = "";
-    for (; words->name; words++) {
-        if (strcmp(words->name, text) == 0) {
-            *out = words->number;
-            return 0;
-        }
-        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s, ", words->name);
-    }
-    if (parse_u64(text, &number) < 0 || number < min || number > max)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                            "%s '%.40s': %sand numbers from %#llx to %#llx are accepted", what,
-                            text, known, (unsigned long long)min, (unsigned long long)max);
-    *out = (int)number;
-    return 0;
-}
 
 struct prefixes {
     unsigned count, room;
@@ -241,8 +211,7 @@ static int parse_protocol(struct rule_parts *parts, struct kv_error *err)
     parts->protocol = -1;
     if (!o->protocol)
         return 0;
-    int rc =
-        parse_word(protocol_words, "protocol", o->protocol, 0, UINT8_MAX, &parts->protocol, err);
+    int rc = flow_protocol_parse(o->protocol, &parts->protocol, err);
     uint16_t type = parts->protocol == IPPROTO_ICMP     ? FLOW_TYPE_IPV4
                     : parts->protocol == IPPROTO_ICMPV6 ? FLOW_TYPE_IPV6
                                                         : parts->type;
@@ -392,7 +361,7 @@ static int parse_parts(struct rule_parts *parts, const json_t *sets, struct kv_e
     struct flow_key *key = &parts->match.key, *mask = &parts->match.mask;
     int type = 0, rc = 0;
     if (o->type)
-        rc = parse_word(type_words, "type", o->type, FLOW_TYPE_MIN, UINT16_MAX, &type, err);
+        rc = flow_type_parse(o->type, &type, err);
     parts->type = (uint16_t)type;
     if (rc == 0)
         rc = parse_protocol(parts, err);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "switch/filter/filter.h"
+#include "switch/forward/admit.h"
 #include "switch/forward/forward.h"
 #include "switch/forward/offload.h"
 #include "switch/forward/shaper.h"
@@ -91,41 +92,6 @@ void bridge_detach(struct bridge *bridge, struct port *port)
     while (bridge->slots_used && !bridge->slots[bridge->slots_used - 1])
         bridge->slots_used--;
     port->bridge = NULL;
-}
-
-/* Finds the VLAN of a frame that came in, and whether the port takes it (802.1Q 6.9). */
-static bool admit(const struct port_vlans *vlans, struct frame *frame)
-{
-    unsigned type = (unsigned)frame->head[12] << 8 | frame->head[13];
-    if (__builtin_expect(type != FRAME_TPID, 1)) {
-        frame->tagged = false;
-        frame->vlan = vlans->native;
-        return type != FRAME_TPID_SERVICE && port_carries(vlans, frame->vlan);
-    }
-    unsigned vlan = ((unsigned)frame->head[14] << 8 | frame->head[15]) & VLAN_ID_MASK;
-    frame->tagged = true;
-    if (vlan == 0) {
-        /* A priority only: the frame is in the VLAN of untagged ones, and told to be. */
-        vlan = vlans->native;
-        frame->head[14] = (uint8_t)((frame->head[14] & 0xf0) | vlan >> 8);
-        frame->head[15] = (uint8_t)vlan;
-    } else if (vlans->access) {
-        return false;
-    }
-    frame->vlan = (uint16_t)vlan;
-    return vlan != VLAN_ID_MASK && port_carries(vlans, vlan);
-}
-
-static bool is_group(const uint8_t *mac)
-{
-    return mac[0] & 1;
-}
-
-/* 01:80:c2:00:00:00 to 0f: what neighbours say to each other ends at a bridge (8.6.3). */
-static bool is_reserved(const uint8_t *mac)
-{
-    static const uint8_t first[5] = {0x01, 0x80, 0xc2, 0x00, 0x00};
-    return memcmp(mac, first, sizeof(first)) == 0 && mac[5] < 0x10;
 }
 
 static void add_pending(struct bridge *bridge, struct port *to, unsigned frame)
@@ -247,14 +213,14 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
     const uint8_t *to_mac = frame->head, *from_mac = frame->head + 6;
     *v = (struct verdict){.again = SAME_HEAD};
     memcpy(v->head, frame->head, FRAME_HEAD);
-    if (!admit(&from->vlans, frame)) {
+    if (!admit_frame(&from->vlans, frame)) {
         drop(v, from, DROP_VLAN);
         return;
     }
     v->admitted = true;
     v->vlan = frame->vlan;
     v->tagged = frame->tagged;
-    if (__builtin_expect(is_group(from_mac), 0)) {
+    if (__builtin_expect(mac_is_group(from_mac), 0)) {
         drop(v, from, DROP_MALFORMED);
         return;
     }
@@ -271,9 +237,9 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
         v->again = ALONE;
     }
     int known = UNKNOWN;
-    if (!is_group(to_mac)) {
+    if (!mac_is_group(to_mac)) {
         known = mac_table_find(&bridge->macs, mac_key(to_mac, frame->vlan), now_s);
-    } else if (is_reserved(to_mac)) {
+    } else if (mac_is_reserved(to_mac)) {
         drop(v, from, DROP_RESERVED);
         return;
     }

@@ -3,26 +3,61 @@
 #include "switch/forward/flow_text.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 
+#include "base/parse.h"
+
+static const struct word {
+    const char *name;
+    uint16_t number;
+} type_words[] = {{"ipv4", FLOW_TYPE_IPV4},
+                  {"ipv6", FLOW_TYPE_IPV6},
+                  {"arp", FLOW_TYPE_ARP},
+                  {NULL}},
+  protocol_words[] = {{"tcp", IPPROTO_TCP},   {"udp", IPPROTO_UDP},       {"sctp", IPPROTO_SCTP},
+                      {"icmp", IPPROTO_ICMP}, {"icmpv6", IPPROTO_ICMPV6}, {NULL}};
+
+/* One of the words, or a number from min to max. */
+static int parse_word(const struct word *words, const char *what, const char *text, uint64_t min,
+                      uint64_t max, int *out, struct kv_error *err)
+{
+    uint64_t number;
+    char known[64] = "";
+    for (; words->name; words++) {
+        if (strcmp(words->name, text) == 0) {
+            *out = words->number;
+            return 0;
+        }
+        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s, ", words->name);
+    }
+    if (parse_u64(text, &number) < 0 || number < min || number > max)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "%s '%.40s': %sand numbers from %#llx to %#llx are accepted", what,
+                            text, known, (unsigned long long)min, (unsigned long long)max);
+    *out = (int)number;
+    return 0;
+}
+
+int flow_type_parse(const char *text, int *type, struct kv_error *err)
+{
+    return parse_word(type_words, "type", text, FLOW_TYPE_MIN, UINT16_MAX, type, err);
+}
+
+int flow_protocol_parse(const char *text, int *protocol, struct kv_error *err)
+{
+    return parse_word(protocol_words, "protocol", text, 0, UINT8_MAX, protocol, err);
+}
+
 static const char *protocol_name(unsigned protocol, char number[8])
 {
-    switch (protocol) {
-    case IPPROTO_TCP:
-        return "tcp";
-    case IPPROTO_UDP:
-        return "udp";
-    case IPPROTO_SCTP:
-        return "sctp";
-    case IPPROTO_ICMP:
-        return "icmp";
-    case IPPROTO_ICMPV6:
-        return "icmpv6";
-    default:
-        snprintf(number, 8, "%u", protocol);
-        return number;
+    for (const struct word *word = protocol_words; word->name; word++) {
+        if (word->number == protocol)
+            return word->name;
     }
+    snprintf(number, 8, "%u", protocol);
+    return number;
 }
 
 static const char *mac_text(const uint8_t *mac, char text[18])
