@@ -305,6 +305,8 @@ def test_what_the_switch_did_is_in_the_rows(ovs, space):
     assert get("get Interface br0 ofport") == "65534" and get("get Interface p1 ofport") == "1"
     get("add-port br0 p2 -- set Interface p2 type=internal ofport_request=7")
     assert get("get Interface p2 ofport") == "7"
+    get("set Interface p2 ofport=999999")  # is the switch's to say
+    assert get("get Interface p2 ofport") == "7"
     assert get("get Open_vSwitch . cur_cfg") == get("get Open_vSwitch . next_cfg") != "0"
     assert next(p for p in ports(ovs) if p["name"] == "p1")["tag"] == 10
     # An interface that is not there: the row stays and says why, as with ovs-vswitchd.

@@ -166,40 +166,54 @@ static json_t *statistics_of(const struct port_counters *c)
 struct writing {
     struct ovsdb *ovsdb;
     struct views views;
+    const struct row *bridge;              /* whose numbers these are */
+    uint64_t used[(OFPORT_MAX + 64) / 64]; /* bit by ofport */
+    int64_t lowest;                        /* below it all are used */
 };
 
-/* Numbers of ports on a bridge, which stay as long as the port does. */
-static bool is_ofport_free(struct ovsdb *ovsdb, const struct row *bridge, int64_t number)
+static bool is_used(const struct writing *writing, int64_t ofport)
 {
-    const struct datum *ports = row_get(bridge, "ports");
-    for (unsigned i = 0; i < ports->count; i++) {
-        const struct row *port = ovsdb_follow(&ovsdb->db, "Port", &ports->keys[i]);
-        const struct datum *interfaces = row_get(port, "interfaces");
-        for (unsigned j = 0; j < interfaces->count; j++) {
-            const struct datum *ofport =
-                row_get(ovsdb_follow(&ovsdb->db, "Interface", &interfaces->keys[j]), "ofport");
-            if (ofport->count && ofport->keys->integer == number)
-                return false;
-        }
-    }
-    return true;
+    return writing->used[ofport / 64] >> (ofport % 64) & 1;
 }
 
-static int64_t choose_ofport(struct ovsdb *ovsdb, const struct row *bridge,
+static void use(void *opaque, struct row *bridge, struct row *port, struct row *interface)
+{
+    struct writing *writing = opaque;
+    const struct datum *ofport = row_get(interface, "ofport");
+    int64_t number = ofport->count ? ofport->keys->integer : 0;
+    if (bridge == writing->bridge && number > 0 && number <= OFPORT_MAX)
+        writing->used[number / 64] |= BIT(number % 64);
+}
+
+static void count_bridge(struct writing *writing, const struct row *bridge)
+{
+    if (writing->bridge == bridge)
+        return;
+    writing->bridge = bridge;
+    writing->lowest = 1;
+    memset(writing->used, 0, sizeof(writing->used));
+    ovsdb_each_interface(writing->ovsdb, use, writing);
+}
+
+/* Numbers of ports on a bridge, which stay as long as the port does. */
+static int64_t choose_ofport(struct writing *writing, const struct row *bridge,
                              const struct row *interface)
 {
     const struct datum *now = row_get(interface, "ofport");
     const struct datum *request = row_get(interface, "ofport_request");
     if (strcmp(row_string(interface, "name"), row_string(bridge, "name")) == 0)
         return OFPORT_LOCAL;
-    if (request->count && (is_ofport_free(ovsdb, bridge, request->keys->integer) ||
-                           (now->count && now->keys->integer == request->keys->integer)))
-        return request->keys->integer;
-    if (now->count && now->keys->integer > 0)
-        return now->keys->integer;
-    int64_t number = 1;
-    while (number < OFPORT_MAX && !is_ofport_free(ovsdb, bridge, number))
-        number++;
+    count_bridge(writing, bridge);
+    int64_t number = now->count ? now->keys->integer : 0;
+    if (number < 1 || number > OFPORT_MAX) /* clients can write the column, too */
+        number = 0;
+    if (request->count && !is_used(writing, request->keys->integer))
+        number = request->keys->integer;
+    while (!number && writing->lowest < OFPORT_MAX && is_used(writing, writing->lowest))
+        writing->lowest++;
+    if (!number)
+        number = writing->lowest;
+    writing->used[number / 64] |= BIT(number % 64);
     return number;
 }
 
@@ -215,7 +229,7 @@ static void write_interface(void *opaque, struct row *bridge, struct row *port,
     const char *kernel_name = json_string_value(json_object_get(made, "interface"));
     set_string(db, interface, "error", json_string_value(json_object_get(ovsdb->failures, name)));
     set_integer(db, interface, "ofport", true,
-                view ? choose_ofport(ovsdb, bridge, interface) : OFPORT_FAILED);
+                view ? choose_ofport(writing, bridge, interface) : OFPORT_FAILED);
     set_string(db, interface, "link_state", !view ? NULL : view->up ? "up" : "down");
     write_kernel(db, interface, kernel_name ? kernel_name : name,
                  view && !json_object_get(made, "path"));
