@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virt-manager on a screen of its own (Xvfb), read and driven by what it tells assistive tools."""
+"""Programs on a screen of their own (Xvfb), and virt-manager there, read and driven by what it tells assistive tools."""
 import ctypes
 import json
 import os
@@ -31,33 +31,24 @@ def end_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-class Desktop:
-    """A screen, a session bus and virt-manager. Widgets have the names that a screen reader would say."""
+class Screen:
+    """A screen and what was started on it."""
 
-    def __init__(self, uri):
-        self.uri = uri
+    def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="kvg-", dir="/tmp")
-        self.log_path = os.path.join(self.folder, "virt-manager.log")
         self.processes = []
         self.environment = dict(os.environ)
 
-    def start(self):
-        self._start_screen()
-        self._start_bus()
-        with open(self.log_path, "ab") as log:
-            self._spawn(["virt-manager", "--no-fork", "--debug", "--connect", self.uri], stdout=log, stderr=log)
-        return self
-
-    def _spawn(self, words, **options):
+    def spawn(self, words, **options):
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, env=self.environment,
                                    preexec_fn=end_with_parent, **options)
         self.processes.append(process)
         return process
 
-    def _start_screen(self):
+    def start_screen(self):
         read, write = os.pipe()
         with open(os.path.join(self.folder, "xvfb.log"), "ab") as log:
-            self._spawn(["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
+            self.spawn(["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
                         pass_fds=(write,), stdout=log, stderr=log)
         os.close(write)
         with os.fdopen(read) as answer:
@@ -70,8 +61,34 @@ class Desktop:
             "XDG_CACHE_HOME": home, "XDG_DATA_HOME": home, "GSETTINGS_BACKEND": "memory",
             "LANG": "C.UTF-8", "GDK_BACKEND": "x11"})
 
+    def end(self):
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Desktop(Screen):
+    """A screen, a session bus and virt-manager. Widgets have the names that a screen reader would say."""
+
+    def __init__(self, uri):
+        super().__init__()
+        self.uri = uri
+        self.log_path = os.path.join(self.folder, "virt-manager.log")
+
+    def start(self):
+        self.start_screen()
+        self._start_bus()
+        with open(self.log_path, "ab") as log:
+            self.spawn(["virt-manager", "--no-fork", "--debug", "--connect", self.uri], stdout=log, stderr=log)
+        return self
+
     def _start_bus(self):
-        bus = self._spawn(["dbus-daemon", "--session", "--nofork", "--print-address=1"],
+        bus = self.spawn(["dbus-daemon", "--session", "--nofork", "--print-address=1"],
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.environment["DBUS_SESSION_BUS_ADDRESS"] = bus.stdout.readline().strip()
         bus.stdout.close()
@@ -126,13 +143,3 @@ class Desktop:
         """What its log says went wrong since a length of it."""
         return [line for line in self.log()[start:].splitlines()
                 if " ERROR (" in line or " WARNING (" in line or line.startswith("Traceback")]
-
-    def end(self):
-        for process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)

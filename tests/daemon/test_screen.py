@@ -13,11 +13,10 @@ import pytest
 
 import vnc_viewer
 from kv_daemon import Daemon, Events, Refused, domain_xml, wait_for
+from kv_screen import screenshot, start_echo
 from vnc_links import WebSocket, make_certificates
 from vnc_viewer import Viewer
 
-# Prints what is typed: mov bx, 7; 1: xor ah, ah; int 16h; mov ah, 0eh; int 10h; jmp 1b
-ECHO = bytes.fromhex("bb0700 30e4 cd16 b40e cd10 ebf6".replace(" ", ""))
 GRAPHICS = "<graphics type='vnc' port='-1'/>"
 
 # The key A in each of libvirt's sets.
@@ -37,27 +36,11 @@ def machine(conn):
 
 @pytest.fixture
 def echo(daemon, conn):
-    disk = os.path.join(daemon.folder, "echo.raw")
-    with open(disk, "wb") as file:
-        file.write(ECHO.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
-    devices = f"<disk type='file'><source file='{disk}'/><target dev='vda'/></disk>{GRAPHICS}"
-    domain = conn.defineXML(re.sub(r"<kernel>.*</kernel>", "", domain_xml("echo", devices=devices)))
-    domain.create()
-    return domain
+    return start_echo(daemon, conn, GRAPHICS)
 
 
 def port(domain):
     return int(re.search(r"<graphics type='vnc' port='(\d+)' autoport='yes' listen='127.0.0.1'", domain.XMLDesc()).group(1))
-
-
-def screenshot(domain):
-    """The picture, and what kind of file it came as."""
-    stream, data = domain.connect().newStream(), b""
-    kind = domain.screenshot(stream, 0)
-    while part := stream.recv(65536):
-        data += part
-    stream.finish()
-    return data, kind
 
 
 def test_viewers_virsh_and_a_snapshot_program_see_the_same_and_type(echo, daemon, tmp_path):

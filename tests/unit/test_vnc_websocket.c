@@ -68,7 +68,7 @@ static void a_session_goes_in_frames_however_they_are_cut(void **state)
     static const uint8_t all[] = {1, 1};
     open_session();
     assert_true(send_frame(0x02, VNC_VERSION, 5, 1));
-    assert_true(send_frame(0x80, VNC_VERSION + 5, VNC_VERSION_LEN - 5, 3));
+    assert_true(send_frame(0x80, &VNC_VERSION[5], VNC_VERSION_LEN - 5, 3));
     assert_int_equal(receive(), 4);
     assert_memory_equal(bytes, "\x82\x02\x01\x01", 4);
     assert_true(send_frame(0x82, all, sizeof(all), 100));
