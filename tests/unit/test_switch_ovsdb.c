@@ -10,6 +10,7 @@
 #include "switch/ovsdb/monitor.h"
 #include "switch/ovsdb/server.h"
 #include "switch/ovsdb/store.h"
+#include "switch/ovsdb/transact.h"
 #include "unit.h"
 
 struct world {
@@ -438,6 +439,27 @@ static void a_client_that_does_not_read_is_given_up(void **state)
     free(text);
 }
 
+static void one_message_cannot_take_all_memory(void **state)
+{
+    struct world *world = *state;
+    static const char mutate[] = "{\"op\":\"mutate\",\"table\":\"QoS\",\"where\":[],\"mutations\":"
+                                 "[[\"external_ids\",\"delete\",[\"set\",[\"k\"]]]]},";
+    unsigned count = (TRANSACT_BYTES_MAX >> 19) + 1;
+    size_t size = 1 << 19;
+    char *text = calloc(1, size + count * sizeof(mutate) + 100);
+    int len = sprintf(text, "{\"op\":\"insert\",\"table\":\"QoS\",\"row\":{\"type\":\"");
+    memset(text + len, 'x', size);
+    strcpy(text + len + size, "\"}}");
+    expect_error(world, text, 1, "");
+    char *end = text;
+    for (unsigned i = 0; i < count; i++)
+        end = stpcpy(end, mutate);
+    strcpy(end, "{\"op\":\"comment\",\"comment\":\"\"}");
+    expect_error(world, text, (TRANSACT_BYTES_MAX >> 19) - 1, "resources exhausted");
+    assert_int_equal(rows(world, "QoS"), 1);
+    free(text);
+}
+
 static void the_file_has_what_was_committed(void **state)
 {
     struct world *world = *state;
@@ -506,6 +528,7 @@ int main(void)
         TEST(locks_go_from_one_to_the_next),
         TEST(methods_are_answered_or_refused),
         TEST(a_client_that_does_not_read_is_given_up),
+        TEST(one_message_cannot_take_all_memory),
         TEST(the_file_has_what_was_committed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,6 +48,8 @@ const struct option_spec port_option_specs[] = {
                  .help = "KiB that may be faster than the average"),
     OPTION_END,
 };
+const char *const port_fixed_options[] = {"bridge", "type",  "path", "interface",
+                                          "read",   "write", NULL};
 
 static struct vhost_port *vhost_of(struct port *port)
 {

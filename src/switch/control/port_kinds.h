@@ -19,6 +19,9 @@ struct port_options {
 };
 
 extern const struct option_spec port_option_specs[];
+/* Those that make a port another port, so that they stay as long as it is there; NULL at the end.
+ */
+extern const char *const port_fixed_options[];
 
 /* Options that only some kinds have. */
 enum port_option_group {

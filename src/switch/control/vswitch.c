@@ -337,18 +337,17 @@ static void set_here(void *opaque)
 int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
     struct port_options options = {.mac_limit = MAC_LIMIT};
-    static const char *const fixed[] = {"bridge", "type", "path", "interface", "read", "write"};
     struct port_task task = {0};
     const char *name = json_string_value(json_object_get(object, "name"));
     struct port *port = name ? vswitch_find_port(sw, name) : NULL;
     if (!port)
         return vswitch_not_there("port", name ? name : "", err);
-    for (unsigned i = 0; i < ARRAY_SIZE(fixed); i++) {
-        if (json_object_get(object, fixed[i]))
+    for (const char *const *fixed = port_fixed_options; *fixed; fixed++) {
+        if (json_object_get(object, *fixed))
             return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                                 "port '%s': '%s' stays as it is; tag, trunks, native, mac-limit "
                                 "and rates can be set",
-                                name, fixed[i]);
+                                name, *fixed);
     }
     json_t *whole = json_copy((json_t *)object);
     json_object_set_new(whole, "bridge", json_string(port->bridge->name));

@@ -49,13 +49,10 @@ static void find_wanted(struct wanted *wanted)
 
 /* --- Bridges and ports ----------------------------------------------------- */
 
-/* A port with another of these is another port. */
-static const char *const identity[] = {"bridge", "type", "path", "interface"};
-
 static bool is_same_port(const json_t *a, const json_t *b)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(identity); i++) {
-        const json_t *x = json_object_get(a, identity[i]), *y = json_object_get(b, identity[i]);
+    for (const char *const *fixed = port_fixed_options; *fixed; fixed++) {
+        const json_t *x = json_object_get(a, *fixed), *y = json_object_get(b, *fixed);
         if (x != y && !json_equal((json_t *)x, (json_t *)y))
             return false;
     }
@@ -110,8 +107,8 @@ static void make_bridge(struct ovsdb *ovsdb, const char *name, json_t *want)
 static int set_port(struct ovsdb *ovsdb, const json_t *want, struct kv_error *err)
 {
     json_t *object = json_copy((json_t *)want);
-    for (unsigned i = 0; i < ARRAY_SIZE(identity); i++)
-        json_object_del(object, identity[i]);
+    for (const char *const *fixed = port_fixed_options; *fixed; fixed++)
+        json_object_del(object, *fixed);
     int rc = vswitch_set_port(ovsdb->sw, object, err);
     json_decref(object);
     return rc;

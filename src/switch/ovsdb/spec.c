@@ -25,10 +25,11 @@ static const struct kind {
     {"internal", "tap", NULL},
     {"dpdkvhostuserclient", "vhost-user-client", "vhost-server-path"},
     {"dpdkvhostuser", "vhost-user-server", "path"},
+    {"pcap", "pcap", NULL},
 };
 
 const char *const spec_interface_types[] = {
-    "system", "tap", "internal", "dpdkvhostuserclient", "dpdkvhostuser", NULL,
+    "system", "tap", "internal", "dpdkvhostuserclient", "dpdkvhostuser", "pcap", NULL,
 };
 
 /* Numbers of a bridge in Bridge.other_config. */
@@ -39,19 +40,16 @@ static const struct pair {
     {"mac-table-size", "mac-entries"},
 };
 
-/* Columns of their own, not options. */
-static const char *const port_columns[] = {"bridge", "name",   "type",       "path",    "tag",
-                                           "trunks", "native", "in-average", "in-burst"};
-/* What set-port leaves alone. */
-static const char *const fixed_options[] = {"interface"};
+/* What is in other columns than Interface.options. */
+static const char *const elsewhere[] = {"bridge",   "name",      "type",   "path",
+                                        "tag",      "trunks",    "native", "in-average",
+                                        "in-burst", "mac-limit", NULL};
 
-static bool is_among(const char *const *names, unsigned count, const char *name)
+static bool is_among(const char *const *names, const char *name)
 {
-    for (unsigned i = 0; i < count; i++) {
-        if (strcmp(names[i], name) == 0)
-            return true;
-    }
-    return false;
+    while (*names && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
 }
 
 /* --- Rows to objects ------------------------------------------------------- */
@@ -80,8 +78,7 @@ static const struct option_spec *find_option(const char *name)
 /* An element of a map of strings as the option's type wants it. */
 static int set_option(json_t *object, const char *key, const char *value, struct kv_error *err)
 {
-    const struct option_spec *spec =
-        is_among(port_columns, ARRAY_SIZE(port_columns), key) ? NULL : find_option(key);
+    const struct option_spec *spec = find_option(key);
     uint64_t number;
     bool flag;
     if (!spec)
@@ -103,6 +100,8 @@ static int add_options(json_t *object, const struct kind *kind, const struct row
         const char *key = options->keys[i].string, *value = options->values[i].string;
         if (kind->path && strcmp(key, kind->path) == 0)
             json_object_set_new(object, "path", json_string(value));
+        else if (is_among(elsewhere, key))
+            return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s' is no key of options", key);
         else if (set_option(object, key, value, err) < 0)
             return -EINVAL;
     }
@@ -113,6 +112,8 @@ static int add_kind(json_t *object, const struct row *interface, const char *run
                     struct kv_error *err)
 {
     const char *type = row_string(interface, "type");
+    if (strchr(row_string(interface, "name"), '/'))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "a name has no '/'");
     for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
         if (strcmp(kinds[i].type, type) != 0)
             continue;
@@ -124,8 +125,8 @@ static int add_kind(json_t *object, const struct row *interface, const char *run
         return add_options(object, &kinds[i], interface, err);
     }
     return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                        "type '%.100s': system, internal, tap, dpdkvhostuser and "
-                        "dpdkvhostuserclient are possible",
+                        "type '%.100s': system, internal, tap, dpdkvhostuser, "
+                        "dpdkvhostuserclient and pcap are possible",
                         type);
 }
 
@@ -272,6 +273,16 @@ static void policing_to_row(struct database *db, struct row *interface, const js
     }
 }
 
+/* Those options that stay as they are, or those that can change. */
+static void set_options(struct database *db, struct row *interface, const json_t *object,
+                        bool fixed)
+{
+    for (const struct option_spec *spec = port_option_specs; spec->name; spec++) {
+        if (!is_among(elsewhere, spec->name) && is_among(port_fixed_options, spec->name) == fixed)
+            set_element(db, interface, "options", spec->name, json_object_get(object, spec->name));
+    }
+}
+
 void spec_to_port(struct database *db, struct row *port, struct row *interface,
                   const json_t *object)
 {
@@ -283,12 +294,7 @@ void spec_to_port(struct database *db, struct row *port, struct row *interface,
     row_set(db, port, "vlan_mode", mode);
     set_element(db, port, "other_config", "mac-limit", json_object_get(object, "mac-limit"));
     policing_to_row(db, interface, object);
-    for (const struct option_spec *spec = port_option_specs; spec->name; spec++) {
-        if (!is_among(port_columns, ARRAY_SIZE(port_columns), spec->name) &&
-            !is_among(fixed_options, ARRAY_SIZE(fixed_options), spec->name) &&
-            strcmp(spec->name, "mac-limit") != 0)
-            set_element(db, interface, "options", spec->name, json_object_get(object, spec->name));
-    }
+    set_options(db, interface, object, false);
 }
 
 void spec_to_interface(struct database *db, struct row *interface, const json_t *object)
@@ -304,7 +310,5 @@ void spec_to_interface(struct database *db, struct row *interface, const json_t 
             set_element(db, interface, "options", kinds[i].path, json_object_get(object, "path"));
         break;
     }
-    for (unsigned i = 0; i < ARRAY_SIZE(fixed_options); i++)
-        set_element(db, interface, "options", fixed_options[i],
-                    json_object_get(object, fixed_options[i]));
+    set_options(db, interface, object, true);
 }

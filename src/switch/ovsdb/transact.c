@@ -26,6 +26,17 @@ static json_t *bad_member(const struct operation *op, const char *name, const ch
                        json_string_value(member(op, "op")), name, expected);
 }
 
+/* Operations of one message may name all rows again and again. */
+static json_t *spend(struct operation *op, size_t bytes)
+{
+    op->transact->spent += bytes;
+    if (op->transact->spent <= TRANSACT_BYTES_MAX)
+        return NULL;
+    return ovsdb_error("resources exhausted",
+                       "a transaction reads and writes at most %d MiB of values",
+                       TRANSACT_BYTES_MAX >> 20);
+}
+
 /* --- Rows ------------------------------------------------------------------ */
 
 /* Calls fn for the rows that "where" names; counts them. */
@@ -79,7 +90,10 @@ static json_t *set_columns(struct operation *op, struct row *row, bool inserted)
             datum_from_json(&datum, &op->table->columns[column].type, value, false, op->names);
         if (error)
             return error;
+        error = spend(op, datum_bytes(&datum, &op->table->columns[column].type));
         database_set(op->db, row, (unsigned)column, &datum);
+        if (error)
+            return error;
     }
     return NULL;
 }
@@ -135,12 +149,23 @@ static json_t *update(struct operation *op)
     return count_result(op, count, error);
 }
 
+static size_t row_bytes(const struct row *row)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; row->table->columns[i].name; i++)
+        bytes += datum_bytes(&row->now[i], &row->table->columns[i].type);
+    return bytes;
+}
+
 static json_t *mutate_row(struct operation *op, struct row *row)
 {
     const json_t *mutations = member(op, "mutations");
     json_t *error = NULL;
-    for (size_t i = 0; !error && i < json_array_size(mutations); i++)
+    for (size_t i = 0; !error && i < json_array_size(mutations); i++) {
         error = mutation_apply(op->db, row, json_array_get(mutations, i), op->names);
+        if (!error)
+            error = spend(op, row_bytes(row));
+    }
     return error;
 }
 
@@ -204,7 +229,7 @@ static json_t *view_of(const struct operation *op, const struct row *row)
 static json_t *select_row(struct operation *op, struct row *row)
 {
     json_array_append_new(json_object_get(op->result, "rows"), view_of(op, row));
-    return NULL;
+    return spend(op, row_bytes(row));
 }
 
 static json_t *select_rows(struct operation *op)

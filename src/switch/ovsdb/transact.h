@@ -6,6 +6,7 @@
 #include "switch/ovsdb/database.h"
 
 #define TRANSACT_OPERATIONS_MAX 16384
+#define TRANSACT_BYTES_MAX (256 << 20) /* of values that operations read and write */
 
 struct transact {
     struct database *db;
@@ -14,6 +15,7 @@ struct transact {
     void *opaque;
     bool durable;      /* commits outlive the process ("commit" may ask for it) */
     int64_t waited_ms; /* since the transaction was tried first */
+    size_t spent;      /* of TRANSACT_BYTES_MAX */
     /* Filled in: an operation "wait" could not be satisfied yet and nothing was changed; it may be
      * tried again when the database has changed, and is to be after that time (-1: none). */
     bool must_wait;
