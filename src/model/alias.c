@@ -49,7 +49,7 @@ static void device_alias(const struct model_device *device, unsigned number, cha
         [MODEL_NIC] = "net",         [MODEL_SERIAL] = "serial",      [MODEL_CONSOLE] = "console",
         [MODEL_CHANNEL] = "channel", [MODEL_MEMBALLOON] = "balloon", [MODEL_RNG] = "rng",
         [MODEL_PANIC] = "panic",     [MODEL_VSOCK] = "vsock",        [MODEL_WATCHDOG] = "watchdog",
-        [MODEL_VIDEO] = "video",     [MODEL_INPUT] = "input",
+        [MODEL_VIDEO] = "video",     [MODEL_INPUT] = "input",        [MODEL_TPM] = "tpm",
     };
     const struct model_disk *disk = (const struct model_disk *)device;
     const struct model_address *a = &device->address;

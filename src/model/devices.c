@@ -326,6 +326,7 @@ READER(read_rng, struct model_rng)
 READER(read_panic, struct model_panic)
 READER(read_memballoon, struct model_memballoon)
 READER(read_vsock, struct model_vsock)
+READER(read_tpm, struct model_tpm)
 READER(read_watchdog, struct model_watchdog)
 READER(read_graphics, struct model_graphics)
 READER(read_video, struct model_video)
@@ -354,6 +355,7 @@ static const struct device_table device_tables[] = {
     MANY_OF("panic", struct model_panic, panic, read_panic),
     ONE_OF("memballoon", struct model_memballoon, memballoon, read_memballoon),
     ONE_OF("vsock", struct model_vsock, vsock, read_vsock),
+    ONE_OF("tpm", struct model_tpm, tpm, read_tpm),
     ONE_OF("watchdog", struct model_watchdog, watchdog, read_watchdog),
     ONE_OF("graphics", struct model_graphics, graphics, read_graphics),
     ONE_OF("video", struct model_video, video, read_video),

@@ -42,6 +42,7 @@ enum model_device_kind {
     MODEL_GRAPHICS,
     MODEL_VIDEO,
     MODEL_INPUT,
+    MODEL_TPM,
     MODEL_OTHER, /* carried or left out: audio, ... */
     MODEL_DEVICE_KINDS,
 };
@@ -282,6 +283,11 @@ struct model_watchdog {
     const char *action; /* reset, shutdown, poweroff, pause, dump, none, inject-nmi */
 };
 
+struct model_tpm {
+    struct model_device device;
+    bool persistent; /* its state outlives the definition */
+};
+
 enum model_listen {
     MODEL_LISTEN_ADDRESS,
     MODEL_LISTEN_SOCKET,
@@ -445,6 +451,7 @@ struct model_domain {
     struct model_memballoon *memballoon; /* NULL: none written and none added */
     struct model_vsock *vsock;
     struct model_watchdog *watchdog; /* i6300esb, or NULL */
+    struct model_tpm *tpm;           /* of version 2.0, or NULL */
     struct model_graphics *graphics; /* NULL: nobody looks */
     struct model_video *video;       /* NULL, or none: no screen */
     /* All of the above and what is only carried. */

@@ -24,6 +24,7 @@ struct feature {
     const char *name; /* NULL ends them */
     bool supported;
     struct choice choices[6];
+    const char *needs; /* a program of the host; NULL: nothing */
 };
 
 static const struct feature devices[] = {
@@ -39,7 +40,10 @@ static const struct feature devices[] = {
      true,
      {{"model", {"virtio", "virtio-non-transitional"}}, {"backendModel", {"random", "builtin"}}}},
     {"filesystem", false, {{0}}},
-    {"tpm", false, {{0}}},
+    {"tpm",
+     true,
+     {{"model", {"tpm-crb"}}, {"backendModel", {"emulator"}}, {"backendVersion", {"2.0"}}},
+     "/usr/bin/swtpm"},
     {"redirdev", false, {{0}}},
     {"channel", true, {{"type", {"pty", "unix"}}}},
     {NULL, false, {{0}}},
@@ -67,8 +71,9 @@ static void put_features(struct buffer *text, const char *section, const struct 
 {
     buffer_printf(text, "  <%s>\n", section);
     for (const struct feature *f = rows; f->name; f++) {
-        const char *yes = f->supported ? "yes" : "no";
-        if (!f->choices[0].name) {
+        bool supported = f->supported && (!f->needs || access(f->needs, X_OK) == 0);
+        const char *yes = supported ? "yes" : "no";
+        if (!supported || !f->choices[0].name) {
             buffer_printf(text, "    <%s supported='%s'/>\n", f->name, yes);
             continue;
         }

@@ -210,6 +210,15 @@ static const struct element rng_rows[] = {
     DRIVER_ONLY, INFO,
     {.name = NULL},
 };
+#define NO_TPM_CHOICE "a TPM is swtpm's with its state in a file"
+static const struct element tpm_rows[] = {
+    ACTED("backend", "type version persistent_state !debug", .why = NO_TPM_CHOICE,
+          WITH(REFUSED("device", NO_TPM_CHOICE), REFUSED("encryption", NO_TPM_CHOICE),
+               REFUSED("active_pcr_banks", NO_TPM_CHOICE), REFUSED("source", NO_TPM_CHOICE),
+               REFUSED("profile", NO_TPM_CHOICE))),
+    INFO,
+    {.name = NULL},
+};
 static const struct element panic_rows[] = {INFO, {.name = NULL}};
 static const struct element vsock_rows[] = {
     ACTED("cid", "auto address"), INFO, DRIVER_ONLY,
@@ -259,7 +268,7 @@ const struct element device_elements[] = {
     ACTED("console", "type tty", MANY, .children = serial_rows),
     ACTED("channel", "type", MANY, .children = channel_rows),
     ACTED("input", "type bus model", MANY, .children = carried_rows),
-    REFUSED("tpm", "TPMs are not supported"),
+    ACTED("tpm", "model", MANY, .children = tpm_rows),
     ACTED("graphics", "type socket port tlsPort autoport websocket listen keymap powerControl "
                       "sharePolicy passwd passwdValidTo connected defaultMode display xauth "
                       "fullscreen multiUser replaceUser p2p address",

@@ -96,6 +96,7 @@ int read_controller(struct read *r, xmlNode *node, struct model_controller *cont
 int read_rng(struct read *r, xmlNode *node, struct model_rng *rng);
 int read_panic(struct read *r, xmlNode *node, struct model_panic *panic);
 int read_memballoon(struct read *r, xmlNode *node, struct model_memballoon *balloon);
+int read_tpm(struct read *r, xmlNode *node, struct model_tpm *tpm);
 int read_watchdog(struct read *r, xmlNode *node, struct model_watchdog *watchdog);
 int read_vsock(struct read *r, xmlNode *node, struct model_vsock *vsock);
 int read_graphics(struct read *r, xmlNode *node, struct model_graphics *graphics);

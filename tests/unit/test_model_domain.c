@@ -341,6 +341,21 @@ static void virtio_gpu_is_shown_as_libvirt_shows_it(void **state)
     model_domain_free(d);
 }
 
+static void a_tpm_is_completed(void **state)
+{
+    struct kv_error err;
+    struct model_domain *d =
+        parse(DOMAIN("<tpm><backend type='emulator' persistent_state='yes'/></tpm>"));
+    expect_format(d, 0,
+                  "    <tpm model='tpm-crb'>\n"
+                  "      <backend type='emulator' version='2.0' persistent_state='yes'/>\n"
+                  "    </tpm>\n");
+    assert_true(d->tpm->persistent);
+    assert_int_equal(model_domain_set_id(d, 1, &err), 0);
+    expect_format(d, 0, "<alias name='tpm0'/>");
+    model_domain_free(d);
+}
+
 static void a_screens_socket_is_the_users_or_chosen(void **state)
 {
     struct kv_error err;
@@ -506,9 +521,9 @@ static void a_stored_domain_that_is_refused_now_is_kept_but_not_started(void **s
     struct kv_error err;
     struct model_domain *d =
         parse_flags(BEGIN "<os><type arch='x86_64' machine='pc'>hvm</type><dtb>/tree</dtb></os>"
-                          "<devices><tpm model='tpm-crb'/></devices></domain>",
+                          "<devices><parallel type='pty'/></devices></domain>",
                     MODEL_PARSE_STORED | MODEL_PARSE_INACTIVE);
-    expect_format(d, 0, "<tpm model='tpm-crb'/>");
+    expect_format(d, 0, "<parallel type='pty'/>");
     assert_int_equal(model_domain_set_name(d, "renamed", &err), 0);
     assert_true(model_domain_set_id(d, 1, &err) < 0);
     assert_int_equal(err.code, VIR_ERR_CONFIG_UNSUPPORTED);
@@ -722,6 +737,7 @@ int main(void)
         cmocka_unit_test(inputs_on_usb_want_a_controller_that_the_machine_has),
         cmocka_unit_test(sysinfo_is_told_to_the_guest_as_the_mode_says),
         cmocka_unit_test(inputs_on_virtio_are_devices_of_their_own),
+        cmocka_unit_test(a_tpm_is_completed),
         cmocka_unit_test(virtio_gpu_is_shown_as_libvirt_shows_it),
         cmocka_unit_test(a_screens_socket_is_the_users_or_chosen),
         cmocka_unit_test(a_screens_password_is_shown_to_who_may_see_it),

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "daemon/domain/call.h"
 #include "daemon/machine/nvram.h"
+#include "model/uuid.h"
 
 static void free_model(void *opaque)
 {
@@ -62,21 +63,31 @@ CALL(define_xml_flags)
 }
 
 /* The firmware's variables: kept or removed as the client says; where there are any, it has to. */
-static int settle_nvram(struct domains *domains, struct domain *domain, unsigned flags,
-                        struct kv_error *err)
+static int settle_nvram(const struct model_domain *model, unsigned flags, struct kv_error *err)
 {
-    struct kv_error ignored;
-    struct model_domain *model = domain_config_load(domains, domain, &ignored);
-    int ret = 0;
-    if (model && model->nvram && access(model->nvram, F_OK) == 0) {
-        if (!(flags & (VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)))
-            ret = api_error(err, VIR_ERR_OPERATION_INVALID, "cannot undefine domain with nvram");
-        else if ((flags & VIR_DOMAIN_UNDEFINE_NVRAM) && unlink(model->nvram) < 0)
-            ret = api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_SYSTEM_ERROR,
-                                 "failed to remove nvram: %s: %s", model->nvram, strerror(errno));
-    }
-    model_domain_free(model);
-    return ret;
+    if (!model || !model->nvram || access(model->nvram, F_OK) < 0)
+        return 0;
+    if (!(flags & (VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)))
+        return api_error(err, VIR_ERR_OPERATION_INVALID, "cannot undefine domain with nvram");
+    if ((flags & VIR_DOMAIN_UNDEFINE_NVRAM) && unlink(model->nvram) < 0)
+        return api_error_from(err, VIR_FROM_DOMAIN, VIR_ERR_SYSTEM_ERROR,
+                              "failed to remove nvram: %s: %s", model->nvram, strerror(errno));
+    return 0;
+}
+
+/* What its TPM keeps goes with the definition unless the client or the document says otherwise; of
+ * a machine that runs, with its end. */
+static void settle_tpm(struct domains *domains, struct domain *domain,
+                       const struct model_domain *model, unsigned flags)
+{
+    char uuid[UUID_TEXT];
+    bool gone = model && model->tpm &&
+                (model->tpm->persistent ? flags & VIR_DOMAIN_UNDEFINE_TPM
+                                        : !(flags & VIR_DOMAIN_UNDEFINE_KEEP_TPM));
+    if (!gone || domain_is_active(domain))
+        return;
+    uuid_format(domain->uuid, uuid);
+    machine_host_forget_tpm(domains->host, uuid);
 }
 
 static int undefine(struct rpc_call *call, const wire_domain *dom, unsigned flags,
@@ -86,14 +97,17 @@ static int undefine(struct rpc_call *call, const wire_domain *dom, unsigned flag
     struct domain *domain = call_begin(call, dom, err);
     if (!domain)
         return -ENOENT;
+    struct kv_error ignored;
+    struct model_domain *model = domain_config_load(domains, domain, &ignored);
     int ret = 0;
     if (!domain->persistent)
         ret = api_error(err, VIR_ERR_OPERATION_INVALID, "cannot undefine transient domain");
     else
-        ret = settle_nvram(domains, domain, flags, err);
+        ret = settle_nvram(model, flags, err);
     if (!ret)
         ret = state_delete(domains->state, STATE_DOMAIN, domain->uuid, err);
     if (!ret) {
+        settle_tpm(domains, domain, model, flags);
         pthread_mutex_lock(&domain->lock);
         domain->persistent = domain->autostart = false;
         pthread_mutex_unlock(&domain->lock);
@@ -101,6 +115,7 @@ static int undefine(struct rpc_call *call, const wire_domain *dom, unsigned flag
         domain_event_lifecycle(domains, domain, VIR_DOMAIN_EVENT_UNDEFINED,
                                VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
     }
+    model_domain_free(model);
     call_end(call, domain);
     return ret;
 }
@@ -111,8 +126,8 @@ CALL(undefine_plain)
     return undefine(call, &in->dom, 0, err);
 }
 
-/* There are no saved states, snapshots, checkpoints or TPM states yet that would have to be kept or
- * removed with it. */
+/* There are no saved states, snapshots or checkpoints yet that would have to be kept or removed
+ * with it. */
 CALL(undefine_flags)
 {
     const REMOTE_ARGS(DOMAIN_UNDEFINE_FLAGS) *in = args;

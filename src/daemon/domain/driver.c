@@ -74,13 +74,15 @@ static void domain_driver_stop(void *opaque)
 static int start_host(struct domains *domains, struct kv_error *err)
 {
     const struct daemon *daemon = domains->daemon;
-    cleanup_free char *run_dir = NULL, *log_dir = NULL;
+    cleanup_free char *run_dir = NULL, *log_dir = NULL, *tpm_dir = NULL;
     if (asprintf(&run_dir, "%s/machine", daemon->run_dir) < 0 ||
-        asprintf(&log_dir, "%s/log", daemon->state_dir) < 0)
+        asprintf(&log_dir, "%s/log", daemon->state_dir) < 0 ||
+        asprintf(&tpm_dir, "%s/tpm", daemon->state_dir) < 0)
         return kv_error_errno(err, KV_ERR_BASE, ENOMEM, "start");
     struct machine_host_config config = {
         .run_dir = run_dir,
         .log_dir = log_dir,
+        .tpm_dir = tpm_dir,
         .session = daemon->session,
         .vnc_tls_dir = daemon->vnc_tls_dir,
         .vnc_tls_verify = daemon->vnc_tls_verify,

@@ -21,6 +21,7 @@
 #include "daemon/domain/call.h"
 #include "daemon/secret/secret.h"
 #include "daemon/storage/storage.h"
+#include "model/uuid.h"
 
 /* How an end looks to clients. */
 static const struct {
@@ -76,6 +77,18 @@ struct domain_live *domain_live_get(struct domain *domain, struct kv_error *err)
 
 static void destroy_with_client(void *opaque);
 
+/* What the TPM of a domain without a definition keeps ends with it. */
+static void forget_tpm(struct domain *domain, struct machine_host *host)
+{
+    char uuid[UUID_TEXT];
+    uuid_format(domain->uuid, uuid);
+    pthread_mutex_lock(&domain->lock);
+    bool stays = domain->persistent;
+    pthread_mutex_unlock(&domain->lock);
+    if (!stays)
+        machine_host_forget_tpm(host, uuid);
+}
+
 void domain_live_put(struct domain_live *live)
 {
     if (!live || atomic_fetch_sub(&live->refs, 1) != 1)
@@ -86,8 +99,11 @@ void domain_live_put(struct domain_live *live)
     int detail = ends[live->end].detail;
     if (live->owner && rpc_client_off_close(live->owner, destroy_with_client, domain))
         domain_unref(domain);
+    bool has_tpm = live->document && live->document->tpm && !live->document->tpm->persistent;
     live_free(live);
     if (died) {
+        if (has_tpm)
+            forget_tpm(domain, domains->host);
         /* Who is told of the end finds a transient domain gone. */
         domains_remove_unneeded(domains, domain, 1);
         domain_event_lifecycle(domains, domain, VIR_DOMAIN_EVENT_STOPPED, detail);

@@ -15,6 +15,7 @@
 #include "base/util.h"
 #include "daemon/machine/machine_internal.h"
 #include "daemon/machine/nvram.h"
+#include "daemon/machine/tpm.h"
 #include "model/api_error.h"
 #include "model/host.h"
 
@@ -323,5 +324,7 @@ int plan_configure(struct plan *plan, const struct machine_start *start, struct 
         rc = add_vsock(plan, domain, err);
     if (rc == 0)
         rc = add_watchdog(plan, domain->watchdog, err);
+    if (rc == 0)
+        rc = config_add_tpm(plan, domain, err);
     return rc < 0 ? rc : add_balloon(plan, domain->memballoon, err);
 }

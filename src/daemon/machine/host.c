@@ -74,6 +74,7 @@ static void free_strings(struct machine_host *host)
     free(host->log_dir);
     free(host->vmm_path);
     free(host->user);
+    free(host->tpm_dir);
     free(host->vnc_tls_dir);
     free(host->cgroup);
 }
@@ -94,6 +95,7 @@ int machine_host_create(struct machine_host **out, const struct machine_host_con
     host->vmm_path = find_monitor(config->vmm_path);
     host->user = config->user ? strdup(config->user) : NULL;
     host->session = config->session;
+    host->tpm_dir = strdup(config->tpm_dir ? config->tpm_dir : config->run_dir);
     host->vnc_tls_dir = config->vnc_tls_dir ? strdup(config->vnc_tls_dir) : NULL;
     host->vnc_tls_verify = config->vnc_tls_verify;
     host->cgroup = cgroup_find_parent(config->cgroup);

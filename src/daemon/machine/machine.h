@@ -119,6 +119,7 @@ struct machine_host_config {
     const char *user;     /* whom the monitors of root's daemon become; NULL: nobody */
     const char *cgroup;   /* where machines' groups go; NULL: /sys/fs/cgroup/kvasir if possible */
     bool session;         /* an ordinary user's daemon */
+    const char *tpm_dir;  /* what machines' TPMs keep, a folder each; made when it is needed */
     const char *vnc_tls_dir; /* certificates of screens; NULL: viewers come without TLS */
     bool vnc_tls_verify;     /* viewers need one, too */
 };
@@ -126,6 +127,9 @@ struct machine_host_config {
 /* What all machines share: directories, the loop thread. The strings are copied. [worker] */
 int machine_host_create(struct machine_host **out, const struct machine_host_config *config,
                         struct kv_error *err);
+
+/* Removes what the TPM of this machine keeps, if there is anything. It does not run. [worker] */
+void machine_host_forget_tpm(struct machine_host *host, const char *uuid);
 
 /* Ends the loop thread. Machines must have been freed; their processes run on. [worker] */
 void machine_host_free(struct machine_host *host);

@@ -17,6 +17,7 @@
 struct machine_host {
     char *run_dir, *log_dir, *vmm_path, *user;
     char *cgroup;      /* parent of the machines' groups; NULL: none are made */
+    char *tpm_dir;     /* as in machine_host_config */
     char *vnc_tls_dir; /* as in machine_host_config */
     bool session, vnc_tls_verify;
     struct loop loop;

@@ -168,3 +168,11 @@ int plan_listen(struct plan *plan, const char *path, struct kv_error *err)
         err);
     return rc < 0 ? rc : fd_listen_unix(path, err);
 }
+
+int plan_note_process(void *opaque, const struct process *process, struct kv_error *err)
+{
+    struct plan *plan = opaque;
+    json_t *undo = record_describe_process(process);
+    json_object_set_new(undo, "kind", json_string("process"));
+    return record_add_undo(&plan->record, undo, err);
+}

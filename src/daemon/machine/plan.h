@@ -63,6 +63,10 @@ int plan_add(struct plan *plan, const char *option, json_t *value, struct kv_err
 int plan_note(struct plan *plan, const char *kind, const char *alias, json_t *value,
               struct kv_error *err);
 
+/* For process_start(), with the plan as opaque: the process is a helper that ends with the machine.
+ */
+int plan_note_process(void *plan, const struct process *process, struct kv_error *err);
+
 /* A listening unix socket that is removed at the machine's end. Returns the descriptor. */
 int plan_listen(struct plan *plan, const char *path, struct kv_error *err);
 

@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "model/api_error.h"
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
@@ -311,4 +312,32 @@ void process_close(struct process *process)
     if (process->pidfd >= 0)
         close(process->pidfd);
     *process = PROCESS_INIT;
+}
+
+int process_run(const char *const *argv, int patience_ms, struct kv_error *err)
+{
+    int pair[2], status = 0;
+    struct process process;
+    char text[256];
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return kv_error_errno(err, KV_ERR_CONTROL, errno, "%s", argv[0]);
+    cleanup_fd int from = pair[0], to = pair[1];
+    const struct process_spec spec = {.argv = argv, .in = -1, .out = -1, .err = to};
+    int rc = process_start(&process, &spec, NULL, NULL, err);
+    if (rc < 0)
+        return rc;
+    close(take_fd(&to));
+    if (!process_wait(&process, patience_ms))
+        process_signal(&process, SIGKILL);
+    process_wait(&process, -1);
+    bool known = process_reap(&process, &status);
+    process_close(&process);
+    if (known && status == 0)
+        return 0;
+    fd_set_nonblocking(from, true);
+    ssize_t n = read(from, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return *text ? api_error(err, VIR_ERR_INTERNAL_ERROR, "%s", text)
+                 : api_error(err, VIR_ERR_INTERNAL_ERROR, "%s failed", argv[0]);
 }

@@ -38,6 +38,10 @@ int process_start(struct process *process, const struct process_spec *spec,
                                      struct kv_error *err),
                   void *opaque, struct kv_error *err);
 
+/* Runs a program to its end, which comes after patience_ms at the latest. Where it is no good one,
+ * the first line of its complaint is the error's text. */
+int process_run(const char *const *argv, int patience_ms, struct kv_error *err);
+
 /* Opens the process with this number if it is still the one that began at start_time (0: any).
  * -ESRCH otherwise. */
 int process_open(struct process *process, pid_t pid, uint64_t start_time);

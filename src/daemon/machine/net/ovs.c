@@ -65,33 +65,10 @@ static struct arguments begin(void)
     return arguments;
 }
 
-/* Runs it; its complaint is the error's text. */
 static int run(struct arguments *arguments, struct kv_error *err)
 {
-    int pair[2], status = 0;
-    struct process process;
-    char text[256];
-    if (arguments->failed)
-        return api_error(err, VIR_ERR_NO_MEMORY, NULL);
-    if (pipe2(pair, O_CLOEXEC) < 0)
-        return kv_error_errno(err, KV_ERR_NET, errno, "ovs-vsctl");
-    cleanup_fd int from = pair[0], to = pair[1];
-    const struct process_spec spec = {.argv = arguments->argv, .in = -1, .out = -1, .err = to};
-    int rc = process_start(&process, &spec, NULL, NULL, err);
-    if (rc < 0)
-        return rc;
-    close(take_fd(&to));
-    if (!process_wait(&process, PATIENCE_MS))
-        process_signal(&process, SIGKILL);
-    process_wait(&process, -1);
-    bool known = process_reap(&process, &status);
-    process_close(&process);
-    if (known && status == 0)
-        return 0;
-    ssize_t n = read(from, text, sizeof(text) - 1);
-    text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    return api_error(err, VIR_ERR_INTERNAL_ERROR, "%s", *text ? text : "ovs-vsctl failed");
+    return arguments->failed ? api_error(err, VIR_ERR_NO_MEMORY, NULL)
+                             : process_run(arguments->argv, PATIENCE_MS, err);
 }
 
 /* The database's words for VLANs: an access port, or a trunk with or without a native VLAN. */

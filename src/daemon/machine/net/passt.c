@@ -99,14 +99,6 @@ static void build(struct words *words, const struct model_nic *nic, int socket)
         add_forward(words, &nic->forwards[i]);
 }
 
-static int note(void *opaque, const struct process *process, struct kv_error *err)
-{
-    struct plan *plan = opaque;
-    json_t *undo = record_describe_process(process);
-    json_object_set_new(undo, "kind", json_string("process"));
-    return record_add_undo(&plan->record, undo, err);
-}
-
 /* The last thing that it does before it serves is to filter its system calls. */
 static bool is_ready(pid_t pid)
 {
@@ -174,7 +166,7 @@ static int run(struct plan *plan, const struct words *words, int socket, const c
         .err = log ? file : to,
         .cgroup = plan->cgroup,
     };
-    int rc = process_start(&process, &spec, note, plan, err);
+    int rc = process_start(&process, &spec, plan_note_process, plan, err);
     if (rc < 0)
         return rc;
     rc = wait_until_ready(&process);
