@@ -29,7 +29,7 @@ enum {
 #define CORE_MAX 1023
 
 struct settings {
-    const char *control, *config, *database, *ovsdb, *log, *core;
+    const char *control, *config, *database, *ovsdb, *openflow, *log, *core;
     bool help, version;
 };
 
@@ -44,6 +44,8 @@ static const struct setting_row {
      "serve Open vSwitch's tools at SOCKET (they look at /var/run/openvswitch/db.sock)"},
     {"database", "FILE", offsetof(struct settings, database),
      "keep in FILE what --ovsdb serves, and begin with it"},
+    {"openflow", "DIRECTORY", offsetof(struct settings, openflow),
+     "serve OpenFlow at BRIDGE.mgmt there (ovs-ofctl looks in /var/run/openvswitch)"},
     {"core", "N", offsetof(struct settings, core), "forward frames on processor N of the host"},
     {"log", "LEVEL", offsetof(struct settings, log),
      "error, warning (unless said otherwise), info, debug or trace"},
@@ -135,6 +137,7 @@ static int serve(struct vswitch *sw, struct ovsdb *ovsdb, const struct settings 
     struct loop_source signals = LOOP_SOURCE_INIT;
     struct qmp_server server;
     int core = FORWARD_CORE_ANY, rc = read_core(settings->core, &core, err), fd = -1;
+    sw->openflow_directory = settings->openflow;
     if (rc == 0)
         rc = watch_signals(sw, &signals, err);
     if (rc == 0)

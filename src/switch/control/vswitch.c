@@ -12,6 +12,7 @@
 #include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
 #include "switch/forward/bridge.h"
+#include "switch/openflow/openflow.h"
 
 #define MAC_ENTRIES 8192
 #define MAC_LIMIT 1024
@@ -44,6 +45,7 @@ static void remove_port(struct vswitch *sw, struct port *port);
 static void remove_bridge(struct bridge *bridge)
 {
     vswitch_end_export(bridge);
+    openflow_stop(bridge->openflow);
     list_del(&bridge->node);
     bridge_free(bridge);
 }
@@ -127,6 +129,18 @@ int vswitch_not_there(const char *what, const char *name, struct kv_error *err)
 
 /* --- Bridges --------------------------------------------------------------- */
 
+/* Without it the bridge is removed. */
+static int start_openflow(struct vswitch *sw, struct bridge *bridge, struct kv_error *err)
+{
+    if (!sw->openflow_directory)
+        return 0;
+    bridge->openflow = openflow_start(bridge, &sw->loop, sw->openflow_directory, err);
+    if (bridge->openflow)
+        return 0;
+    remove_bridge(bridge);
+    return -err->code;
+}
+
 int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
     struct bridge_options options = {.ageing = 300, .mac_entries = MAC_ENTRIES};
@@ -142,6 +156,7 @@ int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error
     if (rc == 0) {
         bridge->number = ++sw->last_number;
         list_add_tail(&sw->bridges, &bridge->node);
+        rc = start_openflow(sw, bridge, err);
     }
     options_free(bridge_option_specs, &options);
     return vswitch_tell(sw, VSWITCH_ADD_BRIDGE, object, rc);

@@ -36,7 +36,8 @@ struct vswitch {
     struct list bridges;
     struct list acls; /* struct acl */
     unsigned port_count;
-    uint32_t last_number; /* of a port or bridge */
+    uint32_t last_number;           /* of a port or bridge */
+    const char *openflow_directory; /* NULL: bridges have no OpenFlow */
     /* Is told of each change; may be NULL. */
     void (*changed)(void *opaque, enum vswitch_change change, const json_t *object);
     void *changed_opaque;

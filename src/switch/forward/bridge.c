@@ -8,6 +8,7 @@
 
 #include "switch/filter/filter.h"
 #include "switch/forward/admit.h"
+#include "switch/forward/flow_table.h"
 #include "switch/forward/forward.h"
 #include "switch/forward/offload.h"
 #include "switch/forward/shaper.h"
@@ -48,6 +49,28 @@ int bridge_prepare_filters(struct bridge *bridge, struct kv_error *err)
     return bridge->tables ? 0 : kv_error_prefix(err, "bridge '%s'", bridge->name);
 }
 
+/* The lowest number that is free; the port of the bridge's name has one of its own. */
+static void number(struct bridge *bridge, struct port *port)
+{
+    if (!bridge->local && strcmp(port->name, bridge->name) == 0) {
+        bridge->local = port;
+        port->of_number = PORT_NUMBER_LOCAL;
+        return;
+    }
+    uint16_t free_number = 1;
+    while (bridge->numbered[free_number])
+        free_number++;
+    bridge->numbered[free_number] = port;
+    port->of_number = free_number;
+}
+
+struct port *bridge_port_numbered(const struct bridge *bridge, uint16_t number)
+{
+    if (number == PORT_NUMBER_LOCAL)
+        return bridge->local;
+    return number <= BRIDGE_PORTS_MAX ? bridge->numbered[number] : NULL;
+}
+
 int bridge_attach(struct bridge *bridge, struct port *port)
 {
     unsigned index = 0;
@@ -60,6 +83,7 @@ int bridge_attach(struct bridge *bridge, struct port *port)
         bridge->slots_used++;
     port->index = (uint16_t)index;
     port->bridge = bridge;
+    number(bridge, port);
     return 0;
 }
 
@@ -89,6 +113,10 @@ void bridge_detach(struct bridge *bridge, struct port *port)
     if (port->shaper)
         shaper_stop(port->shaper);
     bridge->slots[port->index] = NULL;
+    if (bridge->local == port)
+        bridge->local = NULL;
+    else
+        bridge->numbered[port->of_number] = NULL;
     while (bridge->slots_used && !bridge->slots[bridge->slots_used - 1])
         bridge->slots_used--;
     port->bridge = NULL;
@@ -190,7 +218,8 @@ static void flood(struct bridge *bridge, const struct port *from, struct frame *
     for (unsigned i = 0; i < bridge->slots_used; i++) {
         struct port *to = bridge->slots[i];
         struct filter_verdict out;
-        if (!to || to == from || !to->up || to->mirrors || !port_carries(&to->vlans, frame->vlan))
+        if (!to || to == from || !to->up || to->mirrors || to->config & PORT_NO_FLOOD ||
+            !port_carries(&to->vlans, frame->vlan))
             continue;
         if (pass(bridge, from, frame, in, to, FILTER_OUT, &out))
             send_to(bridge, to, index);
@@ -289,30 +318,115 @@ static void take_sample(struct bridge *bridge, const struct port *from, const st
     sampler_take(bridge, from, frame, out);
 }
 
-static bool is_too_fast(struct port *from, const struct frame *frame)
+/* --- Sending ---------------------------------------------------------------- */
+
+/* What is pending at the port, of a burst that came in at from. */
+static inline void send_pending(const struct port *from, struct port *to,
+                                const struct frame *frames)
 {
-    return from->meter &&
-           !meter_take(from->meter, FRAME_HEAD + frame->rest_bytes, from->forward->now_ns);
+    if (__builtin_expect(to->config & (PORT_NO_FORWARD | PORT_DISABLED), 0))
+        to->counters.drops[DROP_DISABLED] += to->pending_count;
+    else if (__builtin_expect(to->shaper != NULL, 0))
+        shaper_send(to->shaper, frames);
+    else if (__builtin_expect(from && from->leaves & ~to->takes, 0))
+        offload_send(to, frames);
+    else
+        to->ops->send(to, frames);
+    to->pending_count = 0;
+}
+
+static void send_touched(struct bridge *bridge, const struct port *from, const struct frame *frames)
+{
+    for (unsigned i = 0; i < bridge->touched_count; i++)
+        send_pending(from, bridge->slots[bridge->touched[i]], frames);
+    bridge->touched_count = 0;
+}
+
+bool bridge_admits(struct port *from, const struct frame *frame)
+{
+    struct inspection in = {.kept = -1};
+    struct filter_verdict verdict;
+    struct frame own;
+    frame_copy(&own, frame);
+    /* Flows decide on VLANs, but rules may ask for them. */
+    admit_frame(&from->vlans, &own);
+    if (pass(from->bridge, from, &own, &in, from, FILTER_IN, &verdict))
+        return true;
+    port_drop(from, verdict.why);
+    return false;
+}
+
+void bridge_output(struct bridge *bridge, const struct port *from, struct port *to,
+                   struct frame *frame)
+{
+    struct inspection in = {.kept = -1};
+    struct filter_verdict verdict;
+    if (!to->up) {
+        port_drop(to, DROP_DOWN);
+        return;
+    }
+    if (to->mirrors)
+        return;
+    if (!pass(bridge, from ? from : to, frame, &in, to, FILTER_OUT, &verdict)) {
+        port_drop(to, verdict.why);
+        return;
+    }
+    /* A frame of the port's own VLAN goes untagged, of any other with the tag that it has. */
+    frame->vlan = frame->tagged ? to->vlans.native ^ 1 : to->vlans.native;
+    send_to(bridge, to, 0);
+    send_touched(bridge, from, frame);
+}
+
+/* --- Receiving -------------------------------------------------------------- */
+
+/* Leaves those of the burst that are not too fast at its front; returns how many. */
+static unsigned police(struct port *from, struct frame *frames, unsigned count)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t bytes = FRAME_HEAD + frames[i].rest_bytes;
+        if (meter_take(from->meter, bytes, from->forward->now_ns)) {
+            if (left != i)
+                frame_copy(&frames[left], &frames[i]);
+            left++;
+            continue;
+        }
+        port_drop(from, DROP_POLICED);
+        from->counters.in_frames++;
+        from->counters.in_bytes += bytes;
+    }
+    return left;
 }
 
 void bridge_receive(struct port *from, struct frame *frames, unsigned count)
+{
+    if (__builtin_expect(from->mirrors, 0)) {
+        from->counters.drops[DROP_MIRROR] += count;
+        return;
+    }
+    if (__builtin_expect(from->config & (PORT_NO_RECEIVE | PORT_DISABLED), 0)) {
+        from->counters.drops[DROP_DISABLED] += count;
+        return;
+    }
+    if (__builtin_expect(from->meter != NULL, 0))
+        count = police(from, frames, count);
+    struct flow_table *flows = from->bridge->flows;
+    if (__builtin_expect(flows != NULL, 0))
+        flow_table_receive(flows, from, frames, count);
+    else
+        bridge_forward(from, frames, count);
+}
+
+void bridge_forward(struct port *from, struct frame *frames, unsigned count)
 {
     struct bridge *bridge = from->bridge;
     uint32_t now_s = bridge->forward->now_s;
     struct verdict v = {.again = ALONE};
     struct inspection in = {.kept = -1};
     uint64_t bytes = 0;
-    if (__builtin_expect(from->mirrors, 0)) {
-        from->counters.drops[DROP_MIRROR] += count;
-        return;
-    }
     for (unsigned i = 0; i < count; i++) {
         struct frame *frame = &frames[i];
         bytes += FRAME_HEAD + frame->rest_bytes;
-        if (__builtin_expect(is_too_fast(from, frame), 0)) {
-            port_drop(from, DROP_POLICED);
-            continue;
-        }
         /* Neighbours in a burst mostly go the same way. */
         if ((v.again == SAME_HEAD && has_head(&v, frame)) ||
             (v.again == SAME_HEADERS && has_headers(bridge, i, frame, &v, &in))) {
@@ -337,15 +451,5 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
     }
     from->counters.in_frames += count;
     from->counters.in_bytes += bytes;
-    for (unsigned i = 0; i < bridge->touched_count; i++) {
-        struct port *to = bridge->slots[bridge->touched[i]];
-        if (__builtin_expect(to->shaper != NULL, 0))
-            shaper_send(to->shaper, frames);
-        else if (__builtin_expect(from->leaves & ~to->takes, 0))
-            offload_send(to, frames);
-        else
-            to->ops->send(to, frames);
-        to->pending_count = 0;
-    }
-    bridge->touched_count = 0;
+    send_touched(bridge, from, frames);
 }

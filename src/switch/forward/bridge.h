@@ -15,13 +15,18 @@
 #define BRIDGE_PORTS_MAX MAC_TABLE_PORTS
 
 struct filter_tables;
+struct flow_table;
+struct openflow;
 
 struct bridge {
     struct forward *forward;
     struct mac_table macs;
-    unsigned slots_used;                  /* slots above it are empty */
-    struct port *slots[BRIDGE_PORTS_MAX]; /* by index */
-    uint16_t touched[BRIDGE_PORTS_MAX];   /* of the burst: who gets something */
+    unsigned slots_used;                         /* slots above it are empty */
+    struct port *slots[BRIDGE_PORTS_MAX];        /* by index */
+    struct port *local;                          /* the one with the bridge's own name, or NULL */
+    struct port *numbered[BRIDGE_PORTS_MAX + 1]; /* by of_number, but the local one */
+    struct flow_table *flows;                    /* NULL: frames go the bridge's own way */
+    uint16_t touched[BRIDGE_PORTS_MAX];          /* of the burst: who gets something */
     unsigned touched_count;
     struct list samplers;             /* monitor/sampler.h */
     uint32_t sample_in, sample_every; /* frames until one is taken, and at the last look; 0: none */
@@ -33,6 +38,7 @@ struct bridge {
     uint32_t number;                     /* in the switch, for good */
     struct flow_export *flow_exports[2]; /* by enum flow_protocol; or NULL, as the next one */
     struct sflow *sflow;                 /* or NULL */
+    struct openflow *openflow;           /* or NULL */
 };
 
 /* ageing_s: how long a silent station is remembered. */
@@ -58,5 +64,16 @@ int bridge_prepare_filters(struct bridge *bridge, struct kv_error *err);
  * the bytes were copied to wherever they go.
  */
 void bridge_receive(struct port *from, struct frame *frames, unsigned count);
+
+/* For flow_table.c. The bridge's own way. */
+void bridge_forward(struct port *from, struct frame *frames, unsigned count);
+/* The port of that number (port->of_number), or NULL. */
+struct port *bridge_port_numbered(const struct bridge *bridge, uint16_t number);
+/* Whether filters let the frame come in. Its VLAN need not be known. */
+bool bridge_admits(struct port *from, const struct frame *frame);
+/* Sends a frame with the tag that it has, if it has one, unless the receiver's filter does not let
+ * it. from: NULL, or where it came in. The frame's VLAN is lost. */
+void bridge_output(struct bridge *bridge, const struct port *from, struct port *to,
+                   struct frame *frame);
 
 #endif

@@ -192,6 +192,8 @@ static void run_task(struct forward *forward)
     if (!task)
         return;
     task->fn(task->opaque);
+    if (forward->notify_count)
+        notify(forward);
     pthread_mutex_lock(&forward->lock);
     forward->finished = true;
     pthread_cond_signal(&forward->done);

@@ -57,6 +57,14 @@ struct frame {
     struct iovec one; /* where rest may point to */
 };
 
+/* For frames that are kept elsewhere: rest may point into the frame itself. */
+static inline void frame_copy(struct frame *to, const struct frame *from)
+{
+    *to = *from;
+    if (from->rest == &from->one)
+        to->rest = &to->one;
+}
+
 /* Fills in a frame that lies in one piece, with nothing undone. len: FRAME_BYTES_MIN at least. */
 static inline void frame_set_bytes(struct frame *frame, const uint8_t *data, size_t len)
 {

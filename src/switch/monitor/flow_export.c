@@ -9,8 +9,8 @@
 #include <time.h>
 
 #include "base/util.h"
+#include "base/wire.h"
 #include "switch/forward/forward.h"
-#include "switch/monitor/wire.h"
 
 #define TICK_NS INT64_C(1000000000)
 #define TEMPLATES_NS (20 * TICK_NS) /* templates are told again; datagrams are lost */

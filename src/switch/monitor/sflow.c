@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "base/wire.h"
 #include "switch/forward/forward.h"
-#include "switch/monitor/wire.h"
 
 #define VERSION 5
 #define FLOW_SAMPLE 1
@@ -181,20 +181,6 @@ static void look_here(void *opaque)
     look->up = look->port->up;
 }
 
-static uint64_t sum(const struct port_counters *counters, uint64_t reasons)
-{
-    uint64_t drops = 0;
-    for (unsigned i = 0; i < DROP_COUNT; i++)
-        drops += reasons >> i & 1 ? counters->drops[i] : 0;
-    return drops;
-}
-
-/* What is counted at a receiver's port, what never was a frame, and what was not dropped. */
-#define OUT_REASONS                                                                     \
-    (BIT(DROP_NO_BUFFER) | BIT(DROP_TOO_LONG) | BIT(DROP_DOWN) | BIT(DROP_NOT_MEMBER) | \
-     BIT(DROP_QUEUE_FULL))
-#define IN_REASONS (BIT(DROP_COUNT) - 1 - OUT_REASONS - BIT(DROP_MALFORMED) - BIT(DROP_NOT_LEARNED))
-
 /* Kinds of addresses are not counted: all count as one kind, the others as unknown. */
 static void put_generic_counters(struct wire *wire, const struct look *look)
 {
@@ -211,14 +197,14 @@ static void put_generic_counters(struct wire *wire, const struct look *look)
     wire_put(wire, c->in_frames, 4);
     wire_put(wire, UNKNOWN, 4);
     wire_put(wire, UNKNOWN, 4);
-    wire_put(wire, sum(c, IN_REASONS), 4);
+    wire_put(wire, port_drops_in(c), 4);
     wire_put(wire, c->drops[DROP_MALFORMED], 4);
     wire_put(wire, UNKNOWN, 4);
     wire_put(wire, c->out_bytes, 8);
     wire_put(wire, c->out_frames, 4);
     wire_put(wire, UNKNOWN, 4);
     wire_put(wire, UNKNOWN, 4);
-    wire_put(wire, sum(c, OUT_REASONS), 4);
+    wire_put(wire, port_drops_out(c), 4);
     wire_put(wire, 0, 4);
     wire_put(wire, 1, 4); /* promiscuous */
 }

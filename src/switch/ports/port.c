@@ -2,6 +2,8 @@
 /* What all ports share; see port.h. */
 #include "switch/ports/port.h"
 
+#include "base/util.h"
+
 const char *const port_drop_names[DROP_COUNT] = {
     [DROP_MALFORMED] = "malformed",
     [DROP_VLAN] = "vlan",
@@ -12,6 +14,8 @@ const char *const port_drop_names[DROP_COUNT] = {
     [DROP_NO_BUFFER] = "no-buffer",
     [DROP_TOO_LONG] = "too-long",
     [DROP_DOWN] = "down",
+    [DROP_FLOW] = "flow",
+    [DROP_DISABLED] = "disabled",
     [DROP_POLICED] = "policed",
     [DROP_QUEUE_FULL] = "queue-full",
     [DROP_MIRROR] = "mirror",
@@ -27,3 +31,27 @@ const char *const port_drop_names[DROP_COUNT] = {
     [DROP_DHCP_SERVER] = "dhcp-server",
     [DROP_ROUTER] = "router",
 };
+
+/* What is counted at a receiver's port; what never was a frame, and what was not dropped. */
+#define OUT_REASONS                                                                     \
+    (BIT(DROP_NO_BUFFER) | BIT(DROP_TOO_LONG) | BIT(DROP_DOWN) | BIT(DROP_NOT_MEMBER) | \
+     BIT(DROP_QUEUE_FULL))
+#define IN_REASONS (BIT(DROP_COUNT) - 1 - OUT_REASONS - BIT(DROP_MALFORMED) - BIT(DROP_NOT_LEARNED))
+
+static uint64_t sum(const struct port_counters *counters, uint64_t reasons)
+{
+    uint64_t drops = 0;
+    for (unsigned i = 0; i < DROP_COUNT; i++)
+        drops += reasons >> i & 1 ? counters->drops[i] : 0;
+    return drops;
+}
+
+uint64_t port_drops_in(const struct port_counters *counters)
+{
+    return sum(counters, IN_REASONS);
+}
+
+uint64_t port_drops_out(const struct port_counters *counters)
+{
+    return sum(counters, OUT_REASONS);
+}

@@ -36,6 +36,8 @@ enum port_drop {
     DROP_MIRROR,      /* from a port that only hears what others say */
     DROP_POLICED,     /* faster than the sender's port may */
     DROP_QUEUE_FULL,  /* faster than the receiver's port may, for longer than its queue holds */
+    DROP_FLOW,        /* a flow of OpenFlow has no actions */
+    DROP_DISABLED,    /* OpenFlow has the port take or send nothing */
     DROP_NOT_LEARNED, /* not dropped: its sender could not be learned */
     DROP_ACL,         /* a rule of an ACL, or its default */
     DROP_STATE,       /* no packet of any connection (TCP's flags) */
@@ -85,6 +87,16 @@ enum port_mirror {
     MIRROR_OUT = 2,
 };
 
+/* What OpenFlow has a port not do. */
+enum port_config {
+    PORT_NO_RECEIVE = 1,
+    PORT_NO_FORWARD = 2, /* it sends nothing */
+    PORT_NO_FLOOD = 4,
+    PORT_DISABLED = 8, /* all of these */
+    PORT_NO_PACKET_IN = 16,
+};
+#define PORT_NUMBER_LOCAL 0xfffe /* of_number of the port with the bridge's own name */
+
 struct port_ops {
     /* The port is on its bridge: from now on frames come; stop: none any more. NULL: the control
      * thread sees to it. 0 or -errno. */
@@ -106,13 +118,15 @@ struct port {
     const struct port_ops *ops;
     struct forward *forward;
     struct bridge *bridge;
-    uint16_t index;  /* in the bridge */
-    uint32_t number; /* in the whole switch, for good: interface index to who watches */
-    bool up;         /* somebody is at the other end */
-    bool polled;     /* on the forwarding thread's list; else an event wakes it */
-    bool notify;     /* among forward->notify */
-    uint8_t leaves;  /* of enum frame_undone: what the frames that come in may have undone */
-    uint8_t takes;   /* likewise: send() gets no frame with anything else undone */
+    uint16_t index;     /* in the bridge */
+    uint32_t number;    /* in the whole switch, for good: interface index to who watches */
+    bool up;            /* somebody is at the other end */
+    bool polled;        /* on the forwarding thread's list; else an event wakes it */
+    bool notify;        /* among forward->notify */
+    uint8_t leaves;     /* of enum frame_undone: what the frames that come in may have undone */
+    uint8_t takes;      /* likewise: send() gets no frame with anything else undone */
+    uint16_t of_number; /* in the bridge, to OpenFlow */
+    uint8_t config;     /* of enum port_config */
     unsigned mac_limit;
     struct port *mirror;   /* gets copies, or NULL; on the same bridge */
     unsigned mirror_what;  /* of enum port_mirror */
@@ -133,6 +147,10 @@ struct port {
     unsigned kind;            /* row of port_kinds (control/port_kinds.h) */
     struct list node;         /* among the bridge's */
 };
+
+/* Frames that came in and went nowhere, frames that did not go out. */
+uint64_t port_drops_in(const struct port_counters *counters);
+uint64_t port_drops_out(const struct port_counters *counters);
 
 static inline void port_drop(struct port *port, enum port_drop why)
 {

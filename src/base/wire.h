@@ -4,8 +4,8 @@
  * fixed size. What does not fit is left out and remembered, so that a message is checked once, when
  * it is complete.
  */
-#ifndef KV_SWITCH_MONITOR_WIRE_H
-#define KV_SWITCH_MONITOR_WIRE_H
+#ifndef KV_BASE_WIRE_H
+#define KV_BASE_WIRE_H
 
 #include <stdbool.h>
 

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Flow-mods (1.0.0, 5.3.3; 1.3.5, 7.3.4.1), and telling of flows that are gone (5.4.3; 7.4.2). */
+#include "switch/openflow/session.h"
+
+#define SECOND_NS INT64_C(1000000000)
+#define EXPIRY_MIN_NS (SECOND_NS / 10)
+
+struct change {
+    unsigned command;
+    struct ofp_flow flow; /* match, priority, timeouts, flags, cookie */
+    struct flow_selection selection;
+    struct flow_actions actions;
+};
+
+/* --- Reading ---------------------------------------------------------------------- */
+
+static enum ofp_error read_10(const struct message *m, struct change *change)
+{
+    const uint8_t *fixed = m->body + OFP10_MATCH_LEN;
+    const size_t len = OFP10_MATCH_LEN + 24;
+    if (m->len < len)
+        return OFP_BAD_LEN;
+    change->flow.rule.cookie = load_be(fixed, 8);
+    change->command = (unsigned)load_be(fixed + 8, 2);
+    change->flow.idle_s = (uint16_t)load_be(fixed + 10, 2);
+    change->flow.hard_s = (uint16_t)load_be(fixed + 12, 2);
+    change->flow.priority = (uint16_t)load_be(fixed + 14, 2);
+    if (load_be(fixed + 16, 4) != OFP_NO_BUFFER)
+        return OFP_BUFFER_UNKNOWN;
+    change->selection.out_port = (uint16_t)load_be(fixed + 20, 2);
+    change->flow.flags = (uint16_t)load_be(fixed + 22, 2);
+    if (change->flow.flags & ~(OFPFF_SEND_FLOW_REM | OFPFF_CHECK_OVERLAP))
+        return OFP_FLOW_BAD_FLAGS;
+    enum ofp_error error = ofp10_match_read(m->body, &change->flow.match);
+    if (error == OFP_OK && change->command < OFPFC_DELETE)
+        error = ofp_actions_read(OFP_10, m->body + len, m->len - len, &change->actions);
+    return error;
+}
+
+static enum ofp_error read_13(const struct message *m, struct change *change)
+{
+    const uint8_t *body = m->body;
+    const size_t fixed = 40;
+    size_t used;
+    uint16_t out_port;
+    if (m->len < fixed)
+        return OFP_BAD_LEN;
+    change->flow.rule.cookie = load_be(body, 8);
+    change->selection.cookie_mask = load_be(body + 8, 8);
+    change->command = body[17];
+    bool removes = change->command >= OFPFC_DELETE;
+    if (body[16] && !(removes && body[16] == OFP_TABLE_ALL))
+        return OFP_FLOW_BAD_TABLE;
+    change->flow.idle_s = (uint16_t)load_be(body + 18, 2);
+    change->flow.hard_s = (uint16_t)load_be(body + 20, 2);
+    change->flow.priority = (uint16_t)load_be(body + 22, 2);
+    if (!removes && load_be(body + 24, 4) != OFP_NO_BUFFER)
+        return OFP_BUFFER_UNKNOWN;
+    if (!ofp13_port_read((uint32_t)load_be(body + 28, 4), &out_port))
+        return OFP_ACTION_BAD_PORT;
+    change->selection.out_port = removes ? out_port : OFPP_NONE;
+    change->flow.flags = (uint16_t)load_be(body + 36, 2);
+    if (change->flow.flags & ~(OFPFF_SEND_FLOW_REM | OFPFF_CHECK_OVERLAP | OFPFF_RESET_COUNTS))
+        return OFP_FLOW_BAD_FLAGS;
+    enum ofp_error error =
+        ofp13_match_read(body + fixed, m->len - fixed, &change->flow.match, &used);
+    if (error == OFP_OK && !removes)
+        error =
+            ofp13_instructions_read(body + fixed + used, m->len - fixed - used, &change->actions);
+    return error;
+}
+
+/* --- Flows that are gone ------------------------------------------------------------- */
+
+static void tell_removed(struct connection *c, const struct ofp_flow *flow, enum ofp_removed why)
+{
+    struct wire wire = connection_begin(c, OFPT_FLOW_REMOVED, 0);
+    int64_t age_ns = clock_monotonic_ns() - flow->created_ns;
+    if (!is_13(c))
+        ofp10_match_write(&wire, &flow->match);
+    wire_put(&wire, flow->rule.cookie, 8);
+    wire_put(&wire, flow->priority, 2);
+    wire_put(&wire, why, 1);
+    wire_put(&wire, 0, 1); /* table; padding in 1.0 */
+    wire_put(&wire, (uint64_t)(age_ns / SECOND_NS), 4);
+    wire_put(&wire, (uint64_t)(age_ns % SECOND_NS), 4);
+    wire_put(&wire, flow->idle_s, 2);
+    wire_put(&wire, is_13(c) ? flow->hard_s : 0, 2);
+    wire_put(&wire, flow->frames, 8);
+    wire_put(&wire, flow->bytes, 8);
+    if (is_13(c))
+        ofp13_match_write(&wire, &flow->match);
+    connection_end(c, &wire);
+}
+
+static void on_removed(void *opaque, const struct ofp_flow *flow, enum ofp_removed why)
+{
+    struct openflow *openflow = opaque;
+    if (!(flow->flags & OFPFF_SEND_FLOW_REM))
+        return;
+    list_for_each (node, &openflow->connections) {
+        struct connection *c = list_entry(node, struct connection, node);
+        if (c->version && !c->snoops)
+            tell_removed(c, flow, why);
+    }
+}
+
+void openflow_expire(void *opaque)
+{
+    struct openflow *openflow = opaque;
+    int64_t wait_ns = flows_expire(&openflow->flows, on_removed, openflow);
+    flows_publish(&openflow->flows);
+    loop_timer_cancel(&openflow->expiry);
+    if (wait_ns)
+        loop_timer_arm(openflow->loop, &openflow->expiry, MAX(wait_ns, EXPIRY_MIN_NS),
+                       openflow_expire, openflow);
+}
+
+/* --- Changes --------------------------------------------------------------------------- */
+
+static enum ofp_error modify(struct flows *flows, const struct change *change, bool adds)
+{
+    unsigned count;
+    bool reset = change->flow.flags & OFPFF_RESET_COUNTS;
+    enum ofp_error error = flows_modify(flows, &change->selection, &change->actions, reset, &count);
+    /* 1.0 adds the flow where there is none (4.6). */
+    if (error == OFP_OK && count == 0 && adds)
+        error = flows_add(flows, &change->flow, &change->actions);
+    return error;
+}
+
+enum ofp_error change_flows(struct connection *c, const struct message *m)
+{
+    struct flows *flows = &c->openflow->flows;
+    struct change change = {0};
+    enum ofp_error error = (is_13(c) ? read_13 : read_10)(m, &change);
+    if (error != OFP_OK)
+        return error;
+    change.selection.match = change.flow.match;
+    change.selection.priority = change.flow.priority;
+    change.selection.cookie = change.flow.rule.cookie;
+    switch (change.command) {
+    case OFPFC_ADD:
+        return flows_add(flows, &change.flow, &change.actions);
+    case OFPFC_MODIFY_STRICT:
+        change.selection.strict = true;
+        /* fall through */
+    case OFPFC_MODIFY:
+        change.selection.out_port = OFPP_NONE;
+        return modify(flows, &change, !is_13(c));
+    case OFPFC_DELETE_STRICT:
+        change.selection.strict = true;
+        /* fall through */
+    case OFPFC_DELETE:
+        flows_delete(flows, &change.selection, on_removed, c->openflow);
+        return OFP_OK;
+    default:
+        return OFP_FLOW_BAD_COMMAND;
+    }
+}

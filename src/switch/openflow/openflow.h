@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * OpenFlow of one bridge, at sockets where ovs-ofctl looks for them: DIRECTORY/BRIDGE.mgmt takes
+ * connections of controllers (OpenFlow 1.0 and 1.3), DIRECTORY/BRIDGE.snoop shows what is said
+ * there. Who connects is trusted with the bridge, but not with this process: each length and number
+ * is checked. On the control thread.
+ */
+#ifndef KV_SWITCH_OPENFLOW_OPENFLOW_H
+#define KV_SWITCH_OPENFLOW_OPENFLOW_H
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "switch/forward/bridge.h"
+
+/* NULL with err. */
+struct openflow *openflow_start(struct bridge *bridge, struct loop *loop, const char *directory,
+                                struct kv_error *err);
+/* Frames go the bridge's own way afterwards. NULL: nothing. */
+void openflow_stop(struct openflow *openflow);
+
+#endif
