@@ -537,3 +537,46 @@ def test_ovsdb_client_works_as_with_ovsdb_server(ovs, real):
             differ.append((operations[0], ours, theirs))
     assert differ == []
     assert ovs.tools.client("dump", "Bridge", "name", "fail_mode") == real.client("dump", "Bridge", "name", "fail_mode")
+
+
+@contextlib.contextmanager
+def watching(tools, *words):
+    """ovsdb-client as it tells what changes; yields a function for what it has said."""
+    process = subprocess.Popen([*tools.prefix, "ovsdb-client", "-f", "json", "monitor", tools.remote, *words],
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        def said(lines):
+            return [json.loads(UUID.sub("UUID", process.stdout.readline()))["data"] for _ in range(lines)]
+        yield said
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def test_ovsdb_client_is_told_of_changes_as_by_ovsdb_server(ovs, real):
+    told = []
+    for tools in (ovs.tools, real):
+        tools.get("add-br br0")
+        with watching(tools, "Bridge", "name,external_ids") as said:
+            told.append(said(1))
+            tools.get("set Bridge br0 external_ids:a=b external_ids:c=d")
+            tools.get("remove Bridge br0 external_ids a")
+            tools.get("add-br br1 -- del-br br0")
+            told[-1] += said(3)
+    assert [sorted(map(json.dumps, rows)) for rows in told[0]] == [sorted(map(json.dumps, rows)) for rows in told[1]]
+    assert len(told[0]) == 4
+
+
+def test_a_machines_tap_is_plugged_in_as_libvirt_and_the_daemon_do(ovs, space):
+    get = ovs.tools.get
+    get("add-br br0")
+    in_space(space, "ip", "tuntap", "add", "vnet0", "mode", "tap")
+    for _ in range(2):
+        get('-- --if-exists del-port vnet0 -- add-port br0 vnet0 tag=10 -- set Interface vnet0 '
+            'external-ids:attached-mac=\\"52:54:00:00:00:01\\" external-ids:iface-status=active')
+        assert get("get Interface vnet0 error ofport").split() == ["[]", "1"]
+        assert get("--bare --columns=name find Interface external_ids:iface-status=active") == "vnet0"
+        assert [(p["type"], p["tag"]) for p in ports(ovs) if p["name"] == "vnet0"] == [("interface", 10)]
+    get("-- --if-exists del-port vnet0")
+    assert "vnet0" in in_space(space, "ip", "-br", "link")  # the machine's, as it was
