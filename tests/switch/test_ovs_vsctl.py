@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import time
 
@@ -580,3 +581,32 @@ def test_a_machines_tap_is_plugged_in_as_libvirt_and_the_daemon_do(ovs, space):
         assert [(p["type"], p["tag"]) for p in ports(ovs) if p["name"] == "vnet0"] == [("interface", 10)]
     get("-- --if-exists del-port vnet0")
     assert "vnet0" in in_space(space, "ip", "-br", "link")  # the machine's, as it was
+
+
+@pytest.mark.parametrize("nonsense", [b"nothing\n", b'{"id":1}', b'{"id":1,"method":"echo","params":{}}', b"[" * 5000,
+                                      b'{"id":1,"method":"echo","params":["' + b"x" * (2 << 20), b"\xff\xfe\0"],
+                         ids=["text", "no method", "parameters", "depth", "length", "bytes"])
+def test_who_speaks_something_else_is_disconnected_and_others_are_served(ovs, folder, nonsense):
+    with socket.socket(socket.AF_UNIX) as liar:
+        liar.settimeout(10)
+        liar.connect(f"{folder}/db.sock")
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            liar.sendall(nonsense)
+        with contextlib.suppress(ConnectionResetError):  # it had more to say
+            assert liar.recv(100) == b""
+    assert ovs.tools.get("list-br") == ""
+
+
+def test_clients_are_so_many_and_the_next_one_is_turned_away(ovs, folder):
+    with contextlib.ExitStack() as stack:
+        for _ in range(256):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(f"{folder}/db.sock")
+        client.settimeout(10)
+        client.sendall(b'{"id":1,"method":"echo","params":[]}')
+        assert json.loads(client.recv(100)) == {"id": 1, "error": None, "result": []}
+        with socket.socket(socket.AF_UNIX) as late:
+            late.settimeout(10)
+            late.connect(f"{folder}/db.sock")
+            assert late.recv(100) == b""
+    assert ovs.tools.get("list-br") == ""
