@@ -139,19 +139,17 @@ enum ofp_error change_flows(struct connection *c, const struct message *m)
     change.selection.match = change.flow.match;
     change.selection.priority = change.flow.priority;
     change.selection.cookie = change.flow.rule.cookie;
+    change.selection.strict =
+        change.command == OFPFC_MODIFY_STRICT || change.command == OFPFC_DELETE_STRICT;
     switch (change.command) {
     case OFPFC_ADD:
         return flows_add(flows, &change.flow, &change.actions);
-    case OFPFC_MODIFY_STRICT:
-        change.selection.strict = true;
-        /* fall through */
     case OFPFC_MODIFY:
+    case OFPFC_MODIFY_STRICT:
         change.selection.out_port = OFPP_NONE;
         return modify(flows, &change, !is_13(c));
-    case OFPFC_DELETE_STRICT:
-        change.selection.strict = true;
-        /* fall through */
     case OFPFC_DELETE:
+    case OFPFC_DELETE_STRICT:
         flows_delete(flows, &change.selection, on_removed, c->openflow);
         return OFP_OK;
     default:
