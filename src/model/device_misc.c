@@ -121,7 +121,7 @@ int read_device_common(struct read *r, xmlNode *node, enum model_device_kind kin
     if (ret == 0)
         ret = read_address(r, node, &device->address);
     if (ret == 0 && rom && xml_attr(rom, "bar") && strcmp(xml_attr(rom, "bar"), "on") == 0)
-        ret = read_refuse(r, rom, "bar", "'on': ROMs are not supported");
+        ret = read_refuse(r, rom, "bar", "'on': the BIOS takes ROMs another way");
     return ret;
 }
 

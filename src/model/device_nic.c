@@ -383,6 +383,25 @@ static int read_rate(struct read *r, const xmlNode *node, struct model_bandwidth
     return 0;
 }
 
+/* ---------------------------------------------------------------------- ROM */
+
+static int read_rom(struct read *r, xmlNode *node, struct model_nic *nic)
+{
+    xmlNode *rom = xml_child(node, "rom");
+    bool enabled = true;
+    int ret = read_yes_no(r, rom, "enabled", &enabled);
+    if (ret < 0)
+        return ret;
+    nic->rom = rom ? xml_attr(rom, "file") : NULL;
+    nic->no_rom = !enabled;
+    if (nic->rom && nic->no_rom)
+        return read_unsupported(r, "ROM tuning is not supported when ROM is disabled");
+    if (nic->rom && r->d->nvram)
+        return read_refuse(r, rom, "file", "'%s': UEFI boots from the network by its own drivers",
+                           nic->rom);
+    return 0;
+}
+
 /* ------------------------------------------------------------------- driver */
 
 static int check_ring(struct read *r, const char *name, unsigned size)
@@ -499,6 +518,8 @@ int read_nic(struct read *r, xmlNode *node, struct model_nic *nic)
         ret = read_driver(r, node, nic);
     if (ret == 0)
         ret = read_link(r, node, nic);
+    if (ret == 0)
+        ret = read_rom(r, node, nic);
     nic->script = xml_child_attr(node, "script", "path");
     return ret;
 }

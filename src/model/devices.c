@@ -429,10 +429,6 @@ static int check_boot_orders(struct read *r)
 {
     const struct model_domain *d = r->d;
     for (unsigned i = 0; i < d->device_count; i++) {
-        const struct model_device *device = d->devices[i];
-        if (device->boot_order && device->kind == MODEL_NIC && !d->kernel)
-            return read_refuse(r, xml_child(device->node, "boot"), "order",
-                               "'%u': the BIOS has no network", device->boot_order);
         for (unsigned j = 0; d->devices[i]->boot_order && j < i; j++) {
             if (d->devices[j]->boot_order == d->devices[i]->boot_order)
                 return read_unsupported(r, "boot order '%u' used for more than one device",

@@ -208,6 +208,8 @@ struct model_nic {
     enum model_switch packed;                      /* rings */
     unsigned queues, rx_queue_size, tx_queue_size; /* 0: the monitor's choice */
     bool link_down;
+    bool no_rom;                    /* <rom enabled='no'/>: it is not booted from */
+    const char *rom;                /* what the BIOS boots by; NULL: model_host_network_rom() */
     unsigned mtu;                   /* 0: not set */
     struct model_bandwidth in, out; /* in: towards the guest */
     const char *backend_log;        /* USER: passt's log file */

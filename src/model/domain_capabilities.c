@@ -135,16 +135,27 @@ static int check_asked(const struct model_host *host, const char *emulator, cons
     return 0;
 }
 
+static const char *first_readable(const char *const *paths)
+{
+    while (*paths && access(*paths, R_OK) < 0)
+        paths++;
+    return *paths;
+}
+
 const char *model_host_bios(void)
 {
     static const char *const paths[] = {"/usr/share/seabios/bios-256k.bin",
                                         "/usr/share/qemu/bios-256k.bin",
-                                        "/usr/share/seabios/bios.bin"};
-    for (unsigned i = 0; i < ARRAY_SIZE(paths); i++) {
-        if (access(paths[i], R_OK) == 0)
-            return paths[i];
-    }
-    return NULL;
+                                        "/usr/share/seabios/bios.bin", NULL};
+    return first_readable(paths);
+}
+
+const char *model_host_network_rom(void)
+{
+    static const char *const paths[] = {"/usr/lib/ipxe/qemu/pxe-virtio.rom",
+                                        "/usr/share/ipxe/1af41000.rom",
+                                        "/usr/share/qemu/pxe-virtio.rom", NULL};
+    return first_readable(paths);
 }
 
 static void put_value(struct buffer *text, const char *value)

@@ -96,10 +96,6 @@ static int check_firmware(struct read *r, const xmlNode *os)
         return read_refuse(r, bios, "rebootTimeout",
                            "'%s': firmware does not boot again by itself; '-1' is accepted",
                            timeout);
-    for (const xmlNode *n = xml_child(os, "boot"); n; n = xml_next_same(n)) {
-        if (strcmp(xml_attr(n, "dev"), "network") == 0)
-            return read_refuse(r, n, "dev", "'network': this is not supported; 'hd' is accepted");
-    }
     return 0;
 }
 

@@ -166,7 +166,7 @@ static const struct element interface_rows[] = {
     REFUSED("coalesce", "limits of interrupts are not supported"),
     ACTED("boot", "order !loadparm", .why = "there are no s390 guests"),
     ACTED("alias", "name"),
-    ACTED("rom", "enabled bar !file", .why = "ROMs are not supported"),
+    ACTED("rom", "enabled bar file"),
     REFUSED("acpi", "ACPI indexes of devices are not supported"),
     ADDRESS,
     {.name = NULL},

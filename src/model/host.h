@@ -48,6 +48,8 @@ int model_host_cpu_models(const char *arch, const char *const **out, unsigned *c
 
 /* The distribution's BIOS image (SeaBIOS); NULL: it is not installed. */
 const char *model_host_bios(void);
+/* What it boots from the network by (iPXE for virtio-net); NULL likewise. */
+const char *model_host_network_rom(void);
 
 /* UEFI firmware in flash: the image, the template of its variables. */
 #define MODEL_FIRMWARE_PATH 256

@@ -2,6 +2,7 @@
 """virt-install with Debian's netboot installer on a CD-ROM reaches the installer's first screen."""
 
 import os
+import subprocess
 import time
 
 import pytest
@@ -14,10 +15,20 @@ from test_daemon_guide import system  # noqa: F401  pylint: disable=unused-impor
 from vnc_viewer import read_text, unifont
 
 GLANCE = 10  # seconds between two; reading takes seconds of an emulated host
+IMAGES = "/var/lib/libvirt/images"
 
 
 @pytest.fixture
-def virt_install(system, stock):  # noqa: F811  pylint: disable=redefined-outer-name
+def images():
+    """Where virt-install puts a disk of 20 GiB, and first asks whether there is room."""
+    os.makedirs(IMAGES, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24G", "images", IMAGES], check=True)
+    yield
+    subprocess.run(["umount", IMAGES], check=True)
+
+
+@pytest.fixture
+def virt_install(system, stock, images):  # noqa: F811  pylint: disable=redefined-outer-name,unused-argument
     """The program at a terminal without a screen: it makes the machine and waits for the installation's end."""
     program = Terminal(["virt-install", "--cdrom", guest_tool("installer"), "--network", f"bridge={stock.bridge}"],
                        "virt-install", env={name: value for name, value in os.environ.items() if name != "DISPLAY"})

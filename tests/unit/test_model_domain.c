@@ -411,6 +411,22 @@ static void a_controller_without_an_index_is_the_one_that_channels_want(void **s
     model_domain_free(d);
 }
 
+static void the_network_is_booted_from_as_the_document_says(void **state)
+{
+    struct model_domain *d =
+        parse(BEGIN "<os><type>hvm</type><boot dev='network'/><boot dev='hd'/></os><devices>" NIC
+                    "<interface type='bridge'><source bridge='b'/><rom file='/r'/></interface>"
+                    "<interface type='bridge'><source bridge='b'/><rom enabled='no'/></interface>"
+                    "</devices></domain>");
+    assert_int_equal(d->boot_count, 2);
+    assert_int_equal(d->boots[0], MODEL_BOOT_NETWORK);
+    assert_null(d->nics[0].rom);
+    assert_false(d->nics[0].no_rom);
+    assert_string_equal(d->nics[1].rom, "/r");
+    assert_true(d->nics[2].no_rom);
+    model_domain_free(d);
+}
+
 static void a_mac_with_xx_is_filled_in(void **state)
 {
     struct model_domain *d =
@@ -742,6 +758,7 @@ int main(void)
         cmocka_unit_test(a_screens_socket_is_the_users_or_chosen),
         cmocka_unit_test(a_screens_password_is_shown_to_who_may_see_it),
         cmocka_unit_test(a_controller_without_an_index_is_the_one_that_channels_want),
+        cmocka_unit_test(the_network_is_booted_from_as_the_document_says),
         cmocka_unit_test(a_mac_with_xx_is_filled_in),
         cmocka_unit_test(more_devices_than_slots_are_refused),
         cmocka_unit_test(a_live_document_has_id_aliases_and_ttys),

@@ -96,8 +96,6 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
     } rows[] = {
         {"<domain type='qemu'><name>t</name><memory>524288</memory>" OS "</domain>",
          "/domain/@type: 'qemu': guests run on KVM only; 'kvm' is accepted"},
-        {BEGIN "<os><type>hvm</type><boot dev='network'/></os></domain>",
-         "/domain/os/boot/@dev: 'network'"},
         {BEGIN "<os><type>hvm</type><bootmenu enable='yes'/></os></domain>",
          "/domain/os/bootmenu/@enable"},
         {BEGIN "<os><type>hvm</type><bios useserial='no'/></os></domain>",
@@ -179,6 +177,12 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
         {DOMAIN("<interface type='bridge'><source bridge='b'/><virtualport type='midonet'/>"
                 "</interface>"),
          "/domain/devices/interface/virtualport/@type"},
+        {DOMAIN("<interface type='bridge'><source bridge='b'/><rom bar='on'/></interface>"),
+         "/domain/devices/interface/rom/@bar: 'on'"},
+        {BEGIN "<os><type>hvm</type><loader type='pflash'>/x</loader>"
+               "<nvram template='/v'>/n</nvram></os><devices><interface type='bridge'>"
+               "<source bridge='b'/><rom file='/r'/></interface></devices></domain>",
+         "/domain/devices/interface/rom/@file: '/r'"},
         {DOMAIN("<channel type='dbus'><target type='virtio' name='a'/></channel>"),
          "/domain/devices/channel/@type"},
         {DOMAIN("<graphics type='spice' port='-1' tlsPort='-1' autoport='yes'>"
@@ -328,6 +332,9 @@ static void wrong_values_have_libvirts_codes_and_words(void **state)
                 "</interface>")},
         {VIR_ERR_XML_ERROR, "expected unicast mac address, found multicast",
          DOMAIN("<interface type='bridge'><mac address='01:54:00:00:00:01'/><source bridge='b'/>"
+                "</interface>")},
+        {VIR_ERR_CONFIG_UNSUPPORTED, "ROM tuning is not supported when ROM is disabled",
+         DOMAIN("<interface type='bridge'><source bridge='b'/><rom enabled='no' file='/r'/>"
                 "</interface>")},
         {VIR_ERR_XML_ERROR, "Attempted double use of PCI Address 0000:00:05.0",
          DOMAIN("<rng model='virtio'><backend model='builtin'/><address type='pci' slot='5'/></rng>"

@@ -310,6 +310,15 @@ static void accesses_of_the_wrong_width_do_nothing(void **state)
     assert_int_equal(virtio_guest_read(&g, VIRTIO_PCI_ISR_STATUS - 4, 8), 0);
 }
 
+static void two_bytes_of_a_field_of_four_are_its_low_half(void **state)
+{
+    put(VIRTIO_PCI_COMMON_DFSELECT, 4, 1);
+    uint32_t whole = get(VIRTIO_PCI_COMMON_DF, 4);
+    assert_true(whole & BIT(VIRTIO_F_VERSION_1 - 32));
+    assert_int_equal(get(VIRTIO_PCI_COMMON_DF, 2), whole & 0xffff);
+    assert_int_equal(get(VIRTIO_PCI_COMMON_DF + 2, 2), 0);
+}
+
 static void vectors_that_do_not_exist_become_no_vector(void **state)
 {
     put(VIRTIO_PCI_COMMON_MSIX, 2, QUEUES);
@@ -585,6 +594,7 @@ int main(void)
         TEST(a_packed_ring_may_have_any_size_and_a_split_one_may_not),
         TEST(queues_that_do_not_exist_read_as_nothing_and_take_nothing),
         TEST(accesses_of_the_wrong_width_do_nothing),
+        TEST(two_bytes_of_a_field_of_four_are_its_low_half),
         TEST(vectors_that_do_not_exist_become_no_vector),
         TEST(without_msix_the_line_is_high_until_isr_is_read),
         TEST(configuration_space_is_read_and_written_within_its_size),

@@ -90,15 +90,22 @@ static int set_cpus(struct plan *plan, const struct model_domain *domain, struct
     return rc;
 }
 
+int config_open_file(struct plan *plan, const char *what, const char *path, json_t **out,
+                     struct kv_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return kv_error_errno(err, KV_ERR_CONTROL, errno, "%s '%s'", what, path);
+    *out = plan_fd_text(plan, fd, err);
+    return *out ? 0 : -ENOMEM;
+}
+
 static int set_boot_file(struct plan *plan, const char *option, const char *path,
                          struct kv_error *err)
 {
-    if (!path)
-        return 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return kv_error_errno(err, KV_ERR_CONTROL, errno, "%s '%s'", option, path);
-    return plan_set(plan, option, plan_fd_text(plan, fd, err), err);
+    json_t *text = NULL;
+    int rc = path ? config_open_file(plan, option, path, &text, err) : 0;
+    return rc < 0 || !path ? rc : plan_set(plan, option, text, err);
 }
 
 static int set_firmware(struct plan *plan, const struct machine_start *start, struct kv_error *err)
@@ -117,18 +124,35 @@ static int set_firmware(struct plan *plan, const struct machine_start *start, st
     return fd < 0 ? fd : plan_set(plan, "nvram", plan_fd_text(plan, fd, err), err);
 }
 
-/* When the BIOS tries to boot from a disk, 1 first; 0: not said. As with libvirt, <boot dev='hd'/>
- * is the first disk, and 'cdrom' the first CD-ROM. */
-static unsigned boot_index(const struct model_domain *domain, unsigned disk)
+/* Which of <boot dev> names the first device of a kind, 1 first; 0: none. */
+static unsigned boot_place(const struct model_domain *domain, enum model_boot kind)
+{
+    for (unsigned i = 0; i < domain->boot_count; i++) {
+        if (domain->boots[i] == kind)
+            return i + 1;
+    }
+    return 0;
+}
+
+/* When the firmware tries to boot from a disk, 1 first; 0: not said. As with libvirt, <boot
+ * dev='hd'/> is the first disk, and 'cdrom' the first CD-ROM. */
+static unsigned disk_boot_index(const struct model_domain *domain, unsigned disk)
 {
     bool cdrom = domain->disks[disk].cdrom, first = true;
     unsigned order = domain->disks[disk].device.boot_order;
     for (unsigned i = 0; i < disk; i++)
         first &= domain->disks[i].cdrom != cdrom;
-    for (unsigned i = 0; !order && first && i < domain->boot_count; i++) {
-        if (domain->boots[i] == (cdrom ? MODEL_BOOT_CDROM : MODEL_BOOT_DISK))
-            order = i + 1;
-    }
+    if (!order && first)
+        order = boot_place(domain, cdrom ? MODEL_BOOT_CDROM : MODEL_BOOT_DISK);
+    return domain->kernel ? 0 : order;
+}
+
+/* Likewise; 'network' is the first interface. */
+static unsigned nic_boot_index(const struct model_domain *domain, unsigned nic)
+{
+    unsigned order = domain->nics[nic].device.boot_order;
+    if (!order && nic == 0)
+        order = boot_place(domain, MODEL_BOOT_NETWORK);
     return domain->kernel ? 0 : order;
 }
 
@@ -315,9 +339,9 @@ int plan_configure(struct plan *plan, const struct machine_start *start, struct 
     if (rc == 0)
         rc = config_add_inputs(plan, domain, err);
     for (unsigned i = 0; rc == 0 && i < domain->disk_count; i++)
-        rc = config_add_disk(plan, start, &domain->disks[i], boot_index(domain, i), err);
+        rc = config_add_disk(plan, start, &domain->disks[i], disk_boot_index(domain, i), err);
     for (unsigned i = 0; rc == 0 && i < domain->nic_count; i++)
-        rc = config_add_nic(plan, domain, &domain->nics[i], err);
+        rc = config_add_nic(plan, domain, &domain->nics[i], nic_boot_index(domain, i), err);
     for (unsigned i = 0; rc == 0 && i < domain->rng_count; i++)
         rc = add_rng(plan, &domain->rngs[i], err);
     if (rc == 0)

@@ -10,7 +10,7 @@
 int config_add_disk(struct plan *plan, const struct machine_start *start,
                     const struct model_disk *disk, unsigned boot_index, struct kv_error *err);
 int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_nic *nic,
-                   struct kv_error *err);
+                   unsigned boot_index, struct kv_error *err);
 /* Serial ports, consoles and channels. */
 int config_add_chardevs(struct plan *plan, struct model_domain *domain, struct kv_error *err);
 
@@ -23,6 +23,10 @@ int config_add_inputs(struct plan *plan, const struct model_domain *domain, stru
 /* A socket at the first address of the host's that works: listening, or connected. Returns the
  * descriptor; -EADDRINUSE. */
 int config_open_inet(const char *host, const char *service, int type, bool listens,
+                     struct kv_error *err);
+
+/* A file, opened for reading, as the monitor's path (new); what: for messages. */
+int config_open_file(struct plan *plan, const char *what, const char *path, json_t **out,
                      struct kv_error *err);
 
 /* Whether it has an image: a CD-ROM need not. */

@@ -10,6 +10,7 @@
 #include "daemon/machine/net/net.h"
 #include "daemon/machine/net/passt.h"
 #include "model/api_error.h"
+#include "model/host.h"
 
 /* An interface as it is put together. */
 struct nic {
@@ -211,6 +212,28 @@ static int set_bandwidth(struct nic *nic, struct kv_error *err)
     return 0;
 }
 
+/* A BIOS boots from the network by a ROM; UEFI has drivers of its own. */
+static int set_boot(struct nic *nic, unsigned boot_index, struct kv_error *err)
+{
+    const struct model_nic *model = nic->model;
+    const char *path = model->rom;
+    json_t *text = NULL;
+    config_set_number(nic->options, "bootindex", boot_index);
+    if (nic->domain->kernel || nic->domain->nvram || model->no_rom || (!path && !boot_index))
+        return 0;
+    if (!path)
+        path = model_host_network_rom();
+    if (!path)
+        return refuse(nic,
+                      "no ROM was found to boot from the network by; package ipxe-qemu has one, "
+                      "and <rom file> names another",
+                      err);
+    int rc = config_open_file(nic->plan, "rom", path, &text, err);
+    if (rc == 0)
+        json_object_set_new(nic->options, "rom", text);
+    return rc;
+}
+
 static int set_common(struct nic *nic, struct kv_error *err)
 {
     const struct model_nic *model = nic->model;
@@ -233,7 +256,7 @@ static int note(struct nic *nic, struct kv_error *err)
 }
 
 int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_nic *model,
-                   struct kv_error *err)
+                   unsigned boot_index, struct kv_error *err)
 {
     char alias[32];
     snprintf(alias, sizeof(alias), "net%u", (unsigned)(model - domain->nics));
@@ -250,6 +273,8 @@ int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_
         return refuse(&nic, "at most 32 queues are possible", err);
     nic.options = json_pack("{s:s}", "id", nic.alias);
     int rc = set_common(&nic, err);
+    if (rc == 0)
+        rc = set_boot(&nic, boot_index, err);
     if (rc == 0)
         rc = openers[model->type](&nic, err);
     if (rc == 0)

@@ -10,15 +10,12 @@
 #include "vmm/devices/vga.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "vmm/devices/vga_state.h"
 #include "vmm/display/display.h"
@@ -38,7 +35,6 @@
 #define PORT_VGA 0x3c0
 #define PORT_DISPI 0x1ce
 
-#define ROM_MAX KIB(128)
 #define MEMORY_PAGES_MAX (MIB(64) / 4096)
 
 struct vga {
@@ -49,8 +45,7 @@ struct vga {
     unsigned kvm_slot;    /* of the video memory, while its BAR is mapped */
     atomic_bool in_guest; /* KVM has it there, and notes writes */
     uint8_t edid[128];
-    uint8_t *rom;
-    size_t rom_size;
+    struct pci_rom rom; /* until the PCI device has it */
 };
 
 /* ---------------------------------------------------------------- registers */
@@ -317,27 +312,11 @@ static int map_memory(struct vga *vga, uint64_t size, struct kv_error *err)
  * SeaBIOS shows nothing on, which operating systems and OVMF do not need. */
 static int read_rom(struct vga *vga, const char *path, const char *usual, struct kv_error *err)
 {
-    struct stat st;
-    int inherited;
-    cleanup_fd int fd = path && sscanf(path, "fd:%d", &inherited) == 1
-                            ? inherited
-                            : open(path ? path : usual, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && !path) {
+    if (!path && access(usual, R_OK) < 0) {
         log_warning("vga: no BIOS extension at %s", usual);
         return 0;
     }
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return kv_error_errno(err, KV_ERR_DEVICE, errno, "rom '%s'", path);
-    if (st.st_size < 512 || (uint64_t)st.st_size > ROM_MAX)
-        return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
-                            "rom '%s' has %lld bytes; accepted: 512 bytes to 128 KiB", path,
-                            (long long)st.st_size);
-    vga->rom_size = (size_t)st.st_size;
-    vga->rom = malloc(vga->rom_size);
-    if (!vga->rom)
-        return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "rom '%s': out of memory", path);
-    int rc = fd_pread_all(fd, vga->rom, vga->rom_size, 0);
-    return rc < 0 ? kv_error_errno(err, KV_ERR_DEVICE, -rc, "rom '%s': reading it", path) : 0;
+    return pci_rom_read(&vga->rom, path ? path : usual, err);
 }
 
 static int map_regions(struct vga *vga, struct kv_error *err)
@@ -384,7 +363,7 @@ void vga_join(struct vga *vga, struct pci_device *pci)
 {
     vga->id = pci->device.id;
     pci->rom = vga->rom;
-    pci->rom_size = vga->rom_size;
+    vga->rom = (struct pci_rom){0};
     pci_bar_init(pci, BAR_MEMORY, vga->state.size, false, true, &memory_ops, vga);
     pci_bar_init(pci, BAR_REGISTERS, REGISTERS_SIZE, false, false, &registers_ops, vga);
 }
@@ -396,6 +375,6 @@ void vga_free(struct vga *vga)
     pthread_mutex_destroy(&vga->lock);
     if (vga->state.memory)
         munmap(vga->state.memory, vga->state.size);
-    free(vga->rom);
+    free(vga->rom.data);
     free(vga);
 }

@@ -106,6 +106,12 @@ struct pci_boot_unit {
     char path[48];  /* behind the function's own in firmware's names, "/drive@0/disk@0" */
 };
 
+/* Code for BIOS firmware, handed over by fw_cfg. */
+struct pci_rom {
+    uint8_t *data; /* NULL: none */
+    size_t size;
+};
+
 struct pci_bus;
 
 struct pci_device {
@@ -113,8 +119,7 @@ struct pci_device {
     struct pci_bus *bus; /* NULL while not plugged; changed under both locks */
     uint8_t devfn;
     unsigned boot_index; /* when firmware tries to boot from it, 1 first; 0: not given */
-    const uint8_t *rom;  /* code for BIOS firmware, handed over by fw_cfg; NULL: none */
-    size_t rom_size;
+    struct pci_rom rom;
     const struct pci_boot_unit *boot_units; /* instead of boot_index, for controllers */
     unsigned boot_unit_count;
     const struct pci_device_ops *ops;
@@ -186,6 +191,10 @@ void pci_device_init(struct pci_device *dev, const struct pci_identity *identity
                      const struct pci_device_ops *ops);
 /* After pci_unplug() and machine_synchronize(); frees what MSI-X holds too. */
 void pci_device_destroy(struct pci_device *dev);
+
+/* From a file, or "fd:N", which is closed; before the jail. The device that it is put into frees
+ * it. */
+int pci_rom_read(struct pci_rom *rom, const char *path, struct kv_error *err);
 
 /* Before the device is plugged. */
 void pci_bar_init(struct pci_device *dev, unsigned bar, uint64_t size, bool is_64bit,

@@ -37,8 +37,7 @@ void pci_device_init(struct pci_device *dev, const struct pci_identity *identity
 
     dev->bus = NULL;
     dev->devfn = 0;
-    dev->rom = NULL;
-    dev->rom_size = 0;
+    dev->rom = (struct pci_rom){0};
     dev->ops = ops ? ops : &no_ops;
     dev->next_cap = FIRST_CAPABILITY;
     dev->last_cap = 0;
@@ -67,6 +66,7 @@ void pci_device_init(struct pci_device *dev, const struct pci_identity *identity
 void pci_device_destroy(struct pci_device *dev)
 {
     pci_msix_destroy(dev);
+    free(dev->rom.data);
     pthread_mutex_destroy(&dev->irq_lock);
     pthread_mutex_destroy(&dev->lock);
 }

@@ -35,6 +35,8 @@ static const struct option_spec net_options[] = {
     OPTION(UINT, struct net_config, slot, .max = 30, .help = VIRTIO_PCI_SLOT_HELP),
     OPTION(UINT, struct net_config, bootindex, .min = 1, .max = BOOT_INDEX_MAX,
            .help = BOOT_INDEX_HELP),
+    OPTION(STRING, struct net_config, rom,
+           .help = "what a BIOS boots from the network by, of all interfaces: path or fd:N"),
     OPTION(STRING, struct net_config, tap, .help = "host interface, opened or created"),
     OPTION(FD, struct net_config, fd, .help = "inherited tap or datagram socket"),
     OPTION(STRING, struct net_config, fds, .help = "several, one a queue pair: 3:4:5"),
@@ -631,6 +633,7 @@ static int net_class_create(struct machine *machine, const void *opaque, struct 
         return rc;
     dev->machine = machine;
     dev->boot_index = (unsigned)config->bootindex;
+    dev->rom = config->rom;
     return virtio_pci_create(machine, dev, config->id, config->slot, err);
 }
 

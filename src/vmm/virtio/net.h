@@ -36,6 +36,7 @@ struct net_config {
     char *id;
     uint64_t slot; /* of PCI bus 0; 0: the first free one */
     uint64_t bootindex;
+    char *rom;                /* what BIOS firmware boots from the network by: a path, or "fd:N" */
     char *tap;                /* name of a host interface, opened or created */
     int fd;                   /* one inherited descriptor, or -1 */
     char *fds;                /* several: "3:4:5", one a queue pair */

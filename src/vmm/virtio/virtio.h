@@ -102,6 +102,7 @@ struct virtio_device {
     struct machine *machine;                  /* NULL in tests */
     struct guest_mem *mem;
     unsigned boot_index;                    /* as in struct pci_device, which takes it over */
+    const char *rom;                        /* path of its ROM or "fd:N", until it is plugged */
     const struct pci_boot_unit *boot_units; /* instead of it, for controllers; the same */
     unsigned boot_unit_count;
     uint64_t features;        /* offered, VIRTIO_F_* of the transport included */

@@ -525,7 +525,9 @@ struct virtio_pci *virtio_pci_plug(struct machine *machine, struct pci_bus *bus,
                            vp->bar, VIRTIO_PCI_MSIX_TABLE, VIRTIO_PCI_MSIX_PBA);
     if (rc < 0)
         kv_error_errno(err, KV_ERR_DEVICE, -rc, "%s: MSI-X", dev->name);
-    else
+    else if (dev->rom)
+        rc = pci_rom_read(&vp->pci.rom, dev->rom, err);
+    if (rc == 0)
         rc = device_register(machine, &vp->pci.device, &vp->ops, id, err);
     if (rc == 0) {
         virtio_pci_reset_registers(vp);

@@ -264,9 +264,13 @@ static const struct reg *find_reg(uint64_t offset, unsigned len)
     return NULL;
 }
 
+/* Drivers have to read a field as a whole (4.1.3.1). iPXE before February 2019, which is Debian's,
+ * reads 2 bytes of those of 4, and gets these. */
 uint64_t virtio_pci_common_read(struct virtio_pci *vp, uint64_t offset, unsigned len)
 {
     const struct reg *reg = find_reg(offset, len);
+    if (!reg && len == 2)
+        reg = find_reg(offset, 4);
     if (!reg)
         return 0;
     uint64_t value = reg->read(vp, reg);

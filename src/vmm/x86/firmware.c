@@ -309,12 +309,12 @@ static int describe_option_roms(struct machine *machine, struct fw_cfg *fw_cfg)
     for (unsigned i = 0; rc == 0 && i < PCI_FUNCTIONS; i++) {
         const struct pci_device *dev = machine->pci.devices[i];
         char name[FW_CFG_NAME_MAX + 1];
-        if (!dev || !dev->rom)
+        if (!dev || !dev->rom.data)
             continue;
         snprintf(name, sizeof(name), "pci%04x,%04x.rom",
                  (unsigned)load_le(dev->config + PCI_VENDOR_ID, 2),
                  (unsigned)load_le(dev->config + PCI_DEVICE_ID, 2));
-        rc = fw_cfg_set_file(fw_cfg, name, dev->rom, dev->rom_size);
+        rc = fw_cfg_set_file(fw_cfg, name, dev->rom.data, dev->rom.size);
     }
     return rc;
 }
