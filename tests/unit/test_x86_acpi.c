@@ -172,8 +172,12 @@ static void absent_devices_are_not_described(void **state)
     assert_false(contains(dsdt(m), "VGEN"));
     assert_false(contains(dsdt(m), "COM1"));
     assert_false(contains(dsdt(m), "QEMU0001"));
+    assert_false(contains(dsdt(m), "MSFT0101"));
+    assert_null(find_table(m, "TPM2"));
     test_machine_free(m);
 }
+
+#define DEVICES 6
 
 static void add_device(struct machine *m, struct device *dev, const char *type, const char *id)
 {
@@ -184,25 +188,26 @@ static void add_device(struct machine *m, struct device *dev, const char *type, 
     list_add_tail(&m->devices, &dev->node);
 }
 
-static void describe_all(struct machine *m, struct device devices[5])
+static void describe_all(struct machine *m, struct device devices[DEVICES])
 {
     add_device(m, &devices[0], "serial", "serial0");
     add_device(m, &devices[1], "serial", "console");
     add_device(m, &devices[2], "vmgenid", "vmgenid");
     add_device(m, &devices[3], "pvpanic", "pvpanic");
     add_device(m, &devices[4], "rtc", "rtc");
+    add_device(m, &devices[5], "tpm-crb", "tpm0");
 }
 
-static void forget_all(struct device devices[5])
+static void forget_all(struct device devices[DEVICES])
 {
-    for (unsigned i = 0; i < 5; i++)
+    for (unsigned i = 0; i < DEVICES; i++)
         free((void *)devices[i].ops);
 }
 
 static void present_devices_are_described(void **state)
 {
     struct machine *m = test_machine(MIB(128), 0, 1);
-    struct device devices[5];
+    struct device devices[DEVICES];
     describe_all(m, devices);
     assert_true(contains(dsdt(m), "VGEN"));
     assert_true(contains(dsdt(m), "COM1"));
@@ -210,6 +215,11 @@ static void present_devices_are_described(void **state)
     assert_false(contains(dsdt(m), "COM3"));
     assert_true(contains(dsdt(m), "QEMU0001"));
     assert_true(contains(dsdt(m), "_E05"));
+    assert_true(contains(dsdt(m), "MSFT0101"));
+    const uint8_t *tpm2 = find_table(m, "TPM2");
+    assert_int_equal(load_le(tpm2 + 4, 4), 64);
+    assert_int_equal(load_le(tpm2 + 40, 8), 0xfed40040);
+    assert_int_equal(load_le(tpm2 + 48, 4), 7);
     test_machine_free(m);
     forget_all(devices);
 }
@@ -247,7 +257,7 @@ static void run_iasl(const uint8_t *table, const char *name, const char *expecte
 
 static void the_reference_compiler_accepts_every_table(void **state)
 {
-    struct device devices[5];
+    struct device devices[DEVICES];
     if (system("iasl -v >/dev/null 2>&1") != 0)
         skip();
     struct machine *m = test_machine(GIB(2), GIB(2), 4);

@@ -334,7 +334,8 @@ static void build_slit(struct acpi *acpi)
     table_end_listed(acpi, start);
 }
 
-/* TCG ACPI Specification 1.3, 7.3; without an area for a log of what was started. */
+/* TCG ACPI Specification 1.3, 7.3; without the optional area for a log of what was started: a
+ * kernel that finds none there takes the log that UEFI has. */
 static void build_tpm2(struct acpi *acpi)
 {
     struct aml *out = &acpi->out;
