@@ -162,6 +162,7 @@ static bool begin(struct vnc_client *client, unsigned kind)
             return false;
         client->starts_tls = client->vnc->tls;
     }
+    vnc_client_tell(client, "VNC_CONNECTED");
     vnc_expect(client, VNC_VERSION_LEN, vnc_greet);
     if (client->starts_tls && !start_tls(client))
         return false;
@@ -191,10 +192,8 @@ struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, unsigned kind)
     struct loop *loop = &vnc->display->thread.loop;
     loop_timer_arm(loop, &client->login, LOGIN_NS, too_late, client);
     bool stays = fd < 0 || loop_add(loop, &client->source, fd, EPOLLIN, on_event, client) == 0;
-    if (stays && begin(client, kind)) {
-        vnc_client_tell(client, "VNC_CONNECTED");
+    if (stays && begin(client, kind))
         return client;
-    }
     vnc_client_free(client);
     return NULL;
 }
