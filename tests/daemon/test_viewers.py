@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """VNC viewers, unmodified, on a screen of their own: what they show is the machine's picture, dot by dot, and what is
-typed into them arrives. TigerVNC, gtk-vnc's gvncviewer, and noVNC's page in Chromium."""
+typed into them arrives. TigerVNC, gtk-vnc's gvncviewer, virt-viewer, and noVNC's page in Chromium."""
 import functools
 import http.server
 import os
@@ -19,7 +19,7 @@ from vnc_links import make_certificates
 from vnc_viewer import read_png, read_text
 
 NOVNC = "/usr/share/novnc"
-PROGRAMS = ("Xvfb", "chromium", "gvncviewer", "import", "xdotool", "xtigervncviewer")
+PROGRAMS = ("Xvfb", "chromium", "gvncviewer", "import", "virt-viewer", "xdotool", "xtigervncviewer")
 ABSENT = [name for name in PROGRAMS if not shutil.which(name)] + ([] if os.path.isdir(NOVNC) else ["novnc"])
 pytestmark = [pytest.mark.skipif(not os.access("/dev/kvm", os.W_OK), reason="no /dev/kvm"),
               pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {', '.join(ABSENT)} (make setup-desktop)")]
@@ -118,6 +118,14 @@ def test_gvncviewer_shows_the_screen(daemon, conn, viewers):
     wait_for(lambda: "Booting from" in read_text(read_png(screenshot(domain)[0])), "the machine's text")
     viewers.spawn(["gvncviewer", f"127.0.0.1:{port(domain) - 5900}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     check(viewers, domain, "gtk vnc")
+
+
+def test_virt_viewer_finds_the_screen_by_the_domains_name(daemon, conn, viewers):
+    domain = start_echo(daemon, conn, "<graphics type='vnc' port='-1'/>", "virt")
+    wait_for(lambda: "Booting from" in read_text(read_png(screenshot(domain)[0])), "the machine's text")
+    viewers.spawn(["virt-viewer", "--connect", daemon.uri(), "--attach", "virt"], stdout=subprocess.DEVNULL,
+                  stderr=subprocess.DEVNULL)
+    check(viewers, domain, "virt viewer")
 
 
 class Pages(http.server.SimpleHTTPRequestHandler):
