@@ -263,4 +263,60 @@ def switch_idle(build):
             yield figure("its own memory", ours_.private_kib() / 1024, None, "MiB", "-", "<= 20 MiB")
 
 
-ROWS = [switch, switch_1500, switch_latency, switch_idle]
+RULES = 10000
+
+
+def many_rules(stateful):
+    """An ACL of addresses and ports of others; the last rule allows what comes."""
+    rules = [{"action": "deny", "from": f"172.16.{n // 250}.{n % 250 + 1}", "protocol": "tcp" if n % 2 else "udp",
+              "to-ports" if n % 3 else "from-ports": str(1000 + n % 5000)} for n in range(RULES - 1)]
+    return {"name": "many", "default": "deny", "stateful": stateful,
+            "rules": [*rules, {"action": "allow", "type": "ipv4"}]}
+
+
+def filtered(build, folder, mount, stateful):
+    paths = [f"{folder}/a", f"{folder}/b"]
+    with our_switch(build, folder, paths) as switch:
+        switch.execute("set-acl", **many_rules(stateful))
+        for port in "ab":
+            switch.execute("set-filter", port=port, acl="many")
+        rate = circulate(folder, paths, mount, lambda: switch.wait_up("a", "b"))
+        if {"acl", "state", "connections", "malformed"} & set(switch.statistics("a")["drops"]):
+            raise RuntimeError(f"frames were dropped: {switch.statistics('a')['drops']}")
+        return rate, switch.private_kib() / 1024
+
+
+def switch_acl(build):
+    """64-byte frames between two vhost-user guests whose ports have 10,000 rules; the same without"""
+    need_testpmd()
+    with tempfile.TemporaryDirectory() as folder, huge_pages(folder) as mount:
+        plain, rules, stateful, sizes, apart = [], [], [], [], [cores_apart(build)]
+        for _ in range(ROUNDS):
+            plain.append(ours(build, folder, mount)[0])
+            rate, size = filtered(build, folder, mount, False)
+            rules.append(rate)
+            sizes.append(size)
+            stateful.append(filtered(build, folder, mount, True)[0])
+        print(f"# {conditions(build, mount, apart)}")
+        yield figure("64-byte frames, 10,000 ACL rules", median(rules), median(plain), "Mpps", "without", ">= 0.9")
+        yield figure("the same, stateful", median(stateful), median(plain), "Mpps", "without", ">= 0.9")
+        yield figure("kvasir-switchd's own memory with them", max(sizes), None, "MiB", "-", "<= 20 MiB")
+
+
+def filter_cost(build, *words):
+    command = ["taskset", "-c", str(SWITCH_CORE), f"{build}/bench/filter_cost", *map(str, words), "300"]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout)
+
+
+def switch_filter_cost(build):
+    """Nanoseconds that a frame takes over a bridge without rings, by filters of both ports; without any"""
+    for flows in (1, 1000, 50000):
+        plain = filter_cost(build, "none", 0, flows)
+        for name, kind, rules in (("10 ACL rules", "acl", 10), ("10,000 ACL rules", "acl", RULES),
+                                  ("10,000 rules, stateful", "stateful", RULES)):
+            # More connections than a bridge tracks would be dropped.
+            if kind != "stateful" or flows <= 1000:
+                yield figure(f"a frame, {name}, {flows} flows", filter_cost(build, kind, rules, flows), plain, "ns", "no filter")
+
+
+ROWS = [switch, switch_1500, switch_acl, switch_filter_cost, switch_latency, switch_idle]

@@ -55,18 +55,7 @@ static void keep_rest(struct iovec *iov, uint8_t *to, size_t len, struct frame *
     frame->rest_count = used + count;
 }
 
-/* The same for a frame of one piece that is short; most of a flood are. */
-static void keep_short(uint8_t *to, struct frame *frame)
-{
-    const uint8_t *from = frame->rest->iov_base;
-    size_t len = frame->rest_bytes;
-    memcpy(to, from, 32);
-    memcpy(to + len - 32, from + len - 32, 32);
-    frame->one = (struct iovec){to, len};
-    frame->rest = &frame->one;
-}
-
-void flow_headers_keep(struct flow_burst *burst, unsigned i, struct frame *frame)
+void flow_headers_keep_any(struct flow_burst *burst, unsigned i, struct frame *frame)
 {
     struct flow_headers *headers = &burst->headers[i];
     uint8_t *rest = headers->bytes + FRAME_HEAD;
@@ -75,11 +64,7 @@ void flow_headers_keep(struct flow_burst *burst, unsigned i, struct frame *frame
     headers->len = (uint16_t)(FRAME_HEAD + len);
     headers->frame_bytes = FRAME_HEAD + frame->rest_bytes;
     headers->shape = NULL;
-    if (__builtin_expect(frame->rest_count == 1 && len >= 32 && len <= 64, 1) &&
-        len == frame->rest_bytes)
-        keep_short(rest, frame);
-    else
-        keep_rest(burst->iov[i], rest, len, frame);
+    keep_rest(burst->iov[i], rest, len, frame);
 }
 
 /* --- Shapes ----------------------------------------------------------------- */

@@ -57,11 +57,12 @@ static inline uint64_t flow_key_word(const struct flow_key *key, unsigned i)
     return word;
 }
 
-/* Which of the bytes behind the head a key was made from, where its headers are of a common kind.
- */
-#define FLOW_SHAPE_WORDS 7
+/* Which of the bytes behind the head a key was made from, where its headers are of a common kind:
+ * they are compared 16 at a time. */
+typedef uint64_t flow_vector __attribute__((vector_size(16)));
+#define FLOW_SHAPE_VECTORS 4
 struct flow_shape {
-    uint8_t care[FLOW_SHAPE_WORDS * sizeof(uint64_t)];
+    uint8_t care[FLOW_SHAPE_VECTORS * sizeof(flow_vector)] __attribute__((aligned(16)));
 };
 
 /* The first bytes of a frame. */
@@ -72,7 +73,7 @@ struct flow_headers {
     uint32_t frame_bytes; /* of the whole frame */
     uint32_t fragment_id; /* of a fragment */
     const struct flow_shape *shape; /* NULL: none of the common ones */
-    uint8_t bytes[FLOW_HEADERS_MAX] __attribute__((aligned(8)));
+    uint8_t bytes[FLOW_HEADERS_MAX] __attribute__((aligned(16)));
 };
 
 /* Of a burst. Bytes that nothing was copied to are 0 or of earlier bursts. */
@@ -81,8 +82,31 @@ struct flow_burst {
     struct iovec iov[FRAME_BURST][FRAME_SEGMENTS_MAX + 1];
 };
 
+/* As flow_headers_keep(), for all frames. */
+void flow_headers_keep_any(struct flow_burst *burst, unsigned i, struct frame *frame);
+
 /* Copies the headers of frame i and has it sent from the copy. The head must be as it is sent. */
-void flow_headers_keep(struct flow_burst *burst, unsigned i, struct frame *frame);
+static inline void flow_headers_keep(struct flow_burst *burst, unsigned i, struct frame *frame)
+{
+    struct flow_headers *headers = &burst->headers[i];
+    uint32_t len = frame->rest_bytes;
+    /* Most of a flood are short and in one piece. */
+    if (__builtin_expect(frame->rest_count != 1 || len < 32 || len > 64, 0)) {
+        flow_headers_keep_any(burst, i, frame);
+        return;
+    }
+    const uint8_t *from = frame->rest->iov_base;
+    uint8_t *to = headers->bytes + FRAME_HEAD;
+    memcpy(headers->bytes, frame->head, FRAME_HEAD);
+    memcpy(to, from, 32);
+    /* The second half overlaps the first where there are fewer than 64. */
+    memcpy(to + len - 32, from + len - 32, 32);
+    headers->len = (uint16_t)(FRAME_HEAD + len);
+    headers->frame_bytes = FRAME_HEAD + len;
+    headers->shape = NULL;
+    frame->one = (struct iovec){to, len};
+    frame->rest = &frame->one;
+}
 
 /* Reads the key. The frame's VLAN is known. False: its headers contradict each other, are cut
  * short, or are too many: nobody can tell what a receiver makes of them (RFC 1858, 3128, 7112). */
@@ -101,15 +125,15 @@ static inline bool flow_headers_repeat(const struct flow_headers *before,
 {
     if (!before->shape || before->frame_bytes != headers->frame_bytes)
         return false;
-    uint64_t differ = 0;
-    for (unsigned i = 0; i < FLOW_SHAPE_WORDS; i++) {
-        uint64_t care, a, b;
-        memcpy(&care, before->shape->care + i * 8, 8);
-        memcpy(&a, before->bytes + FRAME_HEAD + i * 8, 8);
-        memcpy(&b, headers->bytes + FRAME_HEAD + i * 8, 8);
+    flow_vector differ = {0};
+    for (unsigned i = 0; i < FLOW_SHAPE_VECTORS; i++) {
+        flow_vector care, a, b;
+        memcpy(&care, before->shape->care + i * sizeof(care), sizeof(care));
+        memcpy(&a, before->bytes + FRAME_HEAD + i * sizeof(a), sizeof(a));
+        memcpy(&b, headers->bytes + FRAME_HEAD + i * sizeof(b), sizeof(b));
         differ |= (a ^ b) & care;
     }
-    return differ == 0;
+    return (differ[0] | differ[1]) == 0;
 }
 
 #endif
