@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "input.h"
+#include "require.h"
 #include "switch/openflow/connection.h"
 #include "switch_guest.h"
 
@@ -22,12 +23,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 static struct switch_bench bench;
 static struct switch_guest guests[2];
 static char directory[] = "/tmp/openflowXXXXXX";
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

@@ -5,12 +5,12 @@
  * ends of its sockets.
  */
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
+#include "require.h"
 #include "vmm/devices/tpm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,12 +23,6 @@ static struct loop loop;
 static struct tpm *tpm;
 static struct swtpm peer; /* its ends of the sockets */
 static unsigned answers;  /* bytes that are left of them, at least */
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void build(void)
 {
