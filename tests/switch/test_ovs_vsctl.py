@@ -324,6 +324,29 @@ def test_what_the_switch_did_is_in_the_rows(ovs, space):
         assert why in get("get Interface bad error")
 
 
+def test_numbers_of_ports_are_those_of_openflow_and_stay(folder, space):
+    options = ("--database", f"{folder}/conf.db", "--openflow", folder)
+
+    def numbers():
+        words = in_space(space, "ovs-ofctl", "show", "br0", env=dict(os.environ, OVS_RUNDIR=folder))
+        return dict(reversed(pair) for pair in re.findall(r"^ (\w+)\((\w+)\): addr", words, re.M)), words
+
+    with served(folder, space, *options) as switch:
+        get = switch.tools.get
+        get("add-br br0")
+        for name in ("p1", "p2", "p3"):
+            get(f"add-port br0 {name} -- set Interface {name} type=internal")
+        get("del-port p1 -- set Interface p3 ofport_request=9")
+        found, words = numbers()
+        assert found == {"br0": "LOCAL", "p2": "2", "p3": "9"}
+        assert f"dpid:{json.loads(get('get Bridge br0 datapath_id'))}" in words
+        assert {name: get(f"get Interface {name} ofport") for name in ("br0", "p2", "p3")} == {**found, "br0": "65534"}
+        switch.execute("add-port", bridge="br0", name="p4", type="tap", ofport=5)
+        assert get("get Interface p4 ofport ofport_request").split() == ["5", "5"]
+    with served(folder, space, *options):
+        assert numbers()[0] == {"br0": "LOCAL", "p2": "2", "p3": "9", "p4": "5"}
+
+
 def test_vlans_bridges_and_rates_of_the_rows_are_the_switchs(ovs):
     get = ovs.tools.get
     get("add-br br0 -- set Bridge br0 other_config:mac-aging-time=60 -- add-port br0 p -- set Interface p type=internal")

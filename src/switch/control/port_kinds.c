@@ -6,6 +6,7 @@
 
 #include "base/parse.h"
 #include "base/util.h"
+#include "switch/forward/bridge.h"
 #include "switch/forward/forward.h"
 #include "switch/ports/pcap.h"
 #include "switch/ports/tap.h"
@@ -34,6 +35,8 @@ const struct option_spec port_option_specs[] = {
            .help = "the VLAN of a trunk's untagged frames"),
     OPTION_NAMED("mac-limit", UINT, struct port_options, mac_limit, .min = 1, .max = 65536,
                  .help = "addresses that are learned at the port at most"),
+    OPTION(UINT, struct port_options, ofport, .min = 1, .max = BRIDGE_PORTS_MAX,
+           .help = "its number to OpenFlow, if that is free; else the lowest that is"),
     OPTION_NAMED("in-average", UINT, struct port_options, in.average, .min = 1, .max = RATE_MAX,
                  .help = "KiB a second that come in at most"),
     OPTION_NAMED("in-peak", UINT, struct port_options, in.peak, .min = 1, .max = RATE_MAX,

@@ -15,6 +15,7 @@ struct port_options {
     uint64_t tag, native;
     char *trunks;
     uint64_t mac_limit;
+    uint64_t ofport;
     struct meter_rates in, out; /* KiB a second, KiB */
 };
 

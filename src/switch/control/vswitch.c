@@ -225,6 +225,7 @@ struct port_task {
     struct port *port;
     struct port_vlans vlans;
     unsigned mac_limit;
+    uint16_t ofport;
     struct limits limits;
     int rc;
 };
@@ -311,6 +312,7 @@ static int add_port(struct vswitch *sw, const struct port_options *options, stru
     port->number = ++sw->last_number;
     port->vlans = vlans;
     port->mac_limit = (unsigned)options->mac_limit;
+    port->of_number = (uint16_t)options->ofport;
     rc = limits_make(&limits, options, port, err);
     if (rc == 0) {
         limits_swap(&limits, port);
@@ -345,6 +347,7 @@ static void set_here(void *opaque)
     struct port *port = task->port;
     port->vlans = task->vlans;
     port->mac_limit = task->mac_limit;
+    bridge_renumber(port, task->ofport);
     limits_swap(&task->limits, port);
     mac_table_forget_port(&port->bridge->macs, port->index);
 }
@@ -375,6 +378,7 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
     if (rc == 0) {
         task.port = port;
         task.mac_limit = (unsigned)options.mac_limit;
+        task.ofport = (uint16_t)options.ofport;
         forward_run(&sw->forward, set_here, &task);
         limits_drop(&task.limits, port);
     }

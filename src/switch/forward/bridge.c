@@ -49,19 +49,31 @@ int bridge_prepare_filters(struct bridge *bridge, struct kv_error *err)
     return bridge->tables ? 0 : kv_error_prefix(err, "bridge '%s'", bridge->name);
 }
 
-/* The lowest number that is free; the port of the bridge's name has one of its own. */
+/* The number that it wants, else the lowest that is free; the port of the bridge's name has one of
+ * its own. */
 static void number(struct bridge *bridge, struct port *port)
 {
+    uint16_t wanted = port->of_number;
     if (!bridge->local && strcmp(port->name, bridge->name) == 0) {
         bridge->local = port;
         port->of_number = PORT_NUMBER_LOCAL;
         return;
     }
-    uint16_t free_number = 1;
+    uint16_t free_number = wanted && !bridge->numbered[wanted] ? wanted : 1;
     while (bridge->numbered[free_number])
         free_number++;
     bridge->numbered[free_number] = port;
     port->of_number = free_number;
+}
+
+void bridge_renumber(struct port *port, uint16_t wanted)
+{
+    struct bridge *bridge = port->bridge;
+    if (!wanted || port == bridge->local || bridge->numbered[wanted])
+        return;
+    bridge->numbered[port->of_number] = NULL;
+    port->of_number = wanted;
+    number(bridge, port);
 }
 
 struct port *bridge_port_numbered(const struct bridge *bridge, uint16_t number)

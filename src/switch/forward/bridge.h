@@ -47,7 +47,8 @@ struct bridge *bridge_new(struct forward *forward, const char *name, unsigned ma
 /* Without ports. */
 void bridge_free(struct bridge *bridge);
 
-/* On the forwarding thread. -ENOSPC: BRIDGE_PORTS_MAX are there. */
+/* On the forwarding thread. port->of_number is the one that it wants, up to BRIDGE_PORTS_MAX, or 0.
+ * -ENOSPC: BRIDGE_PORTS_MAX are there. */
 int bridge_attach(struct bridge *bridge, struct port *port);
 void bridge_detach(struct bridge *bridge, struct port *port);
 
@@ -67,6 +68,9 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count);
 
 /* For flow_table.c. The bridge's own way. */
 void bridge_forward(struct port *from, struct frame *frames, unsigned count);
+/* On the forwarding thread: the port has that number (0: keeps its own) from now on, if it is free.
+ */
+void bridge_renumber(struct port *port, uint16_t wanted);
 /* The port of that number (port->of_number), or NULL. */
 struct port *bridge_port_numbered(const struct bridge *bridge, uint16_t number);
 /* Whether filters let the frame come in. Its VLAN need not be known. */

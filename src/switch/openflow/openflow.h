@@ -18,4 +18,7 @@ struct openflow *openflow_start(struct bridge *bridge, struct loop *loop, const 
 /* Frames go the bridge's own way afterwards. NULL: nothing. */
 void openflow_stop(struct openflow *openflow);
 
+/* A locally administered MAC address, the same whenever the bridge has that name. */
+uint64_t openflow_datapath_id(const struct bridge *bridge);
+
 #endif

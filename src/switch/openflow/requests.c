@@ -33,8 +33,8 @@ enum ofp_error answer_barrier(struct connection *c, const struct message *m)
 
 /* --- Features ---------------------------------------------------------------- */
 
-/* Locally administered, and the same whenever the bridge has that name (FNV-1a). */
-static uint64_t datapath_id(const struct bridge *bridge)
+/* FNV-1a. */
+uint64_t openflow_datapath_id(const struct bridge *bridge)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (const char *p = bridge->name; *p; p++)
@@ -48,7 +48,7 @@ enum ofp_error answer_features(struct connection *c, const struct message *m)
     uint32_t capabilities =
         OFP_CAPABILITY_FLOW_STATS | OFP_CAPABILITY_TABLE_STATS | OFP_CAPABILITY_PORT_STATS;
     struct wire wire = connection_begin(c, OFPT_FEATURES_REPLY, m->xid);
-    wire_put(&wire, datapath_id(bridge), 8);
+    wire_put(&wire, openflow_datapath_id(bridge), 8);
     wire_put(&wire, 0, 4); /* no buffers */
     wire_put(&wire, 1, 1); /* table */
     wire_zeroes(&wire, 3);
@@ -105,7 +105,7 @@ static bool knows(const struct connection *c, const struct config *config)
 static void put_hardware_address(struct wire *wire, const struct connection *c,
                                  const struct port *port)
 {
-    uint64_t id = datapath_id(c->openflow->bridge);
+    uint64_t id = openflow_datapath_id(c->openflow->bridge);
     bool local = port->of_number == PORT_NUMBER_LOCAL;
     wire_put(wire, local ? id : (id & ~UINT64_C(0xffff)) ^ port->of_number, 6);
 }

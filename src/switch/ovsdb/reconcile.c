@@ -25,6 +25,7 @@ void ovsdb_remember(json_t *list, const char *what, const char *name, const char
 struct wanted {
     struct ovsdb *ovsdb;
     json_t *bridges, *ports; /* objects by name */
+    json_t *numbers;         /* of ports to OpenFlow, that they had before, by name */
 };
 
 static void want_port(void *opaque, struct row *bridge, struct row *port, struct row *interface)
@@ -33,6 +34,9 @@ static void want_port(void *opaque, struct row *bridge, struct row *port, struct
     struct kv_error err;
     const char *name = row_string(interface, "name");
     json_t *object = spec_of_port(bridge, port, interface, wanted->ovsdb->run_dir, &err);
+    const struct datum *number = row_get(interface, "ofport");
+    if (number->count && number->keys->integer > 0 && number->keys->integer <= BRIDGE_PORTS_MAX)
+        json_object_set_new(wanted->numbers, name, json_integer(number->keys->integer));
     if (object)
         json_object_set_new(wanted->ports, name, object);
     else
@@ -114,13 +118,24 @@ static int set_port(struct ovsdb *ovsdb, const json_t *want, struct kv_error *er
     return rc;
 }
 
-static void make_port(struct ovsdb *ovsdb, const char *name, json_t *want)
+/* With the number that it had, unless it is to have another. */
+static int add_port(struct ovsdb *ovsdb, const json_t *want, json_t *number, struct kv_error *err)
+{
+    json_t *object = json_copy((json_t *)want);
+    if (number && !json_object_get(object, "ofport"))
+        json_object_set(object, "ofport", number);
+    int rc = vswitch_add_port(ovsdb->sw, object, err);
+    json_decref(object);
+    return rc;
+}
+
+static void make_port(struct ovsdb *ovsdb, const char *name, json_t *want, json_t *number)
 {
     struct kv_error err;
     const json_t *had = json_object_get(ovsdb->ports, name);
     if (had && json_equal((json_t *)had, want))
         return;
-    int rc = had ? set_port(ovsdb, want, &err) : vswitch_add_port(ovsdb->sw, want, &err);
+    int rc = had ? set_port(ovsdb, want, &err) : add_port(ovsdb, want, number, &err);
     if (rc < 0)
         ovsdb_remember(ovsdb->failures, "interface", name, err.message);
     else
@@ -136,7 +151,7 @@ static void apply(struct ovsdb *ovsdb, const struct wanted *wanted)
     json_object_foreach (wanted->bridges, name, want)
         make_bridge(ovsdb, name, want);
     json_object_foreach (wanted->ports, name, want)
-        make_port(ovsdb, name, want);
+        make_port(ovsdb, name, want, json_object_get(wanted->numbers, name));
 }
 
 void ovsdb_adopt_port(struct ovsdb *ovsdb, struct row *bridge, struct row *port,
@@ -265,7 +280,7 @@ static void reconcile_mirrors(struct ovsdb *ovsdb)
 
 void ovsdb_reconcile(struct ovsdb *ovsdb)
 {
-    struct wanted wanted = {ovsdb, json_object(), json_object()};
+    struct wanted wanted = {ovsdb, json_object(), json_object(), json_object()};
     json_object_clear(ovsdb->failures);
     json_object_clear(ovsdb->troubles);
     ovsdb->applying = true;
@@ -276,5 +291,6 @@ void ovsdb_reconcile(struct ovsdb *ovsdb)
     ovsdb->applying = false;
     json_decref(wanted.bridges);
     json_decref(wanted.ports);
+    json_decref(wanted.numbers);
     ovsdb_write_status(ovsdb);
 }

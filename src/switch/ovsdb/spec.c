@@ -10,6 +10,7 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "switch/control/port_kinds.h"
+#include "switch/forward/bridge.h"
 
 #define PATH_MAX_LENGTH 4096
 
@@ -43,7 +44,7 @@ static const struct pair {
 /* What is in other columns than Interface.options. */
 static const char *const elsewhere[] = {"bridge",   "name",      "type",   "path",
                                         "tag",      "trunks",    "native", "in-average",
-                                        "in-burst", "mac-limit", NULL};
+                                        "in-burst", "mac-limit", "ofport", NULL};
 
 static bool is_among(const char *const *names, const char *name)
 {
@@ -198,6 +199,9 @@ json_t *spec_of_port(const struct row *bridge, const struct row *port, const str
     }
     add_vlans(object, port);
     add_policing(object, interface);
+    const struct datum *number = row_get(interface, "ofport_request");
+    if (number->count && number->keys->integer <= BRIDGE_PORTS_MAX)
+        json_object_set_new(object, "ofport", json_integer(number->keys->integer));
     return object;
 }
 
@@ -294,6 +298,7 @@ void spec_to_port(struct database *db, struct row *port, struct row *interface,
     row_set(db, port, "vlan_mode", mode);
     set_element(db, port, "other_config", "mac-limit", json_object_get(object, "mac-limit"));
     policing_to_row(db, interface, object);
+    row_set(db, interface, "ofport_request", integer_or_none(json_object_get(object, "ofport")));
     set_options(db, interface, object, false);
 }
 

@@ -14,10 +14,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "switch/forward/bridge.h"
+#include "switch/openflow/openflow.h"
 #include "switch/ovsdb/ovsdb.h"
 
-#define OFPORT_LOCAL 65534 /* the port of the bridge's own name */
-#define OFPORT_MAX 65279
 #define OFPORT_FAILED (-1)
 
 /* --- What the forwarding thread counts -------------------------------------- */
@@ -166,56 +165,7 @@ static json_t *statistics_of(const struct port_counters *c)
 struct writing {
     struct ovsdb *ovsdb;
     struct views views;
-    const struct row *bridge;              /* whose numbers these are */
-    uint64_t used[(OFPORT_MAX + 64) / 64]; /* bit by ofport */
-    int64_t lowest;                        /* below it all are used */
 };
-
-static bool is_used(const struct writing *writing, int64_t ofport)
-{
-    return writing->used[ofport / 64] >> (ofport % 64) & 1;
-}
-
-static void use(void *opaque, struct row *bridge, struct row *port, struct row *interface)
-{
-    struct writing *writing = opaque;
-    const struct datum *ofport = row_get(interface, "ofport");
-    int64_t number = ofport->count ? ofport->keys->integer : 0;
-    if (bridge == writing->bridge && number > 0 && number <= OFPORT_MAX)
-        writing->used[number / 64] |= BIT(number % 64);
-}
-
-static void count_bridge(struct writing *writing, const struct row *bridge)
-{
-    if (writing->bridge == bridge)
-        return;
-    writing->bridge = bridge;
-    writing->lowest = 1;
-    memset(writing->used, 0, sizeof(writing->used));
-    ovsdb_each_interface(writing->ovsdb, use, writing);
-}
-
-/* Numbers of ports on a bridge, which stay as long as the port does. */
-static int64_t choose_ofport(struct writing *writing, const struct row *bridge,
-                             const struct row *interface)
-{
-    const struct datum *now = row_get(interface, "ofport");
-    const struct datum *request = row_get(interface, "ofport_request");
-    if (strcmp(row_string(interface, "name"), row_string(bridge, "name")) == 0)
-        return OFPORT_LOCAL;
-    count_bridge(writing, bridge);
-    int64_t number = now->count ? now->keys->integer : 0;
-    if (number < 1 || number > OFPORT_MAX) /* clients can write the column, too */
-        number = 0;
-    if (request->count && !is_used(writing, request->keys->integer))
-        number = request->keys->integer;
-    while (!number && writing->lowest < OFPORT_MAX && is_used(writing, writing->lowest))
-        writing->lowest++;
-    if (!number)
-        number = writing->lowest;
-    writing->used[number / 64] |= BIT(number % 64);
-    return number;
-}
 
 static void write_interface(void *opaque, struct row *bridge, struct row *port,
                             struct row *interface)
@@ -228,8 +178,7 @@ static void write_interface(void *opaque, struct row *bridge, struct row *port,
     const json_t *made = json_object_get(ovsdb->ports, name);
     const char *kernel_name = json_string_value(json_object_get(made, "interface"));
     set_string(db, interface, "error", json_string_value(json_object_get(ovsdb->failures, name)));
-    set_integer(db, interface, "ofport", true,
-                view ? choose_ofport(writing, bridge, interface) : OFPORT_FAILED);
+    set_integer(db, interface, "ofport", true, view ? view->port->of_number : OFPORT_FAILED);
     set_string(db, interface, "link_state", !view ? NULL : view->up ? "up" : "down");
     write_kernel(db, interface, kernel_name ? kernel_name : name,
                  view && !json_object_get(made, "path"));
@@ -241,6 +190,10 @@ static void write_interface(void *opaque, struct row *bridge, struct row *port,
 static void write_bridge(struct ovsdb *ovsdb, struct row *bridge)
 {
     const json_t *why = json_object_get(ovsdb->troubles, row_string(bridge, "name"));
+    const struct bridge *made = vswitch_find_bridge(ovsdb->sw, row_string(bridge, "name"));
+    char id[17];
+    snprintf(id, sizeof(id), "%016llx", made ? (unsigned long long)openflow_datapath_id(made) : 0);
+    set_string(&ovsdb->db, bridge, "datapath_id", made ? id : NULL);
     set_map(&ovsdb->db, bridge, "status", why ? json_pack("{s:O}", "error", why) : json_object());
 }
 
@@ -255,7 +208,8 @@ static void write_all(struct ovsdb *ovsdb)
         write_bridge(ovsdb, bridge);
     database_each (&ovsdb->db, ovsdb_find_table("Controller"), controller)
         set_map(&ovsdb->db, controller, "status",
-                json_pack("{s:s, s:s}", "state", "VOID", "last_error", "there is no OpenFlow"));
+                json_pack("{s:s, s:s}", "state", "VOID", "last_error",
+                          "controllers are not called; they may come to the bridge's socket"));
     /* Whoever waits for that knows now how it went. */
     if (root && !ovsdb->pending)
         set_integer(&ovsdb->db, root, "cur_cfg", true, row_get(root, "next_cfg")->keys->integer);

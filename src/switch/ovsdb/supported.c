@@ -15,10 +15,10 @@ static const struct limit {
     {"Bridge", "rstp_enable", NULL, "there is no spanning tree"},
     {"Bridge", "mcast_snooping_enable", NULL, "multicast frames go to all ports of a VLAN"},
     {"Bridge", "flood_vlans", NULL, "addresses are learned in all VLANs"},
-    {"Bridge", "flow_tables", NULL, "there is no OpenFlow"},
+    {"Bridge", "flow_tables", NULL, "there is one table, and it is as it is"},
     {"Bridge", "auto_attach", NULL, "there is no LLDP"},
     {"Bridge", "fail_mode", (const char *const[]){"standalone", NULL},
-     "there is no OpenFlow; 'standalone' is possible"},
+     "a bridge begins with the flow NORMAL; 'standalone' is possible"},
     {"Bridge", "datapath_type", (const char *const[]){"", "system", "netdev", NULL},
      "'system' and 'netdev' are possible, and are the same"},
     {"Port", "qos", NULL, "queues are not served"},
@@ -41,7 +41,7 @@ static const struct limit {
     {"NetFlow", "add_id_to_interface", NULL, "interfaces have numbers of their own"},
     {"IPFIX", "obs_domain_id", NULL, "it is a bridge's number"},
     {"IPFIX", "obs_point_id", NULL, "it is not told"},
-    {"Flow_Sample_Collector_Set", "bridge", NULL, "there is no OpenFlow"},
+    {"Flow_Sample_Collector_Set", "bridge", NULL, "OpenFlow has no action 'sample' here"},
 };
 
 static bool is_accepted(const struct limit *limit, const struct row *row)
