@@ -11,7 +11,7 @@ import signal
 import pytest
 from _pytest.runner import runtestprotocol
 
-TEST_SECONDS = 300  # a test that is not done then has failed
+TEST_SECONDS = 300  # a test that is not done then has failed; its mark "seconds" says another time
 
 second_tries = []  # (test, how its first try failed)
 
@@ -27,11 +27,18 @@ def run_twice(item, nextitem):
     return reports
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", f"seconds(time): how long the test may take, instead of {TEST_SECONDS}")
+
+
 def _try(item, nextitem):
+    mark = item.get_closest_marker("seconds")
+    seconds = mark.args[0] if mark else TEST_SECONDS
+
     def late(*_):
-        raise TimeoutError(f"the test was not done after {TEST_SECONDS} s")
+        raise TimeoutError(f"the test was not done after {seconds} s")
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(TEST_SECONDS)
+    signal.alarm(seconds)
     try:
         return runtestprotocol(item, nextitem=nextitem, log=False)
     finally:

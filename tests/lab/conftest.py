@@ -28,7 +28,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(PROJECT / "lab")]
 from kv_guest import Guest  # noqa: E402
 from kv_stock import daemon, stock  # noqa: E402,F401
 from progress import Progress  # noqa: E402
-from second_try import pytest_terminal_summary, run_twice  # noqa: E402,F401
+from second_try import pytest_configure, pytest_terminal_summary, run_twice  # noqa: E402,F401
 
 # Quiet kernels boot faster: each character on a serial port leaves the guest.
 CMDLINE = "console=ttyS0 quiet panic=-1 tsc=reliable"

@@ -15,7 +15,9 @@ from conftest import guest_tool
 from test_firmware import BIOS, OVMF, VARIABLES
 from vnc_viewer import Viewer
 
-PATIENCE = 600  # seconds
+PATIENCE = 600  # seconds, for a step
+LONG = pytest.mark.seconds(2 * PATIENCE)
+pytestmark = LONG
 KERNELS = {"virtio": "cloud", "scsi": "cloud", "sata": "generic", "nvme": "cloud"}  # the cloud kernel has no AHCI
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from kv_daemon import wait_for
 from kv_stock import StreamConsole
-from test_boots_debian import PATIENCE, debian_disk
+from test_boots_debian import LONG, PATIENCE, debian_disk
 from test_daemon_guide import DISK, run, system  # noqa: F401  pylint: disable=unused-import
 from vnc_viewer import read_png, read_text
 
+pytestmark = LONG
 CONSOLES = "<serial type='pty'/><graphics type='vnc'/></devices>"
 
 

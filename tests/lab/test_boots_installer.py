@@ -9,11 +9,12 @@ import pytest
 
 from conftest import guest_tool
 from lablib.talk import Terminal
-from test_boots_debian import PATIENCE
+from test_boots_debian import LONG, PATIENCE
 from test_boots_guide import screenshot
 from test_daemon_guide import system  # noqa: F401  pylint: disable=unused-import
 from vnc_viewer import read_text, unifont
 
+pytestmark = LONG
 GLANCE = 10  # seconds between two; reading takes seconds of an emulated host
 IMAGES = "/var/lib/libvirt/images"
 

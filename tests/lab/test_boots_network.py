@@ -13,9 +13,10 @@ import threading
 import pytest
 
 from conftest import CMDLINE
-from test_boots_debian import PATIENCE
+from test_boots_debian import LONG, PATIENCE
 from test_firmware import BIOS, OVMF, VARIABLES
 
+pytestmark = LONG
 HOST, FIRST, LAST = "192.168.77.1", "192.168.77.10", "192.168.77.20"
 PORT = 8077
 IPXE = "/usr/lib/ipxe"  # package ipxe
