@@ -241,6 +241,7 @@ static void lights_go_on_as_the_guest_says(void **state)
     json_t *metrics = json_object();
     dev->ops->metrics(dev, metrics);
     assert_int_equal(json_integer_value(json_object_get(metrics, "leds")), 1 << LED_CAPSL);
+    assert_int_equal(sink->lights(sink->opaque), INPUT_CAPS_LOCK);
     json_decref(metrics);
 }
 

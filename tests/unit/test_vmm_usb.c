@@ -151,6 +151,17 @@ static void keys_come_as_reports_in_their_order(void **state)
     expect_report(slot, "\2\0\1\1\1\1\1\1", 8);
 }
 
+static void the_lights_are_those_that_the_guest_set(void **state)
+{
+    unsigned slot = ready(USB_KEYBOARD_PORT);
+    const struct input_sink *sink = usb_hid_sink(g.devices[USB_KEYBOARD_PORT]);
+    uint32_t left;
+    assert_int_equal(sink->lights(sink->opaque), 0);
+    g.memory[USB_DATA] = 1 << 1 | 1 << 2; /* caps lock, scroll lock */
+    assert_int_equal(usb_control(&g, slot, 0x2109, 0x0200, 1, &left), CC_SUCCESS);
+    assert_int_equal(sink->lights(sink->opaque), INPUT_CAPS_LOCK | INPUT_SCROLL_LOCK);
+}
+
 static void the_mouse_goes_a_long_way_in_steps(void **state)
 {
     unsigned slot = ready(USB_MOUSE_PORT);
@@ -398,6 +409,7 @@ int main(void)
         TEST(a_device_is_addressed_and_describes_itself),
         TEST(a_refused_request_halts_the_endpoint_until_it_is_reset),
         TEST(keys_come_as_reports_in_their_order),
+        TEST(the_lights_are_those_that_the_guest_set),
         TEST(the_mouse_goes_a_long_way_in_steps),
         TEST(the_tablet_is_where_it_is_told),
         TEST(a_report_is_spread_over_a_chain_and_too_short_a_one_babbles),
