@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Interfaces of domains whose other end is another process: its guest (tests/guest/net.c) sends and receives."""
 import os
+import re
 import signal
 import sys
 
@@ -54,6 +55,20 @@ def test_what_vhost_user_cannot_do_is_refused(daemon, conn):
     with Refused(libvirt.VIR_ERR_INTERNAL_ERROR, f"vhost-user socket '{path}': No such file"):
         conn.createXML(domain_xml("one", devices=vhost_user(path, "client")))
     assert conn.listAllDomains() == [] and wait_for(lambda: not daemon.monitors(), "no monitor")
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/lib/ipxe/qemu/pxe-virtio.rom"), reason="no ipxe-qemu")
+@pytest.mark.parametrize("rom,said", [("", b"iPXE (http://ipxe.org)"), ("<rom enabled='no'/>", b"No bootable device")])
+def test_a_bios_boots_from_an_interface_by_ipxe(daemon, conn, rom, said):
+    path = f"{daemon.folder}/vu"
+    devices = vhost_user(path, "client", f"<boot order='1'/>{rom}")
+    document = re.sub("<kernel>.*</kernel>", "", domain_xml("one", devices=devices))
+    with switch(daemon.folder, path):
+        domain = conn.createXML(document)
+        console = Console(domain)
+        console.expect(said)
+        console.close()
+        domain.destroy()
 
 
 def passt_of(daemon):
