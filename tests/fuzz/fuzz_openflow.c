@@ -22,6 +22,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static struct switch_bench bench;
 static struct switch_guest guests[2];
+static struct openflow *openflow; /* goes on from input to input, with other flows */
 static char directory[] = "/tmp/openflowXXXXXX";
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -32,11 +33,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         switch_guest_init(&guests[i], &bench, false, GUEST_BUFFER);
         switch_guest_start(&guests[i]);
     }
+    struct kv_error err = {0};
     require(mkdtemp(directory) != NULL);
+    openflow = openflow_start(bench.bridge, &bench.loop, directory, &err);
+    require(openflow != NULL);
     return 0;
 }
 
-static struct connection *connect_to(struct openflow *openflow, int sockets[2], uint8_t version)
+static struct connection *connect_to(int sockets[2], uint8_t version)
 {
     const uint8_t hello[] = {version, 0, 0, 8, 0, 0, 0, 1};
     require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sockets) == 0);
@@ -51,6 +55,37 @@ static void read_all(int fd)
     static uint8_t data[65536];
     while (read(fd, data, sizeof(data)) > 0)
         continue;
+}
+
+/* Flow-mods that are right: all of guest 0's IPv4 to 10.0.0.1 goes to guest 1, in VLAN 5. */
+static const uint8_t flow_mod_10[] = {
+    0x00, 0x30, 0x20, 0xee, 0, 1, 0, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0,    0,    0,    0,
+    0,    0,    0x08, 0,    0, 6, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1, 0,    0,    0,    0,
+    0,    0,    0,    0,    0, 0, 0, 7, 0, 0, 0, 0, 0,  0, 0, 9, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0,    1,    0, 1, 0, 8, 0, 5, 0, 0, 0,  0, 0, 8, 0,    2,    0,    0};
+static const uint8_t flow_mod_13[] = {
+    0,    0,    0,    0,    0,    0,    0,    7,    0, 0,    0,    0,    0,    0,    0,
+    0,    0,    0,    0,    0,    0,    0,    0,    9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0,    1,    0, 0,    0,    1,    0,    26,   0x80,
+    0,    0,    4,    0,    0,    0,    1,    0x80, 0, 0x0a, 2,    0x08, 0,    0x80, 0,
+    0x18, 4,    10,   0,    0,    1,    0,    0,    0, 0,    0,    0,    0,    4,    0,
+    48,   0,    0,    0,    0,    0,    17,   0,    8, 0x81, 0,    0,    0,    0,    25,
+    0,    16,   0x80, 0,    0x0c, 2,    0x10, 5,    0, 0,    0,    0,    0,    0,    0,
+    0,    0,    16,   0,    0,    0,    2,    0,    0, 0,    0,    0,    0,    0,    0};
+
+/* One of those with some bytes changed. False: the connection ends. */
+static bool say_flow_mod(struct connection *c, uint8_t version, struct input *in)
+{
+    uint8_t message[OFP_HEADER + sizeof(flow_mod_13)] = {version, OFPT_FLOW_MOD};
+    bool v13 = version == OFP_13;
+    size_t len = v13 ? sizeof(flow_mod_13) : sizeof(flow_mod_10);
+    memcpy(message + OFP_HEADER, v13 ? flow_mod_13 : flow_mod_10, len);
+    store_be(message + 2, OFP_HEADER + len, 2);
+    for (uint64_t changes = take(in, 1) % 8; changes; changes--) {
+        uint64_t at = take(in, 1) % len;
+        message[OFP_HEADER + at] = (uint8_t)take(in, 1);
+    }
+    return connection_take(c, message, OFP_HEADER + len) == 0;
 }
 
 /* A message of that version, its length mostly right. False: the connection ends. */
@@ -87,21 +122,26 @@ static void send_frame(struct input *in)
     }
 }
 
+static void ignore_removed(void *opaque, const struct ofp_flow *flow, enum ofp_removed why)
+{
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t echo[] = {OFP_13, OFPT_ECHO_REQUEST, 0, 8, 0, 0, 0, 9};
     struct input in = {data, size};
-    struct kv_error err = {0};
+    static const struct ofp_flow all = {0};
+    static const struct flow_selection any = {.out_port = OFPP_NONE};
+    static const struct flow_actions normal = {.count = 1, .list = {{.op = FLOW_NORMAL}}};
     int bad_sockets[2], good_sockets[2];
-    struct openflow *openflow = openflow_start(bench.bridge, &bench.loop, directory, &err);
-    require(openflow != NULL);
     uint8_t version = take(&in, 1) & 1 ? OFP_13 : OFP_10;
-    struct connection *bad = connect_to(openflow, bad_sockets, version);
-    struct connection *good = connect_to(openflow, good_sockets, OFP_13);
+    struct connection *bad = connect_to(bad_sockets, version);
+    struct connection *good = connect_to(good_sockets, OFP_13);
     bool speaks = true;
     while (in.left) {
-        if (speaks && take(&in, 1) & 3)
-            speaks = say(bad, version, &in);
+        uint64_t act = take(&in, 1) % 4;
+        if (speaks && act)
+            speaks = (act == 1 ? say_flow_mod : say)(bad, version, &in);
         else
             send_frame(&in);
         read_all(bad_sockets[1]);
@@ -111,7 +151,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t answer[8];
     require(read(good_sockets[1], answer, sizeof(answer)) == 8 && answer[1] == OFPT_ECHO_REPLY);
     require(guests[1].vp->port.up);
-    openflow_stop(openflow);
+    connection_free(bad);
+    connection_free(good);
+    flows_delete(&openflow->flows, &any, ignore_removed, NULL);
+    require(flows_add(&openflow->flows, &all, &normal) == OFP_OK);
+    require(flows_publish(&openflow->flows) == 0 && !bench.bridge->flows);
     close(bad_sockets[1]);
     close(good_sockets[1]);
     for (unsigned i = 0; i < ARRAY_SIZE(guests); i++)
