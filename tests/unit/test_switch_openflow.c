@@ -267,6 +267,17 @@ static void a_bridge_with_the_first_flow_alone_has_no_table(void **state)
     assert_int_equal(first->frames, 1);
 }
 
+static void mirrors_see_what_flows_take_away(void **state)
+{
+    const struct flow_action drop[1] = {{0}};
+    set_actions(drop, 0);
+    bridge_mirror(&guests[0].vp->port, &guests[1].vp->port, MIRROR_IN);
+    assert_int_equal(pass(-1), LEN);
+    assert_rest(12, LEN);
+    bridge_mirror(&guests[0].vp->port, NULL, 0);
+    assert_int_equal(pass(-1), 0);
+}
+
 static void lengths_that_lie_are_refused_and_nothing_else_happens(void **state)
 {
     /* A flow-mod whose match is longer than it, one with an action of no length, half a one. */
@@ -301,6 +312,7 @@ int main(void)
         TEST(tags_are_put_in_changed_and_taken_out),
         TEST(addresses_are_set_and_frames_do_not_come_back_unless_asked),
         TEST(a_bridge_with_the_first_flow_alone_has_no_table),
+        TEST(mirrors_see_what_flows_take_away),
         TEST(lengths_that_lie_are_refused_and_nothing_else_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

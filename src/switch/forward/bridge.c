@@ -354,6 +354,23 @@ static void send_touched(struct bridge *bridge, const struct port *from, const s
     bridge->touched_count = 0;
 }
 
+void bridge_watch(struct port *from, const struct frame *frame, uint32_t out)
+{
+    struct bridge *bridge = from->bridge;
+    struct frame own;
+    bool sampled = bridge->sample_in != 0 && --bridge->sample_in == 0;
+    if (!sampled && !(from->mirror_what & MIRROR_IN))
+        return;
+    frame_copy(&own, frame);
+    admit_frame(&from->vlans, &own);
+    if (sampled)
+        sampler_take(bridge, from, &own, out);
+    if (from->mirror_what & MIRROR_IN) {
+        send_copy(bridge, from->mirror, 0);
+        send_touched(bridge, from, &own);
+    }
+}
+
 bool bridge_admits(struct port *from, const struct frame *frame)
 {
     struct inspection in = {.kept = -1};

@@ -73,6 +73,9 @@ void bridge_forward(struct port *from, struct frame *frames, unsigned count);
 void bridge_renumber(struct port *port, uint16_t wanted);
 /* The port of that number (port->of_number), or NULL. */
 struct port *bridge_port_numbered(const struct bridge *bridge, uint16_t number);
+/* Who mirrors the port or samples frames gets a frame that does not go the bridge's own way; out:
+ * as in struct sample. */
+void bridge_watch(struct port *from, const struct frame *frame, uint32_t out);
 /* Whether filters let the frame come in. Its VLAN need not be known. */
 bool bridge_admits(struct port *from, const struct frame *frame);
 /* Sends a frame with the tag that it has, if it has one, unless the receiver's filter does not let

@@ -5,6 +5,7 @@
 #include "base/util.h"
 #include "switch/forward/flow_key.h"
 #include "switch/forward/forward.h"
+#include "switch/monitor/sampler.h"
 
 #define TAG_OFFSET FRAME_TYPE_OFFSET
 
@@ -272,10 +273,29 @@ static bool is_normal(const struct flow_rule *rule)
            rule->actions->list[0].op == FLOW_NORMAL;
 }
 
+/* As samples have it, as far as one look at the actions tells. */
+static uint32_t becomes(const struct bridge *bridge, const struct flow_rule *rule)
+{
+    const struct port *to = NULL;
+    unsigned outputs = 0;
+    if (!rule)
+        return SAMPLE_DROPPED | DROP_MALFORMED;
+    for (unsigned i = 0; rule->actions && i < rule->actions->count; i++) {
+        const struct flow_action *action = &rule->actions->list[i];
+        outputs += action->op <= FLOW_CONTROLLER;
+        if (action->op == FLOW_OUTPUT)
+            to = bridge_port_numbered(bridge, action->number);
+    }
+    if (outputs == 0)
+        return SAMPLE_DROPPED | DROP_FLOW;
+    return outputs == 1 && to ? to->number : SAMPLE_FLOODED;
+}
+
 static void carry_out(struct flow_table *table, const struct flow_rule *rule, struct port *from,
                       const struct frame *frame)
 {
     struct work w;
+    bridge_watch(from, frame, becomes(from->bridge, rule));
     if (!rule) {
         port_drop(from, DROP_MALFORMED);
         return;
