@@ -113,6 +113,7 @@ static void send_frame(struct input *in)
     unsigned len = 60 + (unsigned)take(in, 1) % 40;
     for (unsigned i = 0; i < len; i++)
         frame[i] = (uint8_t)take(in, 1);
+    openflow_expire(openflow);
     switch_guest_send(&guests[0], frame, len);
     switch_step(&bench);
     static uint8_t got[FRAME_BYTES_MAX];

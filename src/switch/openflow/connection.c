@@ -227,9 +227,8 @@ int connection_take(struct connection *c, const uint8_t *data, size_t len)
     if (buffer_append(&c->in, data, len) < 0)
         return -EPROTO;
     int rc = take_messages(c);
-    if (flows_publish(&c->openflow->flows) < 0)
-        log_warning("OpenFlow of '%s': no memory for its flows", c->openflow->bridge->name);
-    openflow_expire(c->openflow);
+    if (c->openflow->flows.changed)
+        openflow_hurry(c->openflow);
     return rc;
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Flow-mods (1.0.0, 5.3.3; 1.3.5, 7.3.4.1), and telling of flows that are gone (5.4.3; 7.4.2). */
+#include "base/log.h"
 #include "switch/openflow/session.h"
 
 #define SECOND_NS INT64_C(1000000000)
 #define EXPIRY_MIN_NS (SECOND_NS / 10)
+#define HURRY_NS (SECOND_NS / 200)
 
 struct change {
     unsigned command;
@@ -109,11 +111,22 @@ void openflow_expire(void *opaque)
 {
     struct openflow *openflow = opaque;
     int64_t wait_ns = flows_expire(&openflow->flows, on_removed, openflow);
-    flows_publish(&openflow->flows);
+    if (flows_publish(&openflow->flows) < 0)
+        log_warning("OpenFlow of '%s': no memory for its flows", openflow->bridge->name);
+    openflow->hurries = false;
     loop_timer_cancel(&openflow->expiry);
     if (wait_ns)
         loop_timer_arm(openflow->loop, &openflow->expiry, MAX(wait_ns, EXPIRY_MIN_NS),
                        openflow_expire, openflow);
+}
+
+void openflow_hurry(struct openflow *openflow)
+{
+    if (openflow->hurries)
+        return;
+    openflow->hurries = true;
+    loop_timer_cancel(&openflow->expiry);
+    loop_timer_arm(openflow->loop, &openflow->expiry, HURRY_NS, openflow_expire, openflow);
 }
 
 /* --- Changes --------------------------------------------------------------------------- */

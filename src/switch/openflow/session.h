@@ -21,7 +21,8 @@ struct openflow {
     struct loop *loop;
     struct flows flows;
     struct ring packets;
-    struct loop_timer expiry;
+    struct loop_timer expiry;             /* and publishing what was changed */
+    bool hurries;                         /* it is armed for the latter */
     struct loop_source management, snoop; /* listen */
     char *management_path, *snoop_path;
     struct list connections;
@@ -84,8 +85,10 @@ void put_port_description(struct wire *wire, const struct connection *c, const s
 /* table_features.c; request: bytes of the request's body. */
 enum ofp_error put_table_features(struct wire *wire, size_t request);
 
-/* flow_mod.c: flows whose time is over; (re)arms the timer. */
+/* flow_mod.c: publishes flows, removes those whose time is over, arms the timer for the next. */
 void openflow_expire(void *opaque);
+/* Does that soon, so that flows that come one by one are published together. */
+void openflow_hurry(struct openflow *openflow);
 /* packets.c: the ring's. */
 void openflow_packet(void *opaque, const void *slot);
 
