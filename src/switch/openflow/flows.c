@@ -45,6 +45,7 @@ static struct ofp_flow *flow_new(const struct ofp_flow *model, const struct flow
     flow->rule.used_ns = model->used_ns;
     flow->created_ns = clock_monotonic_ns();
     list_init(&flow->node);
+    list_init(&flow->bucket);
     return flow;
 }
 
@@ -63,7 +64,9 @@ int flows_init(struct flows *flows, struct bridge *bridge, struct ring *packets)
     *flows = (struct flows){.bridge = bridge, .packets = packets};
     list_init(&flows->list);
     list_init(&flows->removed);
-    if (flows_add(flows, &all, &normal) != OFP_OK)
+    for (unsigned i = 0; i < FLOW_BUCKETS; i++)
+        list_init(&flows->buckets[i]);
+    if (flow_secret_make(&flows->secret) < 0 || flows_add(flows, &all, &normal) != OFP_OK)
         return -ENOMEM;
     return flows_publish(flows);
 }
@@ -86,10 +89,72 @@ bool flow_is_selected(const struct ofp_flow *flow, const struct flow_selection *
     return ofp_match_covers(&selection->match, &flow->match);
 }
 
+/* --- Finding ------------------------------------------------------------------------ */
+
+static struct list *bucket_of(struct flows *flows, const struct ofp_flow *flow)
+{
+    uint64_t hash = flow->priority;
+    for (unsigned i = 0; i < FLOW_KEY_WORDS; i++) {
+        hash = flow_hash_add(hash, flow_key_word(&flow->match.key, i), &flows->secret);
+        hash = flow_hash_add(hash, flow_key_word(&flow->match.mask, i), &flows->secret);
+    }
+    return &flows->buckets[hash % FLOW_BUCKETS];
+}
+
+/* The one with the model's match and priority, or NULL. */
+static struct ofp_flow *find(struct flows *flows, const struct ofp_flow *model)
+{
+    list_for_each (node, bucket_of(flows, model)) {
+        struct ofp_flow *flow = list_entry(node, struct ofp_flow, bucket);
+        if (flow->priority == model->priority && is_same_match(&flow->match, &model->match))
+            return flow;
+    }
+    return NULL;
+}
+
+/* Where the mask is counted, or mask_count. */
+static unsigned find_mask(const struct flows *flows, const struct flow_key *mask)
+{
+    unsigned i = 0;
+    while (i < flows->mask_count && memcmp(&flows->masks[i].bits, mask, sizeof(*mask)) != 0)
+        i++;
+    return i;
+}
+
+static bool overlaps(const struct flows *flows, const struct ofp_flow *model)
+{
+    list_for_each (node, &flows->list) {
+        const struct ofp_flow *flow = list_entry(node, struct ofp_flow, node);
+        if (flow->priority == model->priority && ofp_match_overlaps(&flow->match, &model->match))
+            return true;
+    }
+    return false;
+}
+
 /* --- Changes ------------------------------------------------------------------------ */
+
+/* behind: the node that it comes in front of. There is room for its mask. */
+static void insert(struct flows *flows, struct ofp_flow *flow, struct list *behind)
+{
+    unsigned mask = find_mask(flows, &flow->match.mask);
+    if (mask == flows->mask_count) {
+        flows->masks[mask].bits = flow->match.mask;
+        flows->masks[mask].flows = 0;
+        flows->mask_count++;
+    }
+    flows->masks[mask].flows++;
+    list_add_tail(behind, &flow->node);
+    list_add_tail(bucket_of(flows, flow), &flow->bucket);
+    flows->count++;
+    flows->changed = true;
+}
 
 static void remove_flow(struct flows *flows, struct ofp_flow *flow)
 {
+    unsigned mask = find_mask(flows, &flow->match.mask);
+    if (--flows->masks[mask].flows == 0)
+        flows->masks[mask] = flows->masks[--flows->mask_count];
+    list_del(&flow->bucket);
     list_del(&flow->node);
     list_add_tail(&flows->removed, &flow->node);
     flows->count--;
@@ -102,24 +167,11 @@ static void remove_flow(struct flows *flows, struct ofp_flow *flow)
 enum ofp_error flows_add(struct flows *flows, const struct ofp_flow *model,
                          const struct flow_actions *actions)
 {
-    struct ofp_flow *old = NULL;
-    bool same_mask = false;
-    list_for_each (node, &flows->list) {
-        struct ofp_flow *flow = list_entry(node, struct ofp_flow, node);
-        if (memcmp(&flow->match.mask, &model->match.mask, sizeof(flow->match.mask)) == 0)
-            same_mask = true;
-        if (flow->priority != model->priority)
-            continue;
-        if (is_same_match(&flow->match, &model->match))
-            old = flow;
-        else if (model->flags & OFPFF_CHECK_OVERLAP &&
-                 ofp_match_overlaps(&flow->match, &model->match))
-            return OFP_FLOW_OVERLAP;
-    }
-    /* Publishing tells how many there are. */
-    if (!same_mask && flows->masks == CLASSIFIER_MASKS_MAX && flows_publish(flows) < 0)
-        return OFP_FLOW_TABLE_FULL;
-    if ((!old && flows->count == FLOWS_MAX) || (!same_mask && flows->masks == CLASSIFIER_MASKS_MAX))
+    struct ofp_flow *old = find(flows, model);
+    if (!old && model->flags & OFPFF_CHECK_OVERLAP && overlaps(flows, model))
+        return OFP_FLOW_OVERLAP;
+    if (!old &&
+        (flows->count == FLOWS_MAX || find_mask(flows, &model->match.mask) == CLASSIFIER_MASKS_MAX))
         return OFP_FLOW_TABLE_FULL;
     struct ofp_flow *flow = flow_new(model, actions);
     if (!flow)
@@ -127,10 +179,7 @@ enum ofp_error flows_add(struct flows *flows, const struct ofp_flow *model,
     /* It takes the other's place, with counters of its own, and nobody is told. */
     if (old)
         remove_flow(flows, old);
-    list_add_tail(&flows->list, &flow->node);
-    flows->count++;
-    flows->masks += !same_mask;
-    flows->changed = true;
+    insert(flows, flow, &flows->list);
     return OFP_OK;
 }
 
@@ -152,8 +201,7 @@ enum ofp_error flows_modify(struct flows *flows, const struct flow_selection *se
             return OFP_FLOW_TABLE_FULL;
         changed->created_ns = flow->created_ns;
         /* In the same place. */
-        list_add_tail(&flow->node, &changed->node);
-        flows->count++;
+        insert(flows, changed, &flow->node);
         remove_flow(flows, flow);
     }
     return OFP_OK;
@@ -316,8 +364,6 @@ int flows_publish(struct flows *flows)
     flows->own = flows->table ? NULL : list_entry(flows->list.next, struct ofp_flow, node);
     if (swap.table)
         flows->missed += swap.table->miss.frames;
-    if (flows->table)
-        flows->masks = classifier_masks(flows->table->rules);
     table_free(swap.table);
     free_all(&flows->removed);
     flows->changed = false;

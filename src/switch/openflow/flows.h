@@ -8,13 +8,16 @@
 #define KV_SWITCH_OPENFLOW_FLOWS_H
 
 #include "base/list.h"
+#include "switch/forward/flow_hash.h"
 #include "switch/forward/flow_table.h"
 #include "switch/openflow/protocol.h"
 
 #define FLOWS_MAX 16384
+#define FLOW_BUCKETS 1024
 
 struct ofp_flow {
     struct list node;
+    struct list bucket; /* of flows with that hash, while it is there */
     struct flow_match match;
     uint16_t priority, idle_s, hard_s, flags;
     int64_t created_ns;
@@ -28,13 +31,20 @@ struct ofp_flow {
 struct flows {
     struct bridge *bridge;
     struct ring *packets;
-    struct list list; /* in the order in which they came */
+    struct list list;                  /* in the order in which they came */
+    struct list buckets[FLOW_BUCKETS]; /* the same by match and priority */
+    struct flow_secret secret;
     unsigned count;
     struct list removed; /* until they are published */
     bool changed;
     struct flow_table *table; /* published, or NULL: frames go the bridge's own way */
     struct ofp_flow *own;     /* without a table the flow that says so, while it is there */
-    unsigned masks;           /* of the matches, or more */
+    /* Masks of the matches. */
+    struct {
+        struct flow_key bits;
+        unsigned flows;
+    } masks[CLASSIFIER_MASKS_MAX];
+    unsigned mask_count;
     /* What had come in at the ports when the one flow's counters were looked at. */
     uint64_t own_frames, own_bytes;
     uint64_t missed, matched; /* frames of tables and flows that are gone */
