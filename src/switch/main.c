@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "base/version.h"
 #include "switch/control/commands.h"
+#include "switch/jail/jail.h"
 #include "switch/ovsdb/ovsdb.h"
 #include "switch/ports/guard.h"
 
@@ -29,8 +30,8 @@ enum {
 #define CORE_MAX 1023
 
 struct settings {
-    const char *control, *config, *database, *ovsdb, *openflow, *log, *core;
-    bool help, version;
+    const char *control, *config, *database, *ovsdb, *openflow, *log, *core, *user;
+    bool no_jail, help, version;
 };
 
 static const struct setting_row {
@@ -49,6 +50,9 @@ static const struct setting_row {
     {"core", "N", offsetof(struct settings, core), "forward frames on processor N of the host"},
     {"log", "LEVEL", offsetof(struct settings, log),
      "error, warning (unless said otherwise), info, debug or trace"},
+    {"user", "NAME", offsetof(struct settings, user),
+     "run as NAME, or UID[:GID], when started by root"},
+    {"no-jail", NULL, offsetof(struct settings, no_jail), "give no privileges away"},
     {"help", NULL, offsetof(struct settings, help), "print this and end"},
     {"version", NULL, offsetof(struct settings, version), "print the version and end"},
 };
@@ -93,6 +97,9 @@ static int read_settings(struct settings *settings, int argc, char **argv, struc
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "--database goes with --ovsdb, and instead of --config: it has the "
                             "bridges and ports");
+    if (settings->user && settings->no_jail)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "--user and --no-jail contradict each other");
     if (settings->log && log_level_parse(settings->log, &log_level) < 0)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "--log '%s': error, warning, info, debug and trace are possible",
@@ -184,6 +191,8 @@ int main(int argc, char **argv)
     } else {
         guard_install();
         int rc = vswitch_init(&sw, &err);
+        if (rc == 0 && !settings.no_jail)
+            rc = switch_jail_enter(settings.user, &err);
         if (rc == 0)
             rc = serve(&sw, &ovsdb, &settings, &err);
         ovsdb_stop(&ovsdb);

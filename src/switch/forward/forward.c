@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/iothread.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
@@ -221,6 +222,7 @@ static void *thread_main(void *opaque)
 {
     struct forward *forward = opaque;
     pthread_setname_np(pthread_self(), "forward");
+    thread_enter(THREAD_IO);
     while (!forward->stop) {
         if (atomic_load_explicit(&forward->task, memory_order_acquire)) {
             run_task(forward);

@@ -17,6 +17,7 @@
 #include "switch/forward/offload.h"
 #include "switch/ports/incoming.h"
 #include "switch/ports/interface.h"
+#include "switch/ports/opener.h"
 
 #define SEGMENTS_MAX (FRAME_SEGMENTS_MAX + 3) /* two headers, headers that were kept, the rest */
 
@@ -32,7 +33,7 @@ static struct tap_port *tap_of(struct port *port)
     return container_of(port, struct tap_port, port);
 }
 
-static int open_tap(const char *interface, struct kv_error *err)
+int tap_open(const char *interface, struct kv_error *err)
 {
     const unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
     struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -48,9 +49,7 @@ static int open_tap(const char *interface, struct kv_error *err)
 
 struct port *tap_port_new(const char *interface, struct kv_error *err)
 {
-    if (interface_check_name(interface, err) < 0)
-        return NULL;
-    cleanup_fd int fd = open_tap(interface, err);
+    cleanup_fd int fd = opener_open(OPENER_TAP, interface, err);
     if (fd < 0)
         return NULL;
     struct tap_port *tap = calloc(1, sizeof(*tap));

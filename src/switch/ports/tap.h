@@ -7,6 +7,9 @@
 #include "base/error.h"
 #include "switch/ports/port.h"
 
+/* By opener.h: the descriptor of the interface, up, or -errno with err. */
+int tap_open(const char *interface, struct kv_error *err);
+
 /* Makes the interface, or attaches to one that is there, and brings it up. NULL with err. */
 struct port *tap_port_new(const char *interface, struct kv_error *err);
 void tap_port_free(struct port *port);

@@ -25,6 +25,7 @@
 #include "switch/forward/offload.h"
 #include "switch/ports/incoming.h"
 #include "switch/ports/interface.h"
+#include "switch/ports/opener.h"
 
 #define SLOTS 1024U
 #define SLOT_BYTES 2048U
@@ -98,7 +99,7 @@ static int set_options(int fd, int index)
     return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
 }
 
-static int open_uplink(const char *interface, struct kv_error *err)
+int uplink_open(const char *interface, struct kv_error *err)
 {
     int index = 0;
     cleanup_fd int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -116,9 +117,7 @@ static int open_uplink(const char *interface, struct kv_error *err)
 
 struct port *uplink_port_new(const char *interface, struct kv_error *err)
 {
-    if (interface_check_name(interface, err) < 0)
-        return NULL;
-    cleanup_fd int fd = open_uplink(interface, err);
+    cleanup_fd int fd = opener_open(OPENER_UPLINK, interface, err);
     if (fd < 0)
         return NULL;
     struct uplink_port *uplink = calloc(1, sizeof(*uplink));

@@ -10,6 +10,9 @@
 #include "base/error.h"
 #include "switch/ports/port.h"
 
+/* By opener.h: a packet socket with its ring, bound to the interface, or -errno with err. */
+int uplink_open(const char *interface, struct kv_error *err);
+
 /* Takes part in the interface, which must be an Ethernet one, and brings it up. NULL with err. */
 struct port *uplink_port_new(const char *interface, struct kv_error *err);
 void uplink_port_free(struct port *port);

@@ -14,11 +14,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/jail_rules.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "vmm/jail/jail_filters.h"
 #include "vmm/jail/jail_internal.h"
-#include "vmm/jail/rules.h"
 
 static const struct sock_fprog programs[] = {
     [THREAD_CONTROL] = {ARRAY_SIZE(control_filter), control_filter},

@@ -7,10 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +15,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -27,7 +23,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/parse.h"
+#include "base/privileges.h"
 #include "base/util.h"
 #include "vmm/jail/jail_internal.h"
 
@@ -49,38 +45,11 @@ static int refuse(struct kv_error *err, int code, const char *step)
     return kv_error_errno(err, KV_ERR_JAIL, code, "jail: %s (--no-jail does without)", step);
 }
 
-/* "NAME" or "UID[:GID]". */
+/* NULL: nobody. */
 static int find_user(const char *user, struct kv_error *err)
 {
-    uint64_t uid, gid;
     jail.uid = jail.gid = NOBODY;
-    if (!user)
-        return 0;
-    char text[64];
-    if ((size_t)snprintf(text, sizeof(text), "%s", user) >= sizeof(text))
-        return kv_error_set(err, KV_ERR_JAIL, EINVAL, "--user: '%.60s...' is too long", user);
-    char *colon = strchr(text, ':');
-    if (colon)
-        *colon++ = '\0';
-    const struct passwd *entry = NULL;
-    if (parse_u64(text, &uid) < 0) {
-        entry = colon ? NULL : getpwnam(text);
-        if (!entry)
-            return kv_error_set(err, KV_ERR_JAIL, EINVAL,
-                                "--user: '%s' is no user of this host; accepted: NAME, UID[:GID]",
-                                user);
-        uid = entry->pw_uid;
-    }
-    gid = entry ? entry->pw_gid : uid;
-    if ((colon && parse_u64(colon, &gid) < 0) || uid == 0 || uid >= UINT32_MAX || gid == 0 ||
-        gid >= UINT32_MAX)
-        return kv_error_set(err, KV_ERR_JAIL, EINVAL,
-                            "--user: '%s' is not possible; accepted: a user and group other than "
-                            "root",
-                            user);
-    jail.uid = (uid_t)uid;
-    jail.gid = (gid_t)gid;
-    return 0;
+    return user ? privileges_find_user(user, &jail.uid, &jail.gid, err) : 0;
 }
 
 static int write_text(const char *path, const char *text)
@@ -187,47 +156,11 @@ static int enter_empty_root(struct kv_error *err)
     return 0;
 }
 
-static int become_user(struct kv_error *err)
-{
-    if (setgroups(0, NULL) < 0 || setresgid(jail.gid, jail.gid, jail.gid) < 0 ||
-        setresuid(jail.uid, jail.uid, jail.uid) < 0)
-        return refuse(err, errno, "change of user");
-    return 0;
-}
-
-/* What a later exec could regain. Needs a capability itself, so it comes before the last one is
- * gone; fails harmlessly for those that have none. */
-static void drop_bounding_set(void)
-{
-    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-}
-
-static int drop_capabilities(struct kv_error *err)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    if (syscall(SYS_capset, &header, none) < 0)
-        return refuse(err, errno, "capabilities");
-    return 0;
-}
-
-static void set_limit(__rlimit_resource_t resource, rlim_t value)
-{
-    struct rlimit limit;
-    if (getrlimit(resource, &limit) < 0)
-        return;
-    limit.rlim_max = MIN(limit.rlim_max, value);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(resource, &limit);
-}
-
 static void set_limits(void)
 {
-    set_limit(RLIMIT_CORE, 0); /* guest memory does not belong on the host's disk */
-    set_limit(RLIMIT_NOFILE, FDS_MAX);
-    set_limit(RLIMIT_MSGQUEUE, 0);
+    privileges_set_limit(RLIMIT_CORE, 0); /* guest memory does not belong on the host's disk */
+    privileges_set_limit(RLIMIT_NOFILE, FDS_MAX);
+    privileges_set_limit(RLIMIT_MSGQUEUE, 0);
 }
 
 /* The parent made an empty network while the machine was built: that takes half a millisecond. */
@@ -264,17 +197,17 @@ int jail_leave_host(struct kv_error *err)
 
 static int leave_user(struct kv_error *err)
 {
-    drop_bounding_set();
+    privileges_drop_bounding_set();
     if (!jail.root)
         return 0;
-    int rc = become_user(err);
+    int rc = privileges_become(jail.uid, jail.gid);
     if (rc < 0)
-        return rc;
+        return refuse(err, -rc, "change of user");
     /* Nobody is mapped into this one, so nothing in it means anything outside. Hosts that forbid it
      * lose the least here: there is no privilege left. */
     if (unshare(CLONE_NEWUSER) < 0)
         log_info("jail: no user namespace: %s", strerror(errno));
-    drop_bounding_set();
+    privileges_drop_bounding_set();
     return 0;
 }
 
@@ -286,10 +219,11 @@ int jail_enter(struct kv_error *err)
         return refuse(err, errno, "no new privileges");
     if (jail.forked && jail.namespaces)
         rc = leave_user(err);
-    if (rc == 0)
-        rc = drop_capabilities(err);
     if (rc < 0)
         return rc;
+    rc = privileges_keep(0);
+    if (rc < 0)
+        return refuse(err, -rc, "capabilities");
     /* The change of user made the process undumpable and forgot this; both are wanted so. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (jail.parent >= 0)

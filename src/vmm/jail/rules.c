@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The table of allowed system calls; see rules.h. A worker's are among those of
+ * The table of allowed system calls; see base/jail_rules.h. A worker's are among those of
  * an I/O thread, because a thread also has the filters of the one that started
  * it. No kind may open or create files, make sockets, connect, start programs,
  * touch other processes, mount, or map memory executable.
  */
-#include "vmm/jail/rules.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -24,6 +22,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <termios.h>
+
+#include "base/jail_rules.h"
 
 #define C KIND_CONTROL
 #define V KIND_VCPU
@@ -233,3 +233,12 @@ const struct rule jail_rules[] = {
 };
 
 const unsigned jail_rule_count = sizeof(jail_rules) / sizeof(jail_rules[0]);
+
+const struct rule_kind jail_kinds[] = {
+    {KIND_CONTROL, "control"},
+    {KIND_VCPU, "vcpu", .ioctl_first = KVM_RUN},
+    {KIND_IO, "io"},
+    {KIND_WORKER, "worker"},
+};
+
+const unsigned jail_kind_count = sizeof(jail_kinds) / sizeof(jail_kinds[0]);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What each kind of thread may ask of the kernel once the jail is closed; all
- * else ends the process. Read at build time by gen_filters.c, which makes BPF
- * programs of it.
+ * What each kind of thread of a program may ask of the kernel once its jail is closed. A program
+ * has a table of its own; gen_filters.c, which the build links with it, makes BPF programs of it.
  */
-#ifndef KV_VMM_JAIL_RULES_H
-#define KV_VMM_JAIL_RULES_H
+#ifndef KV_BASE_JAIL_RULES_H
+#define KV_BASE_JAIL_RULES_H
 
 #include <stdint.h>
 
@@ -33,5 +32,17 @@ struct rule {
 
 extern const struct rule jail_rules[];
 extern const unsigned jail_rule_count;
+
+/* The program NAME_filter is made of the rules of the kind. */
+struct rule_kind {
+    unsigned kind;
+    const char *name;
+    uint32_t ioctl_first; /* a call that is made all the time and let through before anything else
+                             is looked at; libseccomp would come to it after some thirty
+                             instructions; 0: none */
+};
+
+extern const struct rule_kind jail_kinds[];
+extern const unsigned jail_kind_count;
 
 #endif

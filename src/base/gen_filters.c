@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Run by the build: turns rules.c into BPF programs, written as C arrays, so
- * that the monitor neither links libseccomp nor compiles filters when it
- * starts. "gen_filters trap" lets violations raise SIGSYS and adds the system
- * calls' names; "gen_filters kill" ends the process at once.
+ * Run by the build: turns a program's rules (jail_rules.h) into BPF programs, written as C arrays,
+ * so that nobody links libseccomp or compiles filters when it starts. What is not allowed: "kill"
+ * ends the process at once; "trap" raises SIGSYS and adds the system calls' names; "absent" answers
+ * ENOSYS, as if the kernel had no such call.
  */
 #include <errno.h>
 #include <linux/filter.h>
-#include <linux/kvm.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "vmm/jail/rules.h"
+#include "base/jail_rules.h"
 
 #define CHECKS_MAX 2
 #define NAMES_MAX 512
@@ -53,9 +52,7 @@ static void print_instruction(const struct sock_filter *i)
     printf("    {0x%02x, %u, %u, 0x%08x},\n", i->code, i->jt, i->jf, i->k);
 }
 
-/* The one call that a vCPU makes all the time is let through before anything else is looked at;
- * libseccomp would come to it after some thirty instructions. */
-static void print_kvm_run(void)
+static void print_ioctl_first(uint32_t request)
 {
     const struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
@@ -63,14 +60,14 @@ static void print_kvm_run(void)
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_RUN, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, request, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     for (size_t i = 0; i < sizeof(code) / sizeof(code[0]); i++)
         print_instruction(&code[i]);
 }
 
-static void print_program(scmp_filter_ctx filter, unsigned kind, const char *name)
+static void print_program(scmp_filter_ctx filter, const struct rule_kind *kind)
 {
     struct sock_filter *program;
     int fd = memfd_create("filter", 0);
@@ -81,9 +78,9 @@ static void print_program(scmp_filter_ctx filter, unsigned kind, const char *nam
     program = malloc(size);
     if (!program || pread(fd, program, size, 0) != (ssize_t)size)
         die("read", -EIO);
-    printf("static struct sock_filter %s_filter[] = {\n", name);
-    if (kind == KIND_VCPU)
-        print_kvm_run();
+    printf("static struct sock_filter %s_filter[] = {\n", kind->name);
+    if (kind->ioctl_first)
+        print_ioctl_first(kind->ioctl_first);
     for (size_t i = 0; i < size / sizeof(*program); i++)
         print_instruction(&program[i]);
     puts("};\n");
@@ -91,7 +88,7 @@ static void print_program(scmp_filter_ctx filter, unsigned kind, const char *nam
     close(fd);
 }
 
-static void print_filter(unsigned kind, const char *name, uint32_t otherwise)
+static void print_filter(const struct rule_kind *kind, uint32_t otherwise)
 {
     scmp_filter_ctx filter = seccomp_init(otherwise);
     if (!filter)
@@ -100,10 +97,10 @@ static void print_filter(unsigned kind, const char *name, uint32_t otherwise)
     seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, OPTIMIZE_TREE);
     for (unsigned i = 0; i < jail_rule_count; i++) {
-        if (jail_rules[i].kinds & kind)
+        if (jail_rules[i].kinds & kind->kind)
             add_rule(filter, &jail_rules[i]);
     }
-    print_program(filter, kind, name);
+    print_program(filter, kind);
     seccomp_release(filter);
 }
 
@@ -122,19 +119,23 @@ static void print_names(void)
 int main(int argc, char **argv)
 {
     static const struct {
-        unsigned kind;
         const char *name;
-    } kinds[] = {
-        {KIND_CONTROL, "control"},
-        {KIND_VCPU, "vcpu"},
-        {KIND_IO, "io"},
-        {KIND_WORKER, "worker"},
+        uint32_t action;
+    } modes[] = {
+        {"kill", SCMP_ACT_KILL_PROCESS},
+        {"trap", SCMP_ACT_TRAP},
+        {"absent", SCMP_ACT_ERRNO(ENOSYS)},
     };
-    bool trap = argc == 2 && strcmp(argv[1], "trap") == 0;
-    puts("/* Made by gen_filters from rules.c. */");
-    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-        print_filter(kinds[i].kind, kinds[i].name, trap ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS);
-    if (trap)
+    unsigned mode = 0;
+    while (mode < sizeof(modes) / sizeof(modes[0]) &&
+           (argc != 2 || strcmp(argv[1], modes[mode].name) != 0))
+        mode++;
+    if (mode == sizeof(modes) / sizeof(modes[0]))
+        die("kill, trap or absent", -EINVAL);
+    puts("/* Made by gen_filters of the program's rules. */");
+    for (unsigned i = 0; i < jail_kind_count; i++)
+        print_filter(&jail_kinds[i], modes[mode].action);
+    if (modes[mode].action == SCMP_ACT_TRAP)
         print_names();
     return 0;
 }
