@@ -73,6 +73,20 @@ static int set_enum(const struct option_spec *spec, const char *what, const char
     return refuse_value(spec, what, value, accepted, err);
 }
 
+static int set_int(const struct option_spec *spec, const char *what, const char *value, void *field,
+                   struct kv_error *err)
+{
+    uint64_t size, max = spec->max ? spec->max : INT64_MAX;
+    bool negative = *value == '-';
+    char accepted[96];
+    if (parse_u64(value + (negative || *value == '+'), &size) < 0 || size > max) {
+        snprintf(accepted, sizeof(accepted), "-%" PRIu64 " to %" PRIu64, max, max);
+        return refuse_value(spec, what, value, accepted, err);
+    }
+    *(int64_t *)field = negative ? -(int64_t)size : (int64_t)size;
+    return 0;
+}
+
 int options_set_text(const struct option_spec *spec, const char *what, const char *value, void *out,
                      struct kv_error *err)
 {
@@ -96,6 +110,8 @@ int options_set_text(const struct option_spec *spec, const char *what, const cha
         if (parse_u64(value, &number) < 0)
             return refuse_value(spec, what, value, "a number", err);
         return set_number(spec, what, number, value, field, err);
+    case OPTION_INT:
+        return set_int(spec, what, value, field, err);
     case OPTION_SIZE:
         if (parse_size(value, &number) < 0)
             return refuse_value(spec, what, value, "bytes, with a suffix such as K, M, G or T",
@@ -128,8 +144,12 @@ int options_set_json(const struct option_spec *spec, const char *what, const jso
         *(bool *)field = json_is_true(value);
         return 0;
     }
+    char shown[24];
+    if (json_is_integer(value) && spec->type == OPTION_INT) {
+        snprintf(shown, sizeof(shown), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        return set_int(spec, what, shown, field, err);
+    }
     if (json_is_integer(value) && json_integer_value(value) >= 0) {
-        char shown[24];
         uint64_t number = (uint64_t)json_integer_value(value);
         snprintf(shown, sizeof(shown), "%" PRIu64, number);
         if (spec->type == OPTION_UINT || spec->type == OPTION_SIZE)
@@ -141,13 +161,14 @@ int options_set_json(const struct option_spec *spec, const char *what, const jso
         [OPTION_STRING] = "a string",
         [OPTION_BOOL] = "true or false",
         [OPTION_UINT] = "a number",
+        [OPTION_INT] = "a number",
         [OPTION_SIZE] = "bytes, as number or string",
         [OPTION_ENUM] = "a string",
         [OPTION_MAC] = "a string",
         [OPTION_FD] = "a descriptor's number",
     };
-    cleanup_free char *shown = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    return refuse_value(spec, what, shown ? shown : "?", expected[spec->type], err);
+    cleanup_free char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    return refuse_value(spec, what, text ? text : "?", expected[spec->type], err);
 }
 
 static int check_required(const struct option_spec *specs, const char *what, uint64_t seen,
@@ -263,8 +284,8 @@ void options_help_one(const struct option_spec *spec, FILE *to)
 {
     static const char *const shapes[] = {
         [OPTION_STRING] = "TEXT", [OPTION_BOOL] = "on|off", [OPTION_UINT] = "N",
-        [OPTION_SIZE] = "SIZE",   [OPTION_ENUM] = "",       [OPTION_MAC] = "MAC",
-        [OPTION_FD] = "FD",
+        [OPTION_INT] = "[-]N",    [OPTION_SIZE] = "SIZE",   [OPTION_ENUM] = "",
+        [OPTION_MAC] = "MAC",     [OPTION_FD] = "FD",
     };
     fprintf(to, "%s=", spec->name);
     if (spec->type == OPTION_ENUM) {

@@ -20,6 +20,7 @@ enum option_type {
     OPTION_STRING, /* char *, allocated; options_free() frees it */
     OPTION_BOOL,   /* bool */
     OPTION_UINT,   /* uint64_t within [min, max] (max 0: no bound) */
+    OPTION_INT,    /* int64_t within [-max, max] (max 0: no bound) */
     OPTION_SIZE,   /* uint64_t bytes; text may carry a suffix; bounds as UINT */
     OPTION_ENUM,   /* int: index into values */
     OPTION_MAC,    /* uint8_t[6] */
@@ -32,7 +33,7 @@ struct option_spec {
     size_t offset;             /* of the field in the struct */
     const char *help;          /* one line */
     bool required;             /* must be given */
-    uint64_t min, max;         /* UINT, SIZE */
+    uint64_t min, max;         /* UINT, INT, SIZE */
     const char *const *values; /* ENUM: names, NULL at the end */
 };
 

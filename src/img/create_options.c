@@ -148,6 +148,7 @@ static int check_value(const struct option_spec *spec, const char *value, const 
                    ? refuse(prefix, "Parameter '%s' expects 'on' or 'off'", spec->name)
                    : 0;
     case OPTION_STRING:
+    case OPTION_INT:
     case OPTION_ENUM:
     case OPTION_MAC:
     case OPTION_FD:
@@ -182,6 +183,7 @@ static const char *type_name(const struct option_spec *spec)
     case OPTION_BOOL:
         return "bool (on/off)";
     case OPTION_STRING:
+    case OPTION_INT:
     case OPTION_ENUM:
     case OPTION_MAC:
     case OPTION_FD:

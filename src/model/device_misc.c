@@ -186,8 +186,10 @@ int read_panic(struct read *r, xmlNode *node, struct model_panic *panic)
         return read_unsupported(r, "unknown panic model '%s'", model);
     if (!model || strcmp(model, "default") == 0)
         ret = read_set(r, node, "model", "isa");
+    else if (strcmp(model, "hyperv") == 0)
+        r->d->hyperv.crash = true;
     else if (strcmp(model, "isa") != 0)
-        ret = read_refuse(r, node, "model", "'%s': 'isa' is accepted", model);
+        ret = read_refuse(r, node, "model", "'%s': 'isa' and 'hyperv' are accepted", model);
     panic->model = xml_attr(node, "model");
     if (ret == 0 && panic->device.address.kind == MODEL_ADDRESS_ISA &&
         panic->device.address.iobase != 0x505)

@@ -337,7 +337,7 @@ struct model_input {
 
 struct model_panic {
     struct model_device device;
-    const char *model; /* isa */
+    const char *model; /* isa, or hyperv: domain.hyperv.crash */
 };
 
 /* ------------------------------------------------------------------ domain */
@@ -426,14 +426,27 @@ struct model_domain {
     unsigned boot_count;
     const char *emulator;
 
-    enum model_switch acpi, apic, pae;      /* as written */
+    enum model_switch acpi, apic, pae; /* as written */
+    struct model_hyperv {
+        bool passthrough; /* all that the host's KVM has */
+        bool relaxed, vapic, vpindex, runtime, synic, stimer, stimer_direct, reset, frequencies,
+            reenlightenment, tlbflush, ipi;
+        bool time;             /* <timer name='hypervclock'> of <clock> */
+        bool crash;            /* <panic model='hyperv'> */
+        uint64_t spinlocks;    /* 0: off */
+        const char *vendor_id; /* NULL: Microsoft's */
+    } hyperv;
     const char *cpu_mode, *cpu_model;       /* host-passthrough, host-model, maximum */
     unsigned sockets, dies, cores, threads; /* 0: not set; product = vcpus_max */
     unsigned numa_count;
     const struct model_numa_cell *numa;
-    const char *clock_offset; /* utc, localtime, timezone, variable, absolute */
-    const char *clock_timezone;
-    int64_t clock_adjustment; /* seconds, of variable */
+    struct model_clock {
+        bool localtime;       /* what is shown at first is the host's local time, else UTC */
+        const char *timezone; /* its local time; NULL: as localtime says */
+        int64_t adjustment;   /* seconds that are added */
+        bool absolute;        /* shows start (seconds since 1970) */
+        int64_t start;
+    } clock;
 
     enum model_action on_poweroff, on_reboot, on_crash;
 

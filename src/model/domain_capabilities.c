@@ -4,7 +4,10 @@
  * may have, so that clients offer it and nothing else. Tables that agree with what the readers of
  * the document accept (device_*.c, domain_*.c).
  */
+#include <fcntl.h>
+#include <linux/kvm.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -17,15 +20,29 @@
 
 struct choice {
     const char *name;
-    const char *values[8];
+    const char *values[16];
 };
 
 struct feature {
     const char *name; /* NULL ends them */
     bool supported;
     struct choice choices[6];
-    const char *needs; /* a program of the host; NULL: nothing */
+    bool (*is_there)(void); /* on this host; NULL: always */
 };
+
+static bool has_swtpm(void)
+{
+    return access("/usr/bin/swtpm", X_OK) == 0;
+}
+
+static bool kvm_has_hyperv(void)
+{
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    bool has = fd >= 0 && ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_HYPERV_CPUID) > 0;
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
 
 static const struct feature devices[] = {
     {"disk",
@@ -43,17 +60,26 @@ static const struct feature devices[] = {
     {"tpm",
      true,
      {{"model", {"tpm-crb"}}, {"backendModel", {"emulator"}}, {"backendVersion", {"2.0"}}},
-     "/usr/bin/swtpm"},
+     has_swtpm},
     {"redirdev", false, {{0}}},
     {"channel", true, {{"type", {"pty", "unix"}}}},
     {NULL, false, {{0}}},
 };
 
 static const struct feature features[] = {
-    {"gic", false, {{0}}},    {"vmcoreinfo", false, {{0}}},
-    {"genid", true, {{0}}},   {"backingStoreInput", true, {{0}}},
-    {"backup", false, {{0}}}, {"sev", false, {{0}}},
-    {"sgx", false, {{0}}},    {"hyperv", false, {{0}}},
+    {"gic", false, {{0}}},
+    {"vmcoreinfo", false, {{0}}},
+    {"genid", true, {{0}}},
+    {"backingStoreInput", true, {{0}}},
+    {"backup", false, {{0}}},
+    {"sev", false, {{0}}},
+    {"sgx", false, {{0}}},
+    {"hyperv",
+     true,
+     {{"features",
+       {"relaxed", "vapic", "spinlocks", "vpindex", "runtime", "synic", "stimer", "reset",
+        "vendor_id", "frequencies", "reenlightenment", "tlbflush", "ipi"}}},
+     kvm_has_hyperv},
     {NULL, false, {{0}}},
 };
 
@@ -71,7 +97,7 @@ static void put_features(struct buffer *text, const char *section, const struct 
 {
     buffer_printf(text, "  <%s>\n", section);
     for (const struct feature *f = rows; f->name; f++) {
-        bool supported = f->supported && (!f->needs || access(f->needs, X_OK) == 0);
+        bool supported = f->supported && (!f->is_there || f->is_there());
         const char *yes = supported ? "yes" : "no";
         if (!supported || !f->choices[0].name) {
             buffer_printf(text, "    <%s supported='%s'/>\n", f->name, yes);

@@ -241,7 +241,9 @@ static int check_timer(struct read *r, const xmlNode *node)
         return read_unsupported(r, "unknown timer name '%s'", name ? name : "");
     bool here = read_is_one_of(name, have), present = true;
     int ret = read_yes_no(r, node, "present", &present);
-    if (ret == 0 && present != here)
+    if (ret == 0 && strcmp(name, "hypervclock") == 0)
+        r->d->hyperv.time = present;
+    else if (ret == 0 && present != here)
         ret = read_refuse(r, node, NULL,
                           here ? "the timer '%s' is always there"
                                : "there is no timer '%s'; present='no' is accepted",
@@ -254,35 +256,55 @@ static int check_timer(struct read *r, const xmlNode *node)
     return ret;
 }
 
+/* Seconds that offset, basis and adjustment make. A number is kept by 'variable' alone, as
+ * libvirt has it: with 'utc' and 'localtime' it says where a variable clock begins. */
+static int read_adjustment(struct read *r, xmlNode *clock, const char *offset)
+{
+    static const char *const bases[] = {"utc", "localtime", NULL};
+    struct model_clock *c = &r->d->clock;
+    const char *adjustment = xml_attr(clock, "adjustment"), *basis = NULL;
+    bool variable = strcmp(offset, "variable") == 0;
+    int ret = read_choice(r, clock, "basis", bases, &basis);
+    c->localtime =
+        strcmp(offset, "localtime") == 0 || (variable && basis && strcmp(basis, "localtime") == 0);
+    if (ret < 0 || !adjustment || (!variable && strcmp(adjustment, "reset") == 0))
+        return ret;
+    if (!xml_integer(adjustment, &c->adjustment))
+        return read_xml_error(r, "unable to parse clock adjustment '%s'", adjustment);
+    if (!variable && (read_set(r, clock, "offset", "variable") < 0 ||
+                      read_set(r, clock, "basis", c->localtime ? "localtime" : "utc") < 0))
+        return read_no_memory(r);
+    return 0;
+}
+
 static int read_clock_offset(struct read *r, xmlNode *clock)
 {
     static const char *const offsets[] = {"utc",      "localtime", "variable",
                                           "timezone", "absolute",  NULL};
-    struct model_domain *d = r->d;
-    d->clock_offset = xml_attr(clock, "offset");
-    if (!d->clock_offset) {
+    struct model_clock *c = &r->d->clock;
+    const char *offset = xml_attr(clock, "offset");
+    if (!offset) {
         if (read_set(r, clock, "offset", "utc") < 0)
             return read_no_memory(r);
-        d->clock_offset = xml_attr(clock, "offset");
+        offset = xml_attr(clock, "offset");
     }
-    if (!read_is_one_of(d->clock_offset, offsets))
-        return read_unsupported(r, "unknown clock offset '%s'", d->clock_offset);
-    d->clock_timezone = xml_attr(clock, "timezone");
-    const char *adjustment = xml_attr(clock, "adjustment"), *basis = xml_attr(clock, "basis");
-    bool utc = strcmp(d->clock_offset, "utc") == 0;
-    if (utc && adjustment && strcmp(adjustment, "reset") == 0)
-        return 0;
-    if (adjustment && !xml_integer(adjustment, &d->clock_adjustment))
-        return read_xml_error(r, "unable to parse clock adjustment '%s'", adjustment);
-    if (basis && strcmp(basis, "utc") != 0 && strcmp(basis, "localtime") != 0)
-        return read_unsupported(r, "unknown clock basis '%s'", basis);
-    bool shifted = d->clock_adjustment != 0 || (basis && *basis == 'l');
-    if ((!utc && strcmp(d->clock_offset, "variable") != 0) || shifted)
-        return read_refuse(r, clock, "offset",
-                           "'%s': the guest's clock shows UTC; 'utc' is accepted, and 'variable' "
-                           "without an adjustment",
-                           d->clock_offset);
-    return 0;
+    if (!read_is_one_of(offset, offsets))
+        return read_unsupported(r, "unknown clock offset '%s'", offset);
+    if (strcmp(offset, "timezone") == 0) {
+        c->timezone = xml_attr(clock, "timezone");
+        return c->timezone ? 0
+                           : read_xml_error(r, "missing 'timezone' attribute for clock with "
+                                               "offset='timezone'");
+    }
+    if (strcmp(offset, "absolute") == 0) {
+        const char *start = xml_attr(clock, "start");
+        c->absolute = true;
+        return start && xml_integer(start, &c->start) && c->start >= 0
+                   ? 0
+                   : read_xml_error(r,
+                                    "missing 'start' attribute for clock with offset='absolute'");
+    }
+    return read_adjustment(r, clock, offset);
 }
 
 static int read_clock_element(struct read *r)

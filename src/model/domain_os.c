@@ -259,25 +259,6 @@ static int check_fixed(struct read *r, const xmlNode *node, const struct fixed *
     return 0;
 }
 
-static int check_hyperv(struct read *r, const xmlNode *hyperv)
-{
-    const char *mode = hyperv ? xml_attr(hyperv, "mode") : NULL;
-    if (mode && strcmp(mode, "custom") != 0)
-        return read_refuse(r, hyperv, "mode", "'%s': enlightenments for Windows are not supported",
-                           mode);
-    for (const xmlNode *n = hyperv ? xml_first(hyperv) : NULL; n; n = xml_next(n)) {
-        enum model_switch state = MODEL_SWITCH_ABSENT;
-        int ret = read_switch(r, n, "state", &state);
-        if (ret == 0 && state == MODEL_SWITCH_ON)
-            ret = read_refuse(r, n, "state",
-                              "'on': enlightenments for Windows are not supported; 'off' is "
-                              "accepted");
-        if (ret < 0)
-            return ret;
-    }
-    return 0;
-}
-
 int read_features(struct read *r)
 {
     static const struct fixed rows[] = {
@@ -308,5 +289,5 @@ int read_features(struct read *r)
     int ret = check_fixed(r, node, rows, ARRAY_SIZE(rows));
     if (ret == 0)
         ret = check_fixed(r, xml_child(node, "kvm"), kvm_rows, ARRAY_SIZE(kvm_rows));
-    return ret < 0 ? ret : check_hyperv(r, xml_child(node, "hyperv"));
+    return ret < 0 ? ret : read_hyperv(r, xml_child(node, "hyperv"));
 }

@@ -9,7 +9,6 @@
 
 #define NO_HOTPLUG "memory cannot be added to a running guest"
 #define NO_SCHEDULER "scheduler classes of threads are not supported"
-#define NO_HYPERV "enlightenments for Windows are not supported"
 #define ENTRY ACTED("entry", "name", MANY)
 
 /* clang-format off */
@@ -104,16 +103,18 @@ static const struct element domain_rows[] = {
     REFUSED("idmap", "there are no containers"),
     ACTED("features", NULL,
           WITH(ACTED("acpi", NULL), CARRIED("apic", "eoi"), CARRIED("pae", NULL),
-               REFUSED("viridian", NO_HYPERV),
+               REFUSED("viridian", "there are no Xen guests"),
                REFUSED("privnet", "there are no containers"),
                ACTED("hap", "state"),
                ACTED("hyperv", "mode",
-                     WITH(STATE("relaxed"), STATE("vapic"), CARRIED("spinlocks", "state retries"),
-                          STATE("vpindex"), STATE("runtime"), STATE("synic"),
-                          CARRIED("stimer", "state", WITH(STATE("direct"))), STATE("reset"),
-                          CARRIED("vendor_id", "state value"), STATE("frequencies"),
-                          STATE("reenlightenment"), STATE("tlbflush"), STATE("ipi"),
-                          STATE("evmcs"), STATE("avic"))),
+                     WITH(ACTED("relaxed", "state"), ACTED("vapic", "state"),
+                          ACTED("spinlocks", "state retries"), ACTED("vpindex", "state"),
+                          ACTED("runtime", "state"), ACTED("synic", "state"),
+                          ACTED("stimer", "state", WITH(ACTED("direct", "state"))),
+                          ACTED("reset", "state"), ACTED("vendor_id", "state value"),
+                          ACTED("frequencies", "state"), ACTED("reenlightenment", "state"),
+                          ACTED("tlbflush", "state"), ACTED("ipi", "state"),
+                          ACTED("evmcs", "state"), ACTED("avic", "state"))),
                ACTED("kvm", NULL,
                      WITH(STATE("hidden"), STATE("hint-dedicated"), STATE("poll-control"),
                           STATE("pv-ipi"), CARRIED("dirty-ring", "state size"))),

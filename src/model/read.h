@@ -80,6 +80,7 @@ int read_tuning(struct read *r); /* cputune, numatune, memtune, blkiotune, resou
 int read_os(struct read *r);
 int read_smbios(struct read *r, const xmlNode *os); /* with <sysinfo> */
 int read_features(struct read *r);
+int read_hyperv(struct read *r, const xmlNode *node);
 int read_cpu(struct read *r);
 int read_clock(struct read *r); /* clock, on_*, pm */
 int read_seclabels(struct read *r);

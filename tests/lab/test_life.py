@@ -102,6 +102,15 @@ def test_a_wrong_option_is_refused_by_name(vmm):
         assert named in done.stderr.decode()
 
 
+def test_a_guest_sees_hyper_v_and_resets_by_it(build, vmm):
+    done = subprocess.run([vmm, "--kernel", build / "tests/guest/payload_hyperv", "--memory", "64M", "--no-reboot", "--serial", "stdio",
+                           "--hyperv", "spinlocks=8191,vpindex=on,time=on,synic=on,reset=on"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=60)
+    words = done.stdout.decode()
+    assert done.returncode == 0, done.stderr.decode()
+    assert words.count("ok ") == 10 and "not ok" not in words and words.rstrip().endswith("resetting"), words
+
+
 def test_a_configuration_file_says_the_same_as_options(build, vmm, tmp_path):
     config = tmp_path / "machine.json"
     config.write_text(json.dumps({"kernel": str(build / "tests/guest/payload_hello"), "memory": "64M",

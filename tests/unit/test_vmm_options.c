@@ -174,6 +174,29 @@ static void descriptors_stand_for_images(void **state)
     settings_free(&settings);
 }
 
+static void the_clock_begins_at_the_time_of_a_zone(void **state)
+{
+    static const struct {
+        const char *line;
+        int64_t offset;
+    } rows[] = {
+        {"--kernel /k", 0},
+        {"--kernel /k --rtc offset=-90", -90},
+        {"--kernel /k --rtc localtime", 5 * 3600 + 1800},
+        {"--kernel /k --rtc timezone=Asia/Tokyo,offset=60", 9 * 3600 + 60},
+    };
+    setenv("TZ", "Asia/Kolkata", 1);
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct settings settings;
+        struct kv_error err = {0};
+        assert_int_equal(parse(&settings, rows[i].line, &err), 0);
+        assert_int_equal(settings.machine.rtc.offset, rows[i].offset);
+        assert_string_equal(getenv("TZ"), "Asia/Kolkata");
+        settings_free(&settings);
+    }
+    unsetenv("TZ");
+}
+
 static void contradictions_and_mistakes_are_refused_by_name(void **state)
 {
     static const struct {
@@ -192,6 +215,12 @@ static void contradictions_and_mistakes_are_refused_by_name(void **state)
         {"--paused=maybe", "on, off"},
         {"--memory colour=red", "'colour'"},
         {"--disk colour=red", "'colour'"},
+        {"--kernel /k --rtc timezone=../../etc/passwd", "time zone '../../etc/passwd'"},
+        {"--kernel /k --rtc timezone=Nowhere/Land", "time zone 'Nowhere/Land'"},
+        {"--kernel /k --rtc offset=x", "'x'"},
+        {"--kernel /k --rtc base=mars", "utc, localtime"},
+        {"--kernel /k --hyperv stimer=on", "stimer needs synic"},
+        {"--kernel /k --hyperv spinlocks=100", "4095"},
         {"--log-level loud", "error, warning, info"},
         {"", "--kernel"},
         {"--initrd /i", "--initrd needs --kernel"},
@@ -307,6 +336,7 @@ int main(void)
         cmocka_unit_test(the_command_line_overrides_and_adds_to_the_file),
         cmocka_unit_test(what_is_not_given_is_chosen),
         cmocka_unit_test(descriptors_stand_for_images),
+        cmocka_unit_test(the_clock_begins_at_the_time_of_a_zone),
         cmocka_unit_test(contradictions_and_mistakes_are_refused_by_name),
         cmocka_unit_test(documents_with_mistakes_are_refused_by_name),
         cmocka_unit_test(help_names_every_option_and_knows_its_details),

@@ -32,6 +32,15 @@ static int setup(void **state)
     return rtc_create_with_clock(&fake.machine, host_clock, NULL);
 }
 
+static int setup_an_hour_ahead(void **state)
+{
+    fake_machine_init(&fake);
+    fake.machine.config.rtc.offset = 3600;
+    host_ns = TIME * NS;
+    host_clock_runs = false;
+    return rtc_create_with_clock(&fake.machine, host_clock, NULL);
+}
+
 static int teardown(void **state)
 {
     fake_machine_destroy(&fake);
@@ -69,6 +78,14 @@ static void the_host_time_is_shown_in_bcd(void **state)
     host_ns += NS;
     check_time(0x20, 0x24, 0x03, 0x01, 0x00, 0x00, 0x00);
     assert_int_equal(get(RTC_D), 0x80);
+}
+
+static void the_first_time_is_the_configurations(void **state)
+{
+    check_time(0x20, 0x24, 0x03, 0x01, 0x00, 0x59, 0x59);
+    struct device *rtc = device_find(&fake.machine, "rtc");
+    rtc->ops->reset(rtc);
+    check_time(0x20, 0x24, 0x03, 0x01, 0x00, 0x59, 0x59);
 }
 
 static void the_format_follows_register_b(void **state)
@@ -227,6 +244,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(the_host_time_is_shown_in_bcd),
+        cmocka_unit_test_setup_teardown(the_first_time_is_the_configurations, setup_an_hour_ahead,
+                                        teardown),
         T(the_format_follows_register_b),
         T(a_time_set_by_the_guest_runs_on),
         T(the_afternoon_can_be_set_in_12_hours),

@@ -159,7 +159,9 @@ static void on_balloon(struct domain_live *live, struct machine *machine,
 static void on_rtc_change(struct domain_live *live, struct machine *machine,
                           const struct machine_event *event)
 {
-    domain_event_rtc(live->domains, live->domain, event->seconds);
+    /* The monitor counts from the clock as it began. */
+    domain_event_rtc(live->domains, live->domain,
+                     event->seconds + live->document->clock.adjustment);
 }
 
 static void on_channel(struct domain_live *live, struct machine *machine,

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -88,6 +89,55 @@ static int set_cpus(struct plan *plan, const struct model_domain *domain, struct
                                 kibibytes(domain->numa[i].memory_kib)),
                       err);
     return rc;
+}
+
+static int set_hyperv(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
+{
+    const struct model_hyperv *h = &domain->hyperv;
+    const struct {
+        const char *option;
+        bool on;
+    } rows[] = {
+        {"passthrough", h->passthrough},
+        {"relaxed", h->relaxed},
+        {"vapic", h->vapic},
+        {"vpindex", h->vpindex},
+        {"runtime", h->runtime},
+        {"time", h->time},
+        {"synic", h->synic},
+        {"stimer", h->stimer},
+        {"stimer-direct", h->stimer_direct},
+        {"reset", h->reset},
+        {"frequencies", h->frequencies},
+        {"reenlightenment", h->reenlightenment},
+        {"tlbflush", h->tlbflush},
+        {"ipi", h->ipi},
+        {"crash", h->crash},
+    };
+    json_t *options = json_object();
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (rows[i].on)
+            json_object_set_new(options, rows[i].option, json_true());
+    }
+    if (h->spinlocks)
+        config_set_number(options, "spinlocks", h->spinlocks);
+    if (h->vendor_id)
+        config_set_text(options, "vendor-id", h->vendor_id);
+    if (json_object_size(options))
+        return plan_set(plan, "hyperv", options, err);
+    json_decref(options);
+    return 0;
+}
+
+static int set_rtc(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
+{
+    const struct model_clock *clock = &domain->clock;
+    int64_t offset = clock->absolute ? clock->start - (int64_t)time(NULL) : clock->adjustment;
+    json_t *rtc = json_pack("{s:s, s:I}", "base", clock->localtime ? "localtime" : "utc", "offset",
+                            (json_int_t)offset);
+    if (clock->timezone)
+        config_set_text(rtc, "timezone", clock->timezone);
+    return plan_set(plan, "rtc", rtc, err);
 }
 
 int config_open_file(struct plan *plan, const char *what, const char *path, json_t **out,
@@ -204,6 +254,10 @@ static int set_machine(struct plan *plan, const struct machine_start *start, str
         rc = set_memory(plan, domain, err);
     if (rc == 0)
         rc = set_cpus(plan, domain, err);
+    if (rc == 0)
+        rc = set_hyperv(plan, domain, err);
+    if (rc == 0)
+        rc = set_rtc(plan, domain, err);
     if (rc == 0)
         rc = set_boot(plan, start, err);
     if (rc == 0)

@@ -2,8 +2,8 @@
 /*
  * The PC's real-time clock, a Motorola MC146818 behind ports 0x70 and 0x71,
  * with 128 bytes of CMOS memory in which firmware looks for memory sizes. It
- * shows the host's time in UTC plus an offset, which a guest changes by setting
- * its clock.
+ * shows the host's time in UTC plus an offset, at first that of the configuration,
+ * which a guest changes by setting its clock.
  *
  * Flags in register C are computed when somebody looks. Only while an interrupt
  * is enabled and not yet pending does a timer of the control thread look too.
@@ -171,8 +171,9 @@ static void take_time(struct rtc *rtc)
     rtc->offset_s = rtc_calendar_load(rtc->cmos) - floor_div(rtc->seen_ns, NS_PER_S);
     if (rtc->offset_s != before)
         machine_emit(rtc->device.machine, "RTC_CHANGE",
-                     json_pack("{s:I, s:s}", "offset", (json_int_t)rtc->offset_s, "qom-path",
-                               "/machine/unattached/rtc"));
+                     json_pack("{s:I, s:s}", "offset",
+                               (json_int_t)(rtc->offset_s - rtc->device.machine->config.rtc.offset),
+                               "qom-path", "/machine/unattached/rtc"));
 }
 
 static uint8_t cmos_read(struct rtc *rtc, bool *rearm)
@@ -376,6 +377,7 @@ int rtc_create_with_clock(struct machine *machine, int64_t (*realtime_ns)(void),
     rtc->irq = machine_irq_line(machine, GSI_RTC);
     rtc->rearm = (struct loop_work){.fn = look_at_clock, .opaque = rtc};
     rtc->seen_ns = rtc->realtime_ns();
+    rtc->offset_s = machine->config.rtc.offset;
     fill_cmos(rtc, machine);
     int rc = device_register(machine, &rtc->device, &rtc_ops, "rtc", err);
     if (rc < 0) {

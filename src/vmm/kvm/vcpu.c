@@ -159,6 +159,17 @@ static void exit_system_event(struct vcpu *vcpu)
     }
 }
 
+/* TLFS 3: KVM carries out what the guest's CPUID offers; of the rest it asks here. */
+static void exit_hyperv(struct vcpu *vcpu)
+{
+    enum { INVALID_HYPERCALL_CODE = 2 };
+    struct kvm_hyperv_exit *hyperv = &vcpu->run->hyperv;
+    if (hyperv->type == KVM_EXIT_HYPERV_HCALL)
+        hyperv->u.hcall.result = INVALID_HYPERCALL_CODE;
+    else if (hyperv->type != KVM_EXIT_HYPERV_SYNIC) /* pages moved: they are the guest's memory */
+        fail(vcpu, "unknown exit for Hyper-V", hyperv->type);
+}
+
 static void exit_fail_entry(struct vcpu *vcpu)
 {
     fail(vcpu, "the processor refused to enter the guest",
@@ -210,7 +221,7 @@ static const struct {
     [KVM_EXIT_INTERNAL_ERROR] = {"internal-error", exit_internal_error},
     [KVM_EXIT_SYSTEM_EVENT] = {"system-event", exit_system_event},
     [KVM_EXIT_IOAPIC_EOI] = {"ioapic-eoi", exit_again},
-    [KVM_EXIT_HYPERV] = {"hyperv", exit_unexpected},
+    [KVM_EXIT_HYPERV] = {"hyperv", exit_hyperv},
     [KVM_EXIT_X86_RDMSR] = {"rdmsr", exit_unexpected},
     [KVM_EXIT_X86_WRMSR] = {"wrmsr", exit_unexpected},
     [KVM_EXIT_DIRTY_RING_FULL] = {"dirty-ring-full", exit_unexpected},

@@ -7,14 +7,19 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/parse.h"
 #include "base/util.h"
 #include "vmm/device.h"
+#include "vmm/x86/hyperv.h"
 
 #define MEMORY_DEFAULT MIB(512)
 #define MEMORY_MIN MIB(2)
@@ -22,6 +27,7 @@
 #define VCPUS_MAX 254
 #define NAME_MAX_BYTES 255
 #define FDS_MAX 256
+#define ZONEINFO "/usr/share/zoneinfo"
 
 static const char *const hugepage_names[] = {
     [HUGEPAGES_TRANSPARENT] = "transparent",
@@ -69,6 +75,46 @@ const struct option_spec cpus_config_options[] = {
     OPTION_END,
 };
 
+static const char *const rtc_base_names[] = {
+    [RTC_UTC] = "utc",
+    [RTC_LOCALTIME] = "localtime",
+    NULL,
+};
+
+const struct option_spec rtc_config_options[] = {
+    OPTION(ENUM, struct rtc_config, base, .values = rtc_base_names,
+           .help = "default utc; localtime: by TZ, or the host's"),
+    OPTION(STRING, struct rtc_config, timezone, .help = "such as Europe/Paris: its local time"),
+    OPTION(INT, struct rtc_config, offset, .max = UINT64_C(1) << 36,
+           .help = "seconds that are added (default 0)"),
+    OPTION_END,
+};
+
+#define HYPERV(field_, ...) OPTION(BOOL, struct hyperv_config, field_, ##__VA_ARGS__)
+const struct option_spec hyperv_config_options[] = {
+    HYPERV(passthrough, .help = "all that this host's KVM has"),
+    HYPERV(relaxed, .help = "no watchdogs of the guest against itself"),
+    HYPERV(vapic, .help = "APIC by MSRs"),
+    OPTION(UINT, struct hyperv_config, spinlocks, .min = 4095, .max = UINT32_MAX,
+           .help = "tries before a spinning vCPU gives way"),
+    HYPERV(vpindex, .help = "the vCPU's number by MSR"),
+    HYPERV(runtime, .help = "time that a vCPU ran, by MSR"),
+    HYPERV(time, .help = "clock and time-stamp page"),
+    HYPERV(synic, .help = "interrupt controller; needs vpindex"),
+    HYPERV(stimer, .help = "timers; needs synic and time"),
+    OPTION_NAMED("stimer-direct", BOOL, struct hyperv_config, stimer_direct,
+                 .help = "timers that interrupt directly; needs stimer"),
+    HYPERV(reset, .help = "reset by MSR"),
+    HYPERV(frequencies, .help = "of time-stamp counter and APIC, by MSR"),
+    HYPERV(reenlightenment, .help = "notice of a changed time-stamp counter; needs time"),
+    HYPERV(tlbflush, .help = "flushes by hypercall; needs vpindex"),
+    HYPERV(ipi, .help = "interrupts between vCPUs by hypercall; needs vpindex"),
+    HYPERV(crash, .help = "a blue screen's numbers, by MSR"),
+    OPTION_NAMED("vendor-id", STRING, struct hyperv_config, vendor_id,
+                 .help = "1 to 12 bytes (default 'Microsoft Hv')"),
+    OPTION_END,
+};
+
 const struct option_spec numa_config_options[] = {
     OPTION(STRING, struct numa_config, cpus, .required = true, .help = "vCPUs, such as 0-1,4"),
     OPTION(SIZE, struct numa_config, memory, .required = true, .help = "multiple of 1M"),
@@ -92,9 +138,17 @@ void machine_config_init(struct machine_config *config)
 
 void machine_config_free(struct machine_config *config)
 {
-    char *strings[] = {config->name,    config->uuid,     config->memory.host_nodes,
-                       config->kernel,  config->initrd,   config->cmdline,
-                       config->vmgenid, config->firmware, config->nvram};
+    char *strings[] = {config->name,
+                       config->uuid,
+                       config->memory.host_nodes,
+                       config->kernel,
+                       config->initrd,
+                       config->cmdline,
+                       config->vmgenid,
+                       config->firmware,
+                       config->nvram,
+                       config->hyperv.vendor_id,
+                       config->rtc.timezone};
     for (unsigned i = 0; i < ARRAY_SIZE(strings); i++)
         free(strings[i]);
     for (unsigned i = 0; i < config->numa_count; i++)
@@ -252,6 +306,41 @@ static int check_numa(const struct machine_config *config, struct kv_error *err)
     return 0;
 }
 
+/* Local time minus UTC as it is now: what it does in summer is the guest's business. */
+static int64_t local_offset_s(void)
+{
+    struct tm local = {0};
+    time_t now = time(NULL);
+    tzset();
+    return localtime_r(&now, &local) ? local.tm_gmtoff : 0;
+}
+
+/* While there is one thread: the C library knows other time zones only as the process's own. */
+static int resolve_rtc(struct rtc_config *rtc, struct kv_error *err)
+{
+    char path[PATH_MAX];
+    const char *zone = rtc->timezone;
+    if (zone) {
+        snprintf(path, sizeof(path), ZONEINFO "/%s", zone);
+        if (!*zone || *zone == '/' || strstr(zone, "..") || access(path, R_OK) < 0)
+            return refuse(err, "--rtc: there is no time zone '%s' in " ZONEINFO, zone);
+        cleanup_free char *own = getenv("TZ") ? strdup(getenv("TZ")) : NULL;
+        setenv("TZ", zone, 1);
+        rtc->offset += local_offset_s();
+        if (own)
+            setenv("TZ", own, 1);
+        else
+            unsetenv("TZ");
+        tzset();
+    } else if (rtc->base == RTC_LOCALTIME) {
+        rtc->offset += local_offset_s();
+    }
+    free(rtc->timezone);
+    rtc->timezone = NULL;
+    rtc->base = RTC_UTC;
+    return 0;
+}
+
 /* "fd:N" in place of a path: the number goes to *fd, the text away. */
 static int take_image_fd(const char *option, char **path, int *fd, struct kv_error *err)
 {
@@ -387,6 +476,10 @@ int machine_config_check(struct machine_config *config, struct kv_error *err)
         rc = choose_topology(&config->cpus, err);
     if (rc == 0)
         rc = check_numa(config, err);
+    if (rc == 0)
+        rc = x86_hyperv_check(&config->hyperv, err);
+    if (rc == 0)
+        rc = resolve_rtc(&config->rtc, err);
     if (rc == 0)
         rc = check_boot(config, err);
     if (rc == 0)

@@ -51,6 +51,27 @@ struct cpus_config {
     uint64_t sockets, dies, cores, threads; /* 0: chosen so that the product is count */
 };
 
+/* What the real-time clock shows at first (--rtc). */
+struct rtc_config {
+    int base;       /* enum rtc_base */
+    char *timezone; /* such as Europe/Paris: its local time; NULL: as base says */
+    int64_t offset; /* seconds that are added; machine_config_check() adds those of local time */
+};
+
+enum rtc_base {
+    RTC_UTC,
+    RTC_LOCALTIME, /* by TZ, or as the host has it */
+};
+
+/* Hyper-V enlightenments (--hyperv), named as in libvirt; all off: the guest sees KVM only. */
+struct hyperv_config {
+    bool passthrough; /* all that this host's KVM has */
+    bool relaxed, vapic, vpindex, runtime, time, synic, stimer, stimer_direct, reset, frequencies,
+        reenlightenment, tlbflush, ipi, crash;
+    uint64_t spinlocks; /* tries before the hypervisor is told; 0: never */
+    char *vendor_id;    /* up to 12 bytes; NULL: Microsoft's */
+};
+
 /* A guest NUMA node (--numa). */
 struct numa_config {
     char *cpus; /* "0-1" */
@@ -63,6 +84,8 @@ struct machine_config {
     char *uuid;
     struct memory_config memory;
     struct cpus_config cpus;
+    struct hyperv_config hyperv;
+    struct rtc_config rtc;
     unsigned numa_count;
     struct numa_config numa[NUMA_NODES_MAX];
 
@@ -93,7 +116,7 @@ enum panic_action {
 extern const char *const memory_policy_names[]; /* by enum memory_policy, NULL at the end */
 extern const char *const panic_action_names[];  /* by enum panic_action, NULL at the end */
 extern const struct option_spec memory_config_options[], cpus_config_options[],
-    numa_config_options[];
+    hyperv_config_options[], rtc_config_options[], numa_config_options[];
 
 void machine_config_init(struct machine_config *config);
 void machine_config_free(struct machine_config *config);

@@ -19,8 +19,8 @@ const char *const settings_section_titles[] = {
 static const char *shape_of(const struct setting *row)
 {
     static const char *const shapes[] = {
-        [OPTION_STRING] = "TEXT", [OPTION_UINT] = "N", [OPTION_SIZE] = "SIZE",
-        [OPTION_MAC] = "MAC",     [OPTION_FD] = "FD",
+        [OPTION_STRING] = "TEXT", [OPTION_UINT] = "N",  [OPTION_INT] = "[-]N",
+        [OPTION_SIZE] = "SIZE",   [OPTION_MAC] = "MAC", [OPTION_FD] = "FD",
     };
     return row->shape ? row->shape : shapes[row->spec.type];
 }

@@ -14,6 +14,7 @@
 
 #include "vmm/kvm/vcpu.h"
 #include "vmm/machine/machine.h"
+#include "vmm/x86/hyperv.h"
 
 #define ENTRIES_FIRST 120 /* room for what today's hosts have */
 #define ENTRIES_MAX 1024
@@ -255,7 +256,8 @@ static int fetch_supported(struct machine *machine, struct kv_error *err)
 {
     for (unsigned room = ENTRIES_FIRST; room <= ENTRIES_MAX; room *= 2) {
         struct kvm_cpuid2 *cpuid =
-            calloc(1, sizeof(*cpuid) + (room + X86_CPUID_EXTRA) * sizeof(struct kvm_cpuid_entry2));
+            calloc(1, sizeof(*cpuid) + (room + X86_CPUID_EXTRA + X86_HYPERV_LEAVES) *
+                                           sizeof(struct kvm_cpuid_entry2));
         if (!cpuid)
             return kv_error_errno(err, KV_ERR_KVM, ENOMEM, "CPUID");
         cpuid->nent = room;
@@ -288,7 +290,7 @@ int x86_cpuid_prepare(struct vcpu *first, struct kv_error *err)
     };
     struct x86_topology topology = x86_topology(machine);
     x86_cpuid_fit(machine->x86.cpuid, &topology, &timing);
-    return 0;
+    return x86_hyperv_prepare(machine, machine->x86.cpuid, err);
 }
 
 int x86_cpuid_apply(struct vcpu *vcpu, struct kv_error *err)

@@ -15,6 +15,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/x86/boot.h"
 #include "vmm/x86/cpuid.h"
+#include "vmm/x86/hyperv.h"
 #include "vmm/x86/layout.h"
 
 #define CR0_PE BIT(0)
@@ -275,6 +276,8 @@ int x86_vcpu_init(struct vcpu *vcpu, struct kv_error *err)
 {
     int rc = x86_cpuid_prepare(vcpu, err);
     if (rc == 0)
+        rc = x86_hyperv_enable(vcpu, err);
+    if (rc == 0)
         rc = x86_cpuid_apply(vcpu, err);
     if (rc == 0)
         rc = set_msrs(vcpu, reset_msrs, FIRST_MSRS, err);
@@ -321,6 +324,8 @@ int x86_vcpu_reset(struct vcpu *vcpu, struct kv_error *err)
         rc = reset_fpu(vcpu, err);
     if (rc == 0)
         rc = set_msrs(vcpu, reset_msrs, ARRAY_SIZE(reset_msrs), err);
+    if (rc == 0)
+        rc = x86_hyperv_reset(vcpu, err);
     if (rc == 0)
         rc = reset_lapic(vcpu, err);
     return rc < 0 ? rc : SET_STATE(vcpu, KVM_SET_MP_STATE, &mp_state, err);
