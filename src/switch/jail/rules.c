@@ -15,40 +15,12 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "base/jail_rules.h"
+#include "base/jail_rows.h"
 
 #define C KIND_CONTROL
 #define F KIND_IO     /* the forwarding thread; what it may, the control thread must */
 #define O KIND_WORKER /* the process that opens */
 #define ALL (C | F | O)
-
-#define IS(argument_, value_)             \
-    {                                     \
-        (argument_), UINT32_MAX, (value_) \
-    }
-#define WITHOUT(argument_, bits_) \
-    {                             \
-        (argument_), (bits_), 0   \
-    }
-#define IOCTL(kinds_, request_) \
-    {                           \
-        kinds_, SYS_ioctl,      \
-        {                       \
-            IS(2, (request_))   \
-        }                       \
-    }
-#define SOCKET(kinds_, family_) \
-    {                           \
-        kinds_, SYS_socket,     \
-        {                       \
-            IS(1, (family_))    \
-        }                       \
-    }
-
-/* What glibc's pthread_create() passes; a new process has other flags. */
-#define THREAD_FLAGS                                                                    \
-    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
-     CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 const struct rule jail_rules[] = {
     /* Waiting, time, locks, ending. */

@@ -23,46 +23,13 @@
 #include <sys/syscall.h>
 #include <termios.h>
 
-#include "base/jail_rules.h"
+#include "base/jail_rows.h"
 
 #define C KIND_CONTROL
 #define V KIND_VCPU
 #define I KIND_IO
 #define W KIND_WORKER
 #define ALL (C | V | I | W)
-
-#define ANY_BITS UINT32_MAX
-#define IS(argument_, value_)         \
-    {                                 \
-        (argument_), ANY_BITS, value_ \
-    }
-#define WITHOUT(argument_, bits_) \
-    {                             \
-        (argument_), (bits_), 0   \
-    }
-#define NO_POINTER(argument_)      \
-    {                              \
-        (argument_), UINT64_MAX, 0 \
-    }
-#define IOCTL(kinds_, request_) \
-    {                           \
-        kinds_, SYS_ioctl,      \
-        {                       \
-            IS(2, (request_))   \
-        }                       \
-    }
-#define FCNTL(kinds_, command_) \
-    {                           \
-        kinds_, SYS_fcntl,      \
-        {                       \
-            IS(2, (command_))   \
-        }                       \
-    }
-
-/* What glibc's pthread_create() passes; a new process has other flags. */
-#define THREAD_FLAGS                                                                    \
-    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
-     CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 const struct rule jail_rules[] = {
     /* The inner loop of a vCPU; gen_filters.c puts it in front. */
