@@ -190,15 +190,7 @@ static void tell_controller(struct work *w, uint16_t max_len, bool missed)
                                    .in_port = w->from ? w->from->of_number : 0,
                                    .max_len = max_len,
                                    .missed = missed};
-    size_t max = sizeof(packet->bytes);
-    memcpy(packet->bytes, frame->head, FRAME_HEAD);
-    size_t len = FRAME_HEAD;
-    for (unsigned i = 0; i < frame->rest_count && len < max; i++) {
-        size_t part = MIN(frame->rest[i].iov_len, max - len);
-        memcpy(packet->bytes + len, frame->rest[i].iov_base, part);
-        len += part;
-    }
-    packet->len = (uint16_t)len;
+    packet->len = (uint16_t)frame_read(frame, packet->bytes, sizeof(packet->bytes));
     ring_publish(w->table->packets);
 }
 

@@ -76,6 +76,19 @@ static inline void frame_set_bytes(struct frame *frame, const uint8_t *data, siz
     frame->offload = (struct frame_offload){0};
 }
 
+/* Copies as much as there is, at most max (FRAME_HEAD or more); returns how much. */
+static inline size_t frame_read(const struct frame *frame, uint8_t *to, size_t max)
+{
+    memcpy(to, frame->head, FRAME_HEAD);
+    size_t len = FRAME_HEAD;
+    for (unsigned i = 0; i < frame->rest_count && len < max; i++) {
+        size_t part = frame->rest[i].iov_len < max - len ? frame->rest[i].iov_len : max - len;
+        memcpy(to + len, frame->rest[i].iov_base, part);
+        len += part;
+    }
+    return len;
+}
+
 /* The head as it is sent, with a tag or without; returns its length. out: FRAME_HEAD_MAX bytes. */
 static inline unsigned frame_write_head(const struct frame *frame, bool tagged, uint8_t *out)
 {

@@ -55,18 +55,6 @@ void sampler_remove(struct sampler *sampler, struct bridge *bridge)
     wait_for_next(bridge);
 }
 
-static void keep(struct sample *sample, const struct frame *frame, size_t max)
-{
-    memcpy(sample->bytes, frame->head, FRAME_HEAD);
-    size_t len = FRAME_HEAD;
-    for (unsigned i = 0; i < frame->rest_count && len < max; i++) {
-        size_t part = MIN(frame->rest[i].iov_len, max - len);
-        memcpy(sample->bytes + len, frame->rest[i].iov_base, part);
-        len += part;
-    }
-    sample->len = (uint16_t)len;
-}
-
 void sampler_take(struct bridge *bridge, const struct port *from, const struct frame *frame,
                   uint32_t out)
 {
@@ -86,7 +74,7 @@ void sampler_take(struct bridge *bridge, const struct port *from, const struct f
         sample->vlan = frame->vlan;
         sample->tagged = frame->tagged;
         sample->priority = frame->tagged ? frame->head[14] >> 5 : 0;
-        keep(sample, frame, sampler->bytes);
+        sample->len = (uint16_t)frame_read(frame, sample->bytes, sampler->bytes);
         ring_publish(sampler->ring);
     }
     wait_for_next(bridge);

@@ -146,33 +146,23 @@ static enum ofp_error refuse_experimenter(struct connection *c, const struct mes
     return m->len < 8 ? OFP_BAD_LEN : OFP_BAD_EXPERIMENTER;
 }
 
+/* The same numbers in both versions, then each one's own. */
+#define REQUESTS                                                                          \
+    [OFPT_HELLO] = ignore, [OFPT_ERROR] = ignore, [OFPT_ECHO_REQUEST] = answer_echo,      \
+    [OFPT_ECHO_REPLY] = ignore, [OFPT_EXPERIMENTER] = refuse_experimenter,                \
+    [OFPT_FEATURES_REQUEST] = answer_features, [OFPT_GET_CONFIG_REQUEST] = answer_config, \
+    [OFPT_SET_CONFIG] = set_config, [OFPT_PACKET_OUT] = send_packet,                      \
+    [OFPT_FLOW_MOD] = change_flows
+
 static request_fn *const requests_10[] = {
-    [OFPT_HELLO] = ignore,
-    [OFPT_ERROR] = ignore,
-    [OFPT_ECHO_REQUEST] = answer_echo,
-    [OFPT_ECHO_REPLY] = ignore,
-    [OFPT_EXPERIMENTER] = refuse_experimenter,
-    [OFPT_FEATURES_REQUEST] = answer_features,
-    [OFPT_GET_CONFIG_REQUEST] = answer_config,
-    [OFPT_SET_CONFIG] = set_config,
-    [OFPT_PACKET_OUT] = send_packet,
-    [OFPT_FLOW_MOD] = change_flows,
+    REQUESTS,
     [OFPT10_PORT_MOD] = change_port,
     [OFPT10_STATS_REQUEST] = answer_stats,
     [OFPT10_BARRIER_REQUEST] = answer_barrier,
 };
 
 static request_fn *const requests_13[] = {
-    [OFPT_HELLO] = ignore,
-    [OFPT_ERROR] = ignore,
-    [OFPT_ECHO_REQUEST] = answer_echo,
-    [OFPT_ECHO_REPLY] = ignore,
-    [OFPT_EXPERIMENTER] = refuse_experimenter,
-    [OFPT_FEATURES_REQUEST] = answer_features,
-    [OFPT_GET_CONFIG_REQUEST] = answer_config,
-    [OFPT_SET_CONFIG] = set_config,
-    [OFPT_PACKET_OUT] = send_packet,
-    [OFPT_FLOW_MOD] = change_flows,
+    REQUESTS,
     [OFPT13_PORT_MOD] = change_port,
     [OFPT13_MULTIPART_REQUEST] = answer_stats,
     [OFPT13_BARRIER_REQUEST] = answer_barrier,
