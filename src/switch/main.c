@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvasir-switchd: reads the options, starts the forwarding thread, configures bridges and ports,
+ * kvasir-switchd: reads the options, starts the forwarding threads, configures bridges and ports,
  * serves the control socket until it is told to end.
  */
 #include <errno.h>
@@ -27,8 +27,6 @@ enum {
     EXIT_USAGE = 2,
 };
 
-#define CORE_MAX 1023
-
 struct settings {
     const char *control, *config, *database, *ovsdb, *openflow, *log, *core, *user;
     bool no_jail, help, version;
@@ -47,7 +45,8 @@ static const struct setting_row {
      "keep in FILE what --ovsdb serves, and begin with it"},
     {"openflow", "DIRECTORY", offsetof(struct settings, openflow),
      "serve OpenFlow at BRIDGE.mgmt there (ovs-ofctl looks in /var/run/openvswitch)"},
-    {"core", "N", offsetof(struct settings, core), "forward frames on processor N of the host"},
+    {"core", "LIST", offsetof(struct settings, core),
+     "forward frames on these processors of the host, a thread each: 2 or 2,3 or 4-7"},
     {"log", "LEVEL", offsetof(struct settings, log),
      "error, warning (unless said otherwise), info, debug or trace"},
     {"user", "NAME", offsetof(struct settings, user),
@@ -107,15 +106,30 @@ static int read_settings(struct settings *settings, int argc, char **argv, struc
     return 0;
 }
 
-static int read_core(const char *text, int *core, struct kv_error *err)
+struct cores {
+    unsigned count; /* 0: any */
+    int list[VSWITCH_THREADS_MAX];
+};
+
+static int read_cores(const char *text, struct cores *cores, struct kv_error *err)
 {
-    uint64_t number;
+    uint64_t set[(FORWARD_CORE_MAX + 1) / 64] = {0};
+    *cores = (struct cores){0};
     if (!text)
         return 0;
-    if (parse_u64(text, &number) < 0 || number > CORE_MAX)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "--core '%s': 0 to %d is possible", text,
-                            CORE_MAX);
-    *core = (int)number;
+    bool good = parse_bitmap(text, set, ARRAY_SIZE(set)) == 0;
+    for (int core = 0; good && core <= FORWARD_CORE_MAX; core++) {
+        if (!(set[core / 64] >> core % 64 & 1))
+            continue;
+        good = cores->count < VSWITCH_THREADS_MAX;
+        if (good)
+            cores->list[cores->count++] = core;
+    }
+    if (!good || cores->count == 0)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "--core '%s': a list such as 2,4-7 of at most %d processors, 0 to %d, "
+                            "is possible",
+                            text, VSWITCH_THREADS_MAX, FORWARD_CORE_MAX);
     return 0;
 }
 
@@ -143,12 +157,11 @@ static int serve(struct vswitch *sw, struct ovsdb *ovsdb, const struct settings 
 {
     struct loop_source signals = LOOP_SOURCE_INIT;
     struct qmp_server server;
-    int core = FORWARD_CORE_ANY, rc = read_core(settings->core, &core, err), fd = -1;
+    int fd = -1;
     sw->openflow_directory = settings->openflow;
+    int rc = watch_signals(sw, &signals, err);
     if (rc == 0)
-        rc = watch_signals(sw, &signals, err);
-    if (rc == 0)
-        rc = forward_start(&sw->forward, core, err);
+        rc = vswitch_start(sw, err);
     if (rc == 0 && settings->ovsdb)
         rc = ovsdb_start(ovsdb, sw, settings->ovsdb, settings->database, err);
     if (rc == 0 && settings->config)
@@ -177,12 +190,14 @@ int main(int argc, char **argv)
 {
     struct settings settings = {0};
     struct kv_error err = {0};
+    struct cores cores;
     struct vswitch sw;
     struct ovsdb ovsdb = {0};
     signal(SIGPIPE, SIG_IGN);
     log_level = LOG_WARNING;
     int status = EXIT_OK;
-    if (read_settings(&settings, argc, argv, &err) < 0) {
+    if (read_settings(&settings, argc, argv, &err) < 0 ||
+        read_cores(settings.core, &cores, &err) < 0) {
         status = EXIT_USAGE;
     } else if (settings.help) {
         print_help();
@@ -190,7 +205,7 @@ int main(int argc, char **argv)
         puts("kvasir-switchd " KVASIR_VERSION);
     } else {
         guard_install();
-        int rc = vswitch_init(&sw, &err);
+        int rc = vswitch_init(&sw, cores.list, cores.count, &err);
         if (rc == 0 && !settings.no_jail)
             rc = switch_jail_enter(settings.user, &err);
         if (rc == 0)

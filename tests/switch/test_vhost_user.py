@@ -124,6 +124,8 @@ def test_the_command_line_shows_what_there_is(switch, folder):
     (["--control", "/nowhere/s"], "--control"),
     (["--config", "/nowhere/c"], "/nowhere/c"),
     (["--control", "/tmp/s", "--core", "many"], "--core 'many'"),
+    (["--control", "/tmp/s", "--core", "1024"], "--core '1024': a list such as 2,4-7 of at most 64 processors, 0 to 1023,"),
+    (["--control", "/tmp/s", "--core", "0-64"], "at most 64 processors"),
     (["--bridge"], "--help"),
 ])
 def test_what_the_command_line_cannot_mean_is_said(options, words):

@@ -28,7 +28,7 @@ void switch_bench_init(struct switch_bench *bench)
 {
     struct kv_error err;
     require(loop_init(&bench->loop, &err) == 0);
-    require(forward_init(&bench->forward, &err) == 0);
+    require(forward_init(&bench->forward, FORWARD_CORE_ANY, &err) == 0);
     bench->bridge = bridge_new(&bench->forward, "br0", 1024, 300, &err);
     require(bench->bridge);
     switch_step(bench);

@@ -502,7 +502,7 @@ static void a_ring_without_kicks_is_looked_at_now_and_then(void **state)
     const uint64_t none = VHOST_USER_VRING_NO_FD | 1;
     uint8_t frame[LEN];
     assert_int_equal(switch_guest_say(&guests[0], VHOST_USER_SET_VRING_KICK, &none, 8, -1), 0);
-    assert_int_equal(forward_start(&bench.forward, FORWARD_CORE_ANY, NULL), 0);
+    assert_int_equal(forward_start(&bench.forward, NULL), 0);
     usleep(100000);
     assert_true(guests[0].vp->port.up);
     assert_false(guests[0].vp->port.polled);

@@ -15,113 +15,163 @@
 
 /* --- ACLs --------------------------------------------------------------------- */
 
-static struct acl *find_acl(struct vswitch *sw, const char *name)
+/* An ACL of a name. Finding rules fills a cache, and rules count: each forwarding thread has its
+ * own copy, by struct forward's index. */
+struct acl_set {
+    struct list node;
+    unsigned count;
+    struct acl *of[];
+};
+
+static const char *name_of(const struct acl_set *set)
+{
+    return set->of[0]->name;
+}
+
+static struct acl_set *find_acl(struct vswitch *sw, const char *name)
 {
     list_for_each (node, &sw->acls) {
-        struct acl *acl = list_entry(node, struct acl, node);
-        if (strcmp(acl->name, name) == 0)
-            return acl;
+        struct acl_set *set = list_entry(node, struct acl_set, node);
+        if (strcmp(name_of(set), name) == 0)
+            return set;
     }
     return NULL;
 }
 
-/* Calls fn with each port, on whatever thread; ports come and go on the control thread only. */
-static void each_port(struct vswitch *sw, void (*fn)(struct port *port, void *opaque), void *opaque)
+static void free_set(struct acl_set *set)
 {
-    list_for_each (node, &sw->bridges) {
-        struct bridge *bridge = list_entry(node, struct bridge, node);
-        list_for_each (inner, &bridge->ports)
-            fn(list_entry(inner, struct port, node), opaque);
+    for (unsigned i = 0; set && i < set->count; i++)
+        acl_free(set->of[i]);
+    free(set);
+}
+
+static struct acl_set *make_set(const struct vswitch *sw, const json_t *object,
+                                struct kv_error *err)
+{
+    struct acl_set *set = calloc(1, sizeof(*set) + sw->forward_count * sizeof(*set->of));
+    if (!set) {
+        kv_error_errno(err, KV_ERR_CONFIG, ENOMEM, "acl");
+        return NULL;
     }
+    for (; set->count < sw->forward_count; set->count++) {
+        set->of[set->count] = acl_new(object, err);
+        if (!set->of[set->count]) {
+            free_set(set);
+            return NULL;
+        }
+    }
+    return set;
 }
 
 struct acl_task {
-    struct vswitch *sw;
+    struct bridge *bridge;
     struct acl *old, *new;
 };
 
-static void swap_acl(struct port *port, void *opaque)
-{
-    const struct acl_task *task = opaque;
-    if (port->filter && port->filter->acl == task->old)
-        port->filter->acl = task->new;
-}
-
+/* Of the bridge's ports, which come and go on the control thread only: it waits. */
 static void swap_acl_here(void *opaque)
 {
-    struct acl_task *task = opaque;
-    each_port(task->sw, swap_acl, task);
+    const struct acl_task *task = opaque;
+    list_for_each (node, &task->bridge->ports) {
+        const struct port *port = list_entry(node, struct port, node);
+        if (port->filter && port->filter->acl == task->old)
+            port->filter->acl = task->new;
+    }
+}
+
+/* A frame crosses one bridge, whose ports change together. */
+static void swap_sets(struct vswitch *sw, const struct acl_set *old, const struct acl_set *new)
+{
+    list_for_each (node, &sw->bridges) {
+        struct bridge *bridge = list_entry(node, struct bridge, node);
+        unsigned i = bridge->forward->index;
+        struct acl_task task = {.bridge = bridge, .old = old->of[i], .new = new->of[i]};
+        forward_run(bridge->forward, swap_acl_here, &task);
+    }
 }
 
 int vswitch_set_acl(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    struct acl_task task = {.sw = sw, .new = acl_new(object, err)};
-    if (!task.new)
+    struct acl_set *new = make_set(sw, object, err);
+    if (!new)
         return -err->code;
-    task.old = find_acl(sw, task.new->name);
-    if (task.old) {
-        forward_run(&sw->forward, swap_acl_here, &task);
-        list_del(&task.old->node);
-        acl_free(task.old);
+    struct acl_set *old = find_acl(sw, name_of(new));
+    if (old) {
+        swap_sets(sw, old, new);
+        list_del(&old->node);
+        free_set(old);
     }
-    list_add_tail(&sw->acls, &task.new->node);
+    list_add_tail(&sw->acls, &new->node);
     return 0;
 }
 
-struct acl_user {
-    const struct acl *acl;
-    const struct port *port; /* one that uses it, or NULL */
-};
-
-static void look_for_user(struct port *port, void *opaque)
+/* A port that uses it, or NULL. */
+static const struct port *user_of(struct vswitch *sw, const struct acl_set *set)
 {
-    struct acl_user *user = opaque;
-    if (port->filter && port->filter->acl == user->acl)
-        user->port = port;
+    list_for_each (node, &sw->bridges) {
+        const struct bridge *bridge = list_entry(node, struct bridge, node);
+        list_for_each (inner, &bridge->ports) {
+            const struct port *port = list_entry(inner, struct port, node);
+            if (port->filter && port->filter->acl == set->of[bridge->forward->index])
+                return port;
+        }
+    }
+    return NULL;
 }
 
 int vswitch_remove_acl(struct vswitch *sw, const char *name, struct kv_error *err)
 {
-    struct acl_user user = {.acl = find_acl(sw, name)};
-    if (!user.acl)
+    struct acl_set *set = find_acl(sw, name);
+    if (!set)
         return vswitch_not_there("acl", name, err);
-    each_port(sw, look_for_user, &user);
-    if (user.port)
+    const struct port *user = user_of(sw, set);
+    if (user)
         return kv_error_set(err, KV_ERR_CONFIG, EBUSY, "acl '%s' is used by port '%s'", name,
-                            user.port->name);
-    struct acl *acl = find_acl(sw, name);
-    list_del(&acl->node);
-    acl_free(acl);
+                            user->name);
+    list_del(&set->node);
+    free_set(set);
     return 0;
 }
 
 void vswitch_free_acls(struct vswitch *sw)
 {
     list_for_each_safe (node, &sw->acls)
-        acl_free(list_entry(node, struct acl, node));
+        free_set(list_entry(node, struct acl_set, node));
 }
 
+/* Sums of what the threads' copies counted. */
 struct acl_view {
     const struct acl *acl;
     struct acl counted;
 };
 
+static void add_counters(struct acl_rule *to, const struct acl_rule *from, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        to[i].frames += from[i].frames;
+        to[i].bytes += from[i].bytes;
+    }
+}
+
 static void count_here(void *opaque)
 {
     struct acl_view *view = opaque;
-    struct acl_rule *rules = view->counted.rules;
-    view->counted = *view->acl;
-    view->counted.rules = rules;
-    memcpy(rules, view->acl->rules, view->acl->rule_count * sizeof(*rules));
+    add_counters(view->counted.rules, view->acl->rules, view->acl->rule_count);
+    add_counters(view->counted.otherwise, view->acl->otherwise, FILTER_DIRECTIONS);
+    add_counters(view->counted.answers, view->acl->answers, FILTER_DIRECTIONS);
 }
 
-static json_t *describe_acl(struct vswitch *sw, const struct acl *acl)
+static json_t *describe_acl(struct vswitch *sw, const struct acl_set *set)
 {
-    struct acl_view view = {.acl = acl};
+    const struct acl *acl = set->of[0];
+    struct acl_view view = {0};
     view.counted.rules = calloc(MAX(acl->rule_count, 1), sizeof(*acl->rules));
     if (!view.counted.rules)
         return json_null();
-    forward_run(&sw->forward, count_here, &view);
+    for (unsigned i = 0; i < set->count; i++) {
+        view.acl = set->of[i];
+        forward_run(&sw->forwards[i], count_here, &view);
+    }
     json_t *object = acl_describe(acl, &view.counted);
     free(view.counted.rules);
     return object;
@@ -131,9 +181,9 @@ json_t *vswitch_acls(struct vswitch *sw, const char *name, struct kv_error *err)
 {
     json_t *list = json_array();
     list_for_each (node, &sw->acls) {
-        const struct acl *acl = list_entry(node, struct acl, node);
-        if (!name || strcmp(acl->name, name) == 0)
-            json_array_append_new(list, describe_acl(sw, acl));
+        const struct acl_set *set = list_entry(node, struct acl_set, node);
+        if (!name || strcmp(name_of(set), name) == 0)
+            json_array_append_new(list, describe_acl(sw, set));
     }
     if (name && json_array_size(list) == 0) {
         vswitch_not_there("acl", name, err);
@@ -198,14 +248,15 @@ static bool wants_security(const struct filter_options *options)
     return options->macs || options->addresses || options->dhcp_guard || options->router_guard;
 }
 
-static int fill(struct vswitch *sw, struct filter *filter, const struct filter_options *options,
-                struct kv_error *err)
+static int fill(struct vswitch *sw, const struct port *port, struct filter *filter,
+                const struct filter_options *options, struct kv_error *err)
 {
     filter->connections = options->connections ? (unsigned)options->connections : CONNECTIONS;
     if (options->acl) {
-        filter->acl = find_acl(sw, options->acl);
-        if (!filter->acl)
+        const struct acl_set *set = find_acl(sw, options->acl);
+        if (!set)
             return vswitch_not_there("acl", options->acl, err);
+        filter->acl = set->of[port->forward->index];
     }
     if (!wants_security(options))
         return 0;
@@ -234,12 +285,12 @@ static int set_filter(struct vswitch *sw, const struct filter_options *options,
             return kv_error_errno(err, KV_ERR_CONFIG, ENOMEM, "filter");
         task.filter->said = json_copy((json_t *)object);
         json_object_del(task.filter->said, "port");
-        rc = fill(sw, task.filter, options, err);
+        rc = fill(sw, task.port, task.filter, options, err);
     }
     if (rc == 0)
         rc = bridge_prepare_filters(task.port->bridge, err);
     if (rc == 0)
-        forward_run(&sw->forward, swap_filter_here, &task);
+        forward_run(task.port->forward, swap_filter_here, &task);
     filter_free(task.filter);
     return rc < 0 ? kv_error_prefix(err, "port '%s'", options->port) : 0;
 }

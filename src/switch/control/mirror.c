@@ -62,7 +62,7 @@ static int set_mirror(struct vswitch *sw, const struct mirror_options *options,
         if (rc < 0)
             return rc;
     }
-    forward_run(&sw->forward, set_here, &task);
+    forward_run(task.port->forward, set_here, &task);
     return 0;
 }
 

@@ -316,7 +316,7 @@ static json_t *trace(struct vswitch *sw, const struct trace_options *options, st
         return NULL;
     }
     frame_set_bytes(&task.frame, d.bytes, d.len);
-    forward_run(&sw->forward, trace_here, &task);
+    forward_run(task.port->forward, trace_here, &task);
     json_t *told = tell(task.port, task.trace);
     free(task.trace);
     return told;

@@ -17,9 +17,11 @@
 #define MAC_ENTRIES 8192
 #define MAC_LIMIT 1024
 
+#define CORE_NOT_SAID UINT64_MAX
+
 struct bridge_options {
     char *name;
-    uint64_t ageing, mac_entries;
+    uint64_t ageing, mac_entries, core;
 };
 
 static const struct option_spec bridge_option_specs[] = {
@@ -28,16 +30,38 @@ static const struct option_spec bridge_option_specs[] = {
            .help = "seconds that a silent station is remembered"),
     OPTION_NAMED("mac-entries", UINT, struct bridge_options, mac_entries, .min = 64, .max = 1 << 20,
                  .help = "addresses that the bridge learns at most, about"),
+    OPTION(UINT, struct bridge_options, core, .max = FORWARD_CORE_MAX,
+           .help = "the one of --core whose thread forwards its frames"),
     OPTION_END,
 };
 
-int vswitch_init(struct vswitch *sw, struct kv_error *err)
+int vswitch_init(struct vswitch *sw, const int *cores, unsigned core_count, struct kv_error *err)
 {
+    static const int anywhere = FORWARD_CORE_ANY;
+    unsigned count = core_count ? core_count : 1;
     memset(sw, 0, sizeof(*sw));
     list_init(&sw->bridges);
     list_init(&sw->acls);
     int rc = loop_init(&sw->loop, err);
-    return rc < 0 ? rc : forward_init(&sw->forward, err);
+    if (rc < 0)
+        return rc;
+    sw->forwards = calloc(count, sizeof(*sw->forwards));
+    if (!sw->forwards)
+        return kv_error_errno(err, KV_ERR_NET, ENOMEM, "forwarding threads");
+    while (rc == 0 && sw->forward_count < count) {
+        unsigned i = sw->forward_count++;
+        rc = forward_init(&sw->forwards[i], core_count ? cores[i] : anywhere, err);
+        sw->forwards[i].index = i;
+    }
+    return rc;
+}
+
+int vswitch_start(struct vswitch *sw, struct kv_error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < sw->forward_count; i++)
+        rc = forward_start(&sw->forwards[i], err);
+    return rc;
 }
 
 static void remove_port(struct vswitch *sw, struct port *port);
@@ -47,6 +71,7 @@ static void remove_bridge(struct bridge *bridge)
     vswitch_end_export(bridge);
     openflow_stop(bridge->openflow);
     list_del(&bridge->node);
+    bridge->forward->bridges--;
     bridge_free(bridge);
 }
 
@@ -59,7 +84,9 @@ void vswitch_destroy(struct vswitch *sw)
         remove_bridge(bridge);
     }
     vswitch_free_acls(sw);
-    forward_destroy(&sw->forward);
+    for (unsigned i = 0; i < sw->forward_count; i++)
+        forward_destroy(&sw->forwards[i]);
+    free(sw->forwards);
     loop_destroy(&sw->loop);
 }
 
@@ -129,6 +156,24 @@ int vswitch_not_there(const char *what, const char *name, struct kv_error *err)
 
 /* --- Bridges --------------------------------------------------------------- */
 
+/* The thread of the core that is asked for, else the one with the fewest bridges. NULL with err. */
+static struct forward *choose_forward(struct vswitch *sw, const struct bridge_options *options,
+                                      struct kv_error *err)
+{
+    struct forward *best = NULL;
+    for (unsigned i = 0; i < sw->forward_count; i++) {
+        struct forward *forward = &sw->forwards[i];
+        bool possible = options->core == CORE_NOT_SAID || (int)options->core == forward->core;
+        if (possible && (!best || forward->bridges < best->bridges))
+            best = forward;
+    }
+    if (!best)
+        kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                     "bridge '%s': 'core' %u is none of those that --core names", options->name,
+                     (unsigned)options->core);
+    return best;
+}
+
 /* Without it the bridge is removed. */
 static int start_openflow(struct vswitch *sw, struct bridge *bridge, struct kv_error *err)
 {
@@ -143,18 +188,25 @@ static int start_openflow(struct vswitch *sw, struct bridge *bridge, struct kv_e
 
 int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    struct bridge_options options = {.ageing = 300, .mac_entries = MAC_ENTRIES};
+    struct bridge_options options = {
+        .ageing = 300, .mac_entries = MAC_ENTRIES, .core = CORE_NOT_SAID};
+    struct forward *forward = NULL;
     struct bridge *bridge = NULL;
     int rc = options_parse_json(bridge_option_specs, "bridge", object, &options, err);
     if (rc == 0)
         rc = check_name("bridge", options.name, vswitch_find_bridge(sw, options.name), err);
     if (rc == 0) {
-        bridge = bridge_new(&sw->forward, options.name, (unsigned)options.mac_entries,
+        forward = choose_forward(sw, &options, err);
+        rc = forward ? 0 : -err->code;
+    }
+    if (rc == 0) {
+        bridge = bridge_new(forward, options.name, (unsigned)options.mac_entries,
                             (uint32_t)options.ageing, err);
         rc = bridge ? 0 : -err->code;
     }
     if (rc == 0) {
         bridge->number = ++sw->last_number;
+        forward->bridges++;
         list_add_tail(&sw->bridges, &bridge->node);
         rc = start_openflow(sw, bridge, err);
     }
@@ -192,15 +244,20 @@ static int set_bridge(struct vswitch *sw, const struct bridge_options *options,
     if (rc < 0)
         return rc;
     bool resized = task.macs.mask != task.bridge->macs.mask;
-    forward_run(&sw->forward, resized ? swap_macs_here : set_ageing_here, &task);
+    forward_run(task.bridge->forward, resized ? swap_macs_here : set_ageing_here, &task);
     mac_table_free(&task.macs);
     return 0;
 }
 
 int vswitch_set_bridge(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    struct bridge_options options = {.ageing = 300, .mac_entries = MAC_ENTRIES};
+    struct bridge_options options = {
+        .ageing = 300, .mac_entries = MAC_ENTRIES, .core = CORE_NOT_SAID};
     int rc = options_parse_json(bridge_option_specs, "bridge", object, &options, err);
+    if (rc == 0 && options.core != CORE_NOT_SAID)
+        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                          "bridge '%s': 'core' stays as it is; ageing and mac-entries can be set",
+                          options.name);
     if (rc == 0)
         rc = set_bridge(sw, &options, err);
     options_free(bridge_option_specs, &options);
@@ -251,7 +308,7 @@ static int attach(struct vswitch *sw, struct bridge *bridge, struct port *port,
     struct port_task task = {.bridge = bridge, .port = port};
     if (sw->port_count >= VSWITCH_PORTS_MAX)
         return kv_error_set(err, KV_ERR_CONFIG, ENOSPC, "%d ports are possible", VSWITCH_PORTS_MAX);
-    forward_run(&sw->forward, attach_here, &task);
+    forward_run(bridge->forward, attach_here, &task);
     if (task.rc < 0)
         return kv_error_set(err, KV_ERR_CONFIG, -task.rc, "bridge '%s': %d ports are possible",
                             bridge->name, BRIDGE_PORTS_MAX);
@@ -262,7 +319,7 @@ static int attach(struct vswitch *sw, struct bridge *bridge, struct port *port,
 
 static void detach(struct vswitch *sw, struct port *port)
 {
-    forward_run(&sw->forward, detach_here, port);
+    forward_run(port->forward, detach_here, port);
     list_del(&port->node);
     sw->port_count--;
 }
@@ -379,7 +436,7 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
         task.port = port;
         task.mac_limit = (unsigned)options.mac_limit;
         task.ofport = (uint16_t)options.ofport;
-        forward_run(&sw->forward, set_here, &task);
+        forward_run(port->forward, set_here, &task);
         limits_drop(&task.limits, port);
     }
     options_free(port_option_specs, &options);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The switch as a whole: its bridges and ports by name, made and changed as the control socket and
- * the configuration file say. Everything here is for the control thread.
+ * the configuration file say. Everything here is for the control thread. There is a forwarding
+ * thread for each core that the switch is given; a bridge with all that belongs to it is one
+ * thread's for good, so that threads share nothing and nothing on a frame's way is locked.
  */
 #ifndef KV_SWITCH_CONTROL_VSWITCH_H
 #define KV_SWITCH_CONTROL_VSWITCH_H
@@ -14,6 +16,7 @@
 #include "switch/forward/forward.h"
 
 #define VSWITCH_PORTS_MAX 4096
+#define VSWITCH_THREADS_MAX 64 /* that forward frames */
 
 /* What was done; object describes it as the function of that name got it, {"name": ...} for what
  * was removed. */
@@ -32,9 +35,10 @@ enum vswitch_change {
 
 struct vswitch {
     struct loop loop;
-    struct forward forward;
+    struct forward *forwards; /* forward_count, one at least */
+    unsigned forward_count;
     struct list bridges;
-    struct list acls; /* struct acl */
+    struct list acls; /* struct acl_set (filters.c) */
     unsigned port_count;
     uint32_t last_number;           /* of a port or bridge */
     const char *openflow_directory; /* NULL: bridges have no OpenFlow */
@@ -43,8 +47,11 @@ struct vswitch {
     void *changed_opaque;
 };
 
-int vswitch_init(struct vswitch *sw, struct kv_error *err);
-/* Removes ports and bridges and ends the forwarding thread. */
+/* Each of the cores has a forwarding thread; no cores: one anywhere. */
+int vswitch_init(struct vswitch *sw, const int *cores, unsigned core_count, struct kv_error *err);
+/* Starts the forwarding threads. */
+int vswitch_start(struct vswitch *sw, struct kv_error *err);
+/* Removes ports and bridges and ends the forwarding threads. */
 void vswitch_destroy(struct vswitch *sw);
 
 /* Objects as docs/switch.md describes them. 0 or -errno with err; then nothing has changed. */

@@ -32,10 +32,10 @@ static void look_here(void *opaque)
     view->counters = port->counters;
 }
 
-static struct port_view look(struct vswitch *sw, const struct port *port)
+static struct port_view look(const struct port *port)
 {
     struct port_view view = {.port = port};
-    forward_run(&sw->forward, look_here, &view);
+    forward_run(port->forward, look_here, &view);
     return view;
 }
 
@@ -59,9 +59,9 @@ static json_t *list_vlans(const struct port_vlans *vlans)
     return json_string(text);
 }
 
-static json_t *describe_port(struct vswitch *sw, const struct port *port)
+static json_t *describe_port(const struct port *port)
 {
-    struct port_view view = look(sw, port);
+    struct port_view view = look(port);
     json_t *row =
         json_pack("{s:s, s:I, s:s, s:b, s:I, s:I}", "name", port->name, "number",
                   (json_int_t)port->number, "type", port_kind_names[port->kind], "up", view.up,
@@ -92,18 +92,20 @@ json_t *vswitch_describe(struct vswitch *sw)
         struct bridge *bridge = list_entry(node, struct bridge, node);
         json_t *ports = json_array();
         list_for_each (inner, &bridge->ports)
-            json_array_append_new(ports, describe_port(sw, list_entry(inner, struct port, node)));
+            json_array_append_new(ports, describe_port(list_entry(inner, struct port, node)));
         json_t *row = json_pack("{s:s, s:I, s:o}", "name", bridge->name, "ageing",
                                 (json_int_t)bridge->macs.ageing_s, "ports", ports);
+        if (bridge->forward->core != FORWARD_CORE_ANY)
+            json_object_set_new(row, "core", json_integer(bridge->forward->core));
         vswitch_describe_export(bridge, row);
         json_array_append_new(list, row);
     }
     return list;
 }
 
-static json_t *port_statistics(struct vswitch *sw, const struct port *port)
+static json_t *port_statistics(const struct port *port)
 {
-    struct port_view view = look(sw, port);
+    struct port_view view = look(port);
     const struct port_counters *c = &view.counters;
     json_t *drops = json_object();
     for (unsigned i = 0; i < DROP_COUNT; i++) {
@@ -122,7 +124,7 @@ json_t *vswitch_statistics(struct vswitch *sw)
     list_for_each (node, &sw->bridges) {
         struct bridge *bridge = list_entry(node, struct bridge, node);
         list_for_each (inner, &bridge->ports)
-            json_array_append_new(list, port_statistics(sw, list_entry(inner, struct port, node)));
+            json_array_append_new(list, port_statistics(list_entry(inner, struct port, node)));
     }
     return list;
 }
@@ -173,7 +175,7 @@ json_t *vswitch_macs(struct vswitch *sw, const char *name, struct kv_error *err)
         kv_error_errno(err, KV_ERR_NET, ENOMEM, "list of addresses");
         return NULL;
     }
-    forward_run(&sw->forward, copy_macs_here, &view);
+    forward_run(view.bridge->forward, copy_macs_here, &view);
     json_t *list = json_array();
     for (unsigned i = 0; i < view.count; i++)
         json_array_append_new(list, describe_mac(view.bridge, &view.entries[i], view.now_s));
@@ -192,6 +194,6 @@ int vswitch_forget_macs(struct vswitch *sw, const char *name, struct kv_error *e
     struct bridge *bridge = vswitch_get_bridge(sw, name, err);
     if (!bridge)
         return -err->code;
-    forward_run(&sw->forward, forget_here, bridge);
+    forward_run(bridge->forward, forget_here, bridge);
     return 0;
 }

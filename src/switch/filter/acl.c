@@ -498,7 +498,6 @@ struct acl *acl_new(const json_t *object, struct kv_error *err)
         kv_error_errno(err, KV_ERR_CONFIG, ENOMEM, "acl");
         return NULL;
     }
-    list_init(&acl->node);
     if (fill(acl, object, err) < 0) {
         acl_free(acl);
         return NULL;

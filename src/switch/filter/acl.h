@@ -2,7 +2,7 @@
 /*
  * An ACL: rules that allow or deny frames on their way from a port and to it, under a name by which
  * ports use it. The control thread makes it as a whole and never changes it; ports change from one
- * to the next between two bursts. The forwarding thread finds rules in it and counts. What a rule
+ * to the next between two bursts. One forwarding thread finds rules in it and counts. What a rule
  * can say is in docs/switch.md.
  */
 #ifndef KV_SWITCH_FILTER_ACL_H
@@ -11,7 +11,6 @@
 #include <jansson.h>
 
 #include "base/error.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "switch/forward/classifier.h"
 
@@ -45,7 +44,6 @@ struct acl {
     struct acl_rule answers[FILTER_DIRECTIONS];   /* stateful: of connections that are known */
     /* The control thread's. */
     char *text; /* the JSON object that it was made from */
-    struct list node;
 };
 
 /* NULL with err, which names the rule by its index and says what is wrong. */

@@ -9,8 +9,8 @@
 
 #define TAG_OFFSET FRAME_TYPE_OFFSET
 
-/* One forwarding thread, and a burst is done with before the next one. */
-static struct flow_burst burst;
+/* Each forwarding thread has its own, and is done with a burst before it takes the next. */
+static _Thread_local struct flow_burst burst;
 
 /* A frame that actions are carried out on. Its bytes are the sender's, all but the head. */
 struct work {

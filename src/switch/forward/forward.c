@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The forwarding thread; see forward.h. */
+/* Forwarding threads; see forward.h. */
 #include "switch/forward/forward.h"
 
 #include <errno.h>
@@ -24,9 +24,10 @@
 #define LOOK_MIN_NS INT64_C(1000000)
 #define LOOK_MAX_NS INT64_C(32000000)
 
-int forward_init(struct forward *forward, struct kv_error *err)
+int forward_init(struct forward *forward, int core, struct kv_error *err)
 {
-    *forward = (struct forward){.epoll_fd = -1, .wake_fd = -1, .look_ns = LOOK_MIN_NS};
+    *forward =
+        (struct forward){.epoll_fd = -1, .wake_fd = -1, .core = core, .look_ns = LOOK_MIN_NS};
     forward->notifier.null_fd = -1;
     list_init(&forward->active);
     list_init(&forward->shaped);
@@ -242,15 +243,15 @@ static void *thread_main(void *opaque)
 
 /* --- The control thread's side -------------------------------------------- */
 
-int forward_start(struct forward *forward, int core, struct kv_error *err)
+int forward_start(struct forward *forward, struct kv_error *err)
 {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     int rc = 0;
-    if (core != FORWARD_CORE_ANY) {
+    if (forward->core != FORWARD_CORE_ANY) {
         cpu_set_t cores;
         CPU_ZERO(&cores);
-        CPU_SET((unsigned)core, &cores);
+        CPU_SET((unsigned)forward->core, &cores);
         rc = pthread_attr_setaffinity_np(&attributes, sizeof(cores), &cores);
     }
     if (rc == 0) {
@@ -263,9 +264,10 @@ int forward_start(struct forward *forward, int core, struct kv_error *err)
     }
     pthread_attr_destroy(&attributes);
     if (rc != 0) {
-        return core == FORWARD_CORE_ANY
+        return forward->core == FORWARD_CORE_ANY
                    ? kv_error_errno(err, KV_ERR_NET, rc, "forwarding thread")
-                   : kv_error_errno(err, KV_ERR_NET, rc, "forwarding thread on core %d", core);
+                   : kv_error_errno(err, KV_ERR_NET, rc, "forwarding thread on core %d",
+                                    forward->core);
     }
     forward->started = true;
     return 0;

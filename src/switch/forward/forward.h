@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The forwarding thread: polls the ports that have had work lately, waits for events of the
+ * A forwarding thread: polls the ports that have had work lately, waits for events of the
  * others, and sleeps when there are only others, so that an idle switch takes no processor time
  * and the cost of a frame does not grow with the number of idle ports. It owns bridges' tables and
  * ports' rings; the control thread changes them by having a function run here between two bursts.
@@ -19,6 +19,7 @@
 #include "switch/ports/port.h"
 
 #define FORWARD_CORE_ANY (-1)
+#define FORWARD_CORE_MAX 1023
 #define FORWARD_NOTIFY_MAX 16
 
 struct forward_task {
@@ -29,7 +30,11 @@ struct forward_task {
 struct forward {
     int epoll_fd, wake_fd;
     pthread_t thread;
-    bool started; /* the control thread's */
+    /* The control thread's. */
+    bool started;
+    int core;         /* of the host, or FORWARD_CORE_ANY */
+    unsigned index;   /* among the switch's */
+    unsigned bridges; /* that are its own */
     bool stop;
     struct list active; /* ports that are polled */
     struct list shaped; /* shapers (shaper.h) with frames that wait */
@@ -48,9 +53,9 @@ struct forward {
     bool finished; /* under lock */
 };
 
-int forward_init(struct forward *forward, struct kv_error *err);
 /* core: of the host, or FORWARD_CORE_ANY. */
-int forward_start(struct forward *forward, int core, struct kv_error *err);
+int forward_init(struct forward *forward, int core, struct kv_error *err);
+int forward_start(struct forward *forward, struct kv_error *err);
 /* Ends the thread. Ports must have been removed. */
 void forward_destroy(struct forward *forward);
 

@@ -112,8 +112,8 @@ void offload_write(const struct port *port, const struct frame *frame, unsigned 
 
 /* --- Frames made here ------------------------------------------------------------ */
 
-/* One forwarding thread, so one of it. */
-static struct {
+/* Each forwarding thread has its own, and is done with a burst before it takes the next. */
+static _Thread_local struct {
     struct port *port;
     struct frame frames[FRAME_BURST];
     unsigned count;

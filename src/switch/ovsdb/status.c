@@ -30,13 +30,14 @@ struct view {
 struct views {
     struct vswitch *sw;
     unsigned count;
+    unsigned first;    /* of the bridge whose ports are looked at */
     struct view *list; /* by name of the port */
 };
 
 static void look_here(void *opaque)
 {
     struct views *views = opaque;
-    for (unsigned i = 0; i < views->count; i++) {
+    for (unsigned i = views->first; i < views->count; i++) {
         views->list[i].up = views->list[i].port->up;
         views->list[i].counters = views->list[i].port->counters;
     }
@@ -55,10 +56,11 @@ static void look(struct views *views, struct vswitch *sw)
         abort();
     list_for_each (node, &sw->bridges) {
         struct bridge *bridge = list_entry(node, struct bridge, node);
+        views->first = views->count;
         list_for_each (inner, &bridge->ports)
             views->list[views->count++].port = list_entry(inner, struct port, node);
+        forward_run(bridge->forward, look_here, views);
     }
-    forward_run(&sw->forward, look_here, views);
     qsort(views->list, views->count, sizeof(*views->list), compare_views);
 }
 

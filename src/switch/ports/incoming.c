@@ -7,8 +7,8 @@
 
 #define ROOM_BYTES (8 * INCOMING_ROOM)
 
-/* One forwarding thread, so one of it. */
-static struct {
+/* Each forwarding thread has its own, and is done with a burst before it takes the next. */
+static _Thread_local struct {
     struct port *port;
     struct frame frames[FRAME_BURST];
     unsigned count;

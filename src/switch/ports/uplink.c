@@ -230,8 +230,8 @@ static void uplink_wake(struct port *port)
 
 /* --- Out -------------------------------------------------------------------------- */
 
-/* One forwarding thread, so one of it. */
-static struct {
+/* Each forwarding thread has its own, and is done with a burst before it takes the next. */
+static _Thread_local struct {
     struct mmsghdr messages[FRAME_BURST];
     struct virtio_net_hdr headers[FRAME_BURST];
     uint8_t heads[FRAME_BURST][FRAME_HEAD_MAX];

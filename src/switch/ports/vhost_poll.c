@@ -11,8 +11,8 @@
 #include "switch/forward/offload.h"
 #include "switch/ports/vhost.h"
 
-/* Scratch of a burst. One forwarding thread, so one of it. */
-static struct {
+/* Scratch of a burst: a forwarding thread is done with one before it takes the next. */
+static _Thread_local struct {
     struct frame frames[FRAME_BURST];
     struct virtqueue_buffer buffers[FRAME_BURST];
     struct virtqueue_chain chains[FRAME_BURST];

@@ -14,8 +14,8 @@
 #define HEADER_LEN sizeof(struct virtio_net_hdr_mrg_rxbuf)
 #define RX_CHAINS 64 /* that a received frame may be spread over (5.1.6.4) */
 
-/* Scratch of a burst. One forwarding thread, so one of it. */
-static struct {
+/* Scratch of a burst: a forwarding thread is done with one before it takes the next. */
+static _Thread_local struct {
     struct virtqueue_chain chains[RX_CHAINS];
     uint32_t written[RX_CHAINS];
     struct vhost_segments segments[RX_CHAINS];
