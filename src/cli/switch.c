@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * switch show, switch ports, switch fdb: what kvasir-switchd does, asked at its control socket
- * (docs/switch.md), one JSON object a line. The daemon has no part in it.
+ * switch show, switch ports, switch fdb, fdb-add and fdb-remove: what kvasir-switchd does, asked at
+ * its control socket (docs/switch.md), one JSON object a line. The daemon has no part in it.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/util.h"
 #include "cli/args.h"
 #include "cli/output.h"
 #include "cli/switch.h"
@@ -111,6 +112,27 @@ int switch_list(struct cli *cli, const char *command, json_t *arguments, struct 
     return got ? table_print(cli, table) : -1;
 }
 
+json_t *switch_collect(struct cli *cli, const char *const *names, size_t count)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < count; i++) {
+        const char *value = NULL;
+        if (arg_text(cli, names[i], &value) < 0) {
+            json_decref(object);
+            return NULL;
+        }
+        if (value)
+            json_object_set_new(object, names[i], json_string(value));
+    }
+    return object;
+}
+
+int switch_done(struct cli *cli, json_t *answer, const char *what, const char *name)
+{
+    json_decref(answer);
+    return answer ? out_done(cli, "%s '%s'", what, name) : -1;
+}
+
 const char *switch_text_of(struct cli *cli, const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
@@ -184,7 +206,9 @@ int switch_ports(struct cli *cli)
 static void add_mac(struct cli *cli, struct table *table, const json_t *mac)
 {
     TABLE_ROW(cli, table, switch_text_of(cli, mac, "mac"), switch_text_of(cli, mac, "vlan"),
-              switch_text_of(cli, mac, "port"), switch_text_of(cli, mac, "age"));
+              switch_text_of(cli, mac, "port"),
+              json_is_true(json_object_get(mac, "static")) ? "static"
+                                                           : switch_text_of(cli, mac, "age"));
 }
 
 int switch_fdb(struct cli *cli)
@@ -194,4 +218,24 @@ int switch_fdb(struct cli *cli)
         return -1;
     return switch_list(cli, "query-macs", json_pack("{s:s}", "bridge", bridge),
                        TABLE(cli, "MAC", "VLAN", "Port", "Age"), add_mac);
+}
+
+static int change_mac(struct cli *cli, const char *command, const char *what)
+{
+    static const char *const names[] = {"port", "mac", "vlan"};
+    json_t *mac = switch_collect(cli, names, ARRAY_SIZE(names));
+    if (!mac)
+        return -1;
+    const char *address = switch_text_of(cli, mac, "mac");
+    return switch_done(cli, switch_ask(cli, command, mac), what, address);
+}
+
+int switch_fdb_add(struct cli *cli)
+{
+    return change_mac(cli, "add-mac", "Address is added:");
+}
+
+int switch_fdb_remove(struct cli *cli)
+{
+    return change_mac(cli, "remove-mac", "Address is removed:");
 }

@@ -17,6 +17,11 @@ json_t *switch_ask(struct cli *cli, const char *command, json_t *arguments);
 int switch_list(struct cli *cli, const char *command, json_t *arguments, struct table *table,
                 void (*add)(struct cli *cli, struct table *table, const json_t *item));
 
+/* Those of the options that were given, under their names. NULL: told what is wrong. */
+json_t *switch_collect(struct cli *cli, const char *const *names, size_t count);
+/* Tells what was done to whom, if there is an answer, which is taken over. */
+int switch_done(struct cli *cli, json_t *answer, const char *what, const char *name);
+
 /* A text or number; "-": there is none. */
 const char *switch_text_of(struct cli *cli, const json_t *object, const char *key);
 

@@ -86,12 +86,6 @@ int switch_acl(struct cli *cli)
         add_rules);
 }
 
-static int done(struct cli *cli, json_t *answer, const char *what, const char *name)
-{
-    json_decref(answer);
-    return answer ? out_done(cli, "%s '%s'", what, name) : -1;
-}
-
 int switch_acl_set(struct cli *cli)
 {
     const char *file;
@@ -105,7 +99,7 @@ int switch_acl_set(struct cli *cli)
                    : cli_error(cli, "'%s', line %d: %s", file, where.line, where.text);
     }
     const char *name = cli_text(cli, "%s", switch_text_of(cli, acl, "name"));
-    return done(cli, switch_ask(cli, "set-acl", acl), "ACL is set:", name);
+    return switch_done(cli, switch_ask(cli, "set-acl", acl), "ACL is set:", name);
 }
 
 int switch_acl_remove(struct cli *cli)
@@ -113,33 +107,17 @@ int switch_acl_remove(struct cli *cli)
     const char *name;
     if (arg_text(cli, "acl", &name) < 0)
         return -1;
-    return done(cli, switch_ask(cli, "remove-acl", json_pack("{s:s}", "name", name)),
-                "ACL is removed:", name);
+    return switch_done(cli, switch_ask(cli, "remove-acl", json_pack("{s:s}", "name", name)),
+                       "ACL is removed:", name);
 }
 
 /* --- Filters, traces ---------------------------------------------------------------- */
-
-/* Those of the options that were given, under their names. NULL: told what is wrong. */
-static json_t *collect(struct cli *cli, const char *const *names, size_t count)
-{
-    json_t *object = json_object();
-    for (size_t i = 0; i < count; i++) {
-        const char *value = NULL;
-        if (arg_text(cli, names[i], &value) < 0) {
-            json_decref(object);
-            return NULL;
-        }
-        if (value)
-            json_object_set_new(object, names[i], json_string(value));
-    }
-    return object;
-}
 
 int switch_filter(struct cli *cli)
 {
     static const char *const names[] = {"port", "acl", "macs", "addresses", "connections"};
     static const char *const guards[] = {"dhcp-guard", "router-guard"};
-    json_t *filter = collect(cli, names, ARRAY_SIZE(names));
+    json_t *filter = switch_collect(cli, names, ARRAY_SIZE(names));
     if (!filter)
         return -1;
     for (size_t i = 0; i < ARRAY_SIZE(guards); i++) {
@@ -149,7 +127,7 @@ int switch_filter(struct cli *cli)
     const char *what =
         json_object_size(filter) > 1 ? "Filter is set of port" : "No filter any more at port";
     const char *port = cli_text(cli, "%s", switch_text_of(cli, filter, "port"));
-    return done(cli, switch_ask(cli, "set-filter", filter), what, port);
+    return switch_done(cli, switch_ask(cli, "set-filter", filter), what, port);
 }
 
 int switch_trace(struct cli *cli)
@@ -157,7 +135,7 @@ int switch_trace(struct cli *cli)
     static const char *const names[] = {"port",      "type",      "protocol",  "from",   "to",
                                         "from-port", "to-port",   "from-mac",  "to-mac", "vlan",
                                         "icmp-type", "icmp-code", "tcp-flags", "dscp"};
-    json_t *frame = collect(cli, names, ARRAY_SIZE(names));
+    json_t *frame = switch_collect(cli, names, ARRAY_SIZE(names));
     json_t *answer = frame ? switch_ask(cli, "trace", frame) : NULL;
     if (!answer)
         return -1;

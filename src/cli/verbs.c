@@ -62,6 +62,12 @@ static const struct verb beyond[] = {
      switch_acl_set, VERB_OFFLINE},
     {"switch-fdb", "<bridge> [--socket=<string>]", "addresses that a bridge of the switch knows",
      "switch fdb br0", switch_fdb, VERB_OFFLINE},
+    {"switch-fdb-add", "<port> <mac> [--vlan=<number>] [--socket=<string>]",
+     "tell the switch at which port a station is", "switch fdb-add web 52:54:00:12:34:56",
+     switch_fdb_add, VERB_OFFLINE},
+    {"switch-fdb-remove", "<port> <mac> [--vlan=<number>] [--socket=<string>]",
+     "take back what fdb-add said", "switch fdb-remove web 52:54:00:12:34:56", switch_fdb_remove,
+     VERB_OFFLINE},
     {"switch-filter",
      "<port> [--acl=<string>] [--macs=<string>] [--addresses=<string>] [--connections=<number>] "
      "[--dhcp-guard] [--router-guard] [--socket=<string>]",

@@ -414,12 +414,34 @@ def test_flow_export_by_rows_is_the_bridges(ovs, space):
     assert get("get Bridge br0 netflow") == "[]"
 
 
+@pytest.mark.parametrize("words, is_so", [
+    ("vlan_mode=native-tagged tag=7", {"native": 7, "native-tagged": True}),
+    ("vlan_mode=dot1q-tunnel tag=9", {"tag": 9, "tunnel": True, "customers": "0-4094", "outer-tag": "802.1ad"}),
+    ("vlan_mode=dot1q-tunnel tag=9 cvlans=0,5,6 other_config:qinq-ethtype=802.1q",
+     {"tag": 9, "tunnel": True, "customers": "0,5-6", "outer-tag": "802.1q"}),
+    ("protected=true", {"isolated": True}),
+])
+def test_vlan_modes_become_the_port_s(ovs, words, is_so):
+    ovs.tools.get("add-br br0")
+    plain_port = ports(ovs)[0]
+    ovs.tools.get(f"set Port br0 {words}")
+    port = ports(ovs)[0]
+    assert {key: port.get(key) for key in is_so} == is_so
+    # And the other way round: the control socket says so, and the rows say the same.
+    rows = ovs.tools.get("get Port br0 vlan_mode tag protected")
+    ovs.tools.get("clear Port br0 vlan_mode tag cvlans other_config -- set Port br0 protected=false")
+    ovs.execute("set-port", name="br0", **is_so)
+    assert ovs.tools.get("get Port br0 vlan_mode tag protected") == rows
+    ovs.tools.get("clear Port br0 vlan_mode tag cvlans other_config -- set Port br0 protected=false")
+    assert ports(ovs)[0] == plain_port
+
+
 @pytest.mark.parametrize("words, why", [
     ("add-bond br0 bond0 a b", "there are no bonds"),
     ("set Bridge br0 stp_enable=true", "stp_enable"),
     ("set Bridge br0 rstp_enable=true", "rstp_enable"),
     ("set-fail-mode br0 secure", "'standalone' is possible"),
-    ("set Port br0 vlan_mode=dot1q-tunnel", "'native-untagged' are possible"),
+    ("set Port br0 vlan_mode=dot1q-tunnel", "needs a tag"),
     ("-- --id=@q create QoS type=linux-htb -- set Port br0 qos=@q", "queues are not served"),
     ("-- --id=@m create Mirror name=m output-vlan=9 -- set Bridge br0 mirrors=@m", "output_port"),
     ("set-manager ptcp:6640", "--ovsdb"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Tap ports, with ping in network namespaces."""
 
+import subprocess
 import time
 
 import pytest
@@ -54,6 +55,49 @@ def test_a_trunk_brings_tagged_frames_to_vlan_interfaces(spaces):
     assert pings(a, "192.0.2.2") and pings(other, "203.0.113.2") and pings(native, "198.51.100.2")
     inside(a, "ip", "address", "add", "203.0.113.1/24", "dev", a)
     assert not pings(a, "203.0.113.2", 1)
+
+
+def test_isolated_ports_reach_the_others_only(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24", isolated=True)
+    b = spaces.add(1, "192.0.2.2/24", isolated=True)
+    spaces.add(2, "192.0.2.3/24")
+    assert pings(a, "192.0.2.3") and pings(b, "192.0.2.3") and not pings(a, "192.0.2.2", 1)
+    assert switch.statistics(a)["drops"].get("isolated") is None  # flooded ARP is not sent, and not counted
+    switch.execute("set-port", name=b)
+    assert pings(a, "192.0.2.2")
+
+
+def test_a_port_floods_no_more_than_it_may(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24", storm_broadcast=1)
+    spaces.add(1, "192.0.2.2/24")
+    subprocess.run(["ip", "netns", "exec", a, "ping", "-b", "-c", "5", "-i", "0.01", "-W", "1", "192.0.2.255"],
+                   check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20)
+    assert switch.statistics(a)["drops"]["storm"] >= 3
+
+
+def test_an_address_that_was_added_is_where_it_was_said_to_be(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24", tag=10)
+    b = spaces.add(1, "192.0.2.2/24", tag=10)
+    mac = "02:00:00:00:00:99"
+    switch.execute("add-mac", port=b, mac=mac)
+    switch.execute("set-bridge", name="br0", mac_entries=128)
+    assert {"mac": mac, "vlan": 10, "port": b, "static": True} in switch.execute("query-macs", bridge="br0")
+    for lie in ({"port": a, "mac": "01:00:5e:00:00:01"}, {"port": a, "mac": mac, "vlan": 11}, {"port": "x", "mac": mac}):
+        with pytest.raises(Refused):
+            switch.execute("add-mac", **lie)
+    with pytest.raises(Refused):
+        switch.execute("remove-mac", port=a, mac=mac)
+    switch.execute("remove-mac", port=b, mac=mac)
+    assert mac not in str(switch.execute("query-macs", bridge="br0"))
+
+
+@pytest.mark.parametrize("lie", [
+    {"tunnel": True}, {"customers": "5", "tag": 5}, {"native_tagged": True}, {"isolated": True, "community": 5},
+    {"tag": 5, "tunnel": True, "customers": "5000"}, {"community": 1}, {"storm_unknown": 0}, {"outer_tag": "802.1x"}])
+def test_options_that_contradict_each_other_are_refused(switch, lie):
+    with pytest.raises(Refused):
+        switch.execute("add-port", bridge="br0", name="p", type="vhost-user-client", path="/nowhere", **lie)
+    assert switch.execute("query-bridges")[0]["ports"] == []
 
 
 def test_a_mirror_hears_what_others_say(switch, spaces):

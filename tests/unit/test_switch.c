@@ -101,7 +101,7 @@ static struct port *port_of(unsigned guest)
 
 static void make_access(unsigned guest, unsigned vlan)
 {
-    struct port_vlans vlans = {.access = true, .native = (uint16_t)vlan};
+    struct port_vlans vlans = {.access = true, .native = (uint16_t)vlan, .untagged = (uint16_t)vlan};
     vlans.carried[vlan / 64] = BIT(vlan % 64);
     port_of(guest)->vlans = vlans;
 }
@@ -205,7 +205,7 @@ static void tags_are_put_in_and_taken_out(void **state)
 
 static void a_trunk_carries_its_vlans_only_and_its_native_one_untagged(void **state)
 {
-    struct port_vlans trunk = {.native = 10, .carried = {BIT(10) | BIT(20)}};
+    struct port_vlans trunk = {.native = 10, .untagged = 10, .carried = {BIT(10) | BIT(20)}};
     port_of(1)->vlans = trunk;
     transmit(0, 0xff, 20);
     assert_gets(1, 0xff, 0, 20, LEN);

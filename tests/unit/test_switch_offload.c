@@ -469,7 +469,8 @@ static void a_tag_that_is_put_in_moves_the_checksum(void **state)
 {
     static struct packet p;
     struct virtio_net_hdr header;
-    able.vp->port.vlans = (struct port_vlans){.access = true, .native = 7, .carried = {BIT(7)}};
+    able.vp->port.vlans =
+        (struct port_vlans){.access = true, .native = 7, .untagged = 7, .carried = {BIT(7)}};
     send_segments(&p, 20000);
     assert_int_equal(switch_guest_receive(&other, got, sizeof(got)), p.len + FRAME_TAG_LEN);
     memcpy(&header, other.header, sizeof(header));

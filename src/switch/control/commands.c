@@ -133,6 +133,16 @@ static json_t *query_macs(struct qmp_call *call)
     return vswitch_macs(switch_of(call), qmp_string(call, "bridge"), &call->error);
 }
 
+static json_t *add_mac(struct qmp_call *call)
+{
+    return done(vswitch_add_mac(switch_of(call), call->arguments, &call->error));
+}
+
+static json_t *remove_mac(struct qmp_call *call)
+{
+    return done(vswitch_remove_mac(switch_of(call), call->arguments, &call->error));
+}
+
 static json_t *forget_macs(struct qmp_call *call)
 {
     return done(vswitch_forget_macs(switch_of(call), qmp_string(call, "bridge"), &call->error));
@@ -192,7 +202,9 @@ static const struct qmp_command commands[] = {
      .open = true},
     {"query-bridges", "bridges and their ports", query_bridges},
     {"query-statistics", "counters of all ports", query_statistics},
-    {"query-macs", "addresses that a bridge has learned", query_macs, bridge_arguments},
+    {"add-mac", "tells a bridge at which port a station is", add_mac, port_arguments, .open = true},
+    {"remove-mac", "takes back what add-mac said", remove_mac, port_arguments, .open = true},
+    {"query-macs", "addresses that a bridge knows", query_macs, bridge_arguments},
     {"forget-macs", "forgets what a bridge has learned", forget_macs, bridge_arguments},
     {NULL},
 };

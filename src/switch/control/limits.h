@@ -15,6 +15,8 @@ struct limits {
     struct meter_rates in_rates, out_rates; /* bytes */
     struct meter *meter;
     struct shaper *shaper;
+    struct storm_rates storm_rates;
+    struct storm *storm;
 };
 
 /* -EINVAL, -ENOMEM with err. For a port that keeps its rates the port's own. */

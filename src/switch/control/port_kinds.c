@@ -3,6 +3,7 @@
 #include "switch/control/port_kinds.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/parse.h"
 #include "base/util.h"
@@ -15,7 +16,10 @@
 
 #define RATE_MAX (UINT64_C(1) << 27)  /* KiB a second: 128 GiB/s */
 #define BURST_MAX (UINT64_C(1) << 22) /* KiB: 4 GiB */
+#define STORM_MAX UINT64_C(100000000) /* frames a second */
 #define VLAN_LAST 4094                /* 4095 is reserved */
+
+const char *const port_outer_tags[] = {"802.1ad", "802.1q", NULL};
 
 const struct option_spec port_option_specs[] = {
     OPTION(STRING, struct port_options, bridge, .required = true, .help = "the bridge"),
@@ -33,6 +37,25 @@ const struct option_spec port_option_specs[] = {
     OPTION(STRING, struct port_options, trunks, .help = "a trunk of those VLANs: \"10,20-29\""),
     OPTION(UINT, struct port_options, native, .min = 1, .max = VLAN_LAST,
            .help = "the VLAN of a trunk's untagged frames"),
+    OPTION_NAMED("native-tagged", BOOL, struct port_options, native_tagged,
+                 .help = "frames of the native VLAN go out with a tag"),
+    OPTION(BOOL, struct port_options, tunnel,
+           .help = "frames keep their tags within the VLAN of tag (802.1ad)"),
+    OPTION(STRING, struct port_options, customers,
+           .help = "VLANs that a tunnel takes, 0: untagged frames; all else"),
+    OPTION_NAMED("outer-tag", ENUM, struct port_options, outer_tag, .values = port_outer_tags,
+                 .help = "what trunks get for a tunnel's frames"),
+    OPTION(BOOL, struct port_options, isolated, .help = "talks only to ports that are not"),
+    OPTION(UINT, struct port_options, community, .min = PORT_ISOLATED + 1, .max = PORT_COMMUNITIES,
+           .help = "talks only to ports of the same one, and to those of none"),
+    OPTION_NAMED("no-flood", BOOL, struct port_options, no_flood,
+                 .help = "gets only frames for stations that are known there"),
+    OPTION_NAMED("storm-broadcast", UINT, struct port_options, storm.broadcast, .min = 1,
+                 .max = STORM_MAX, .help = "broadcasts a second that come in at most"),
+    OPTION_NAMED("storm-multicast", UINT, struct port_options, storm.multicast, .min = 1,
+                 .max = STORM_MAX, .help = "multicasts a second that are flooded at most"),
+    OPTION_NAMED("storm-unknown", UINT, struct port_options, storm.unknown, .min = 1,
+                 .max = STORM_MAX, .help = "frames to unknown stations a second, likewise"),
     OPTION_NAMED("mac-limit", UINT, struct port_options, mac_limit, .min = 1, .max = 65536,
                  .help = "addresses that are learned at the port at most"),
     OPTION(UINT, struct port_options, ofport, .min = 1, .max = BRIDGE_PORTS_MAX,
@@ -190,32 +213,69 @@ int port_options_check(const struct port_options *options, struct kv_error *err)
     return 0;
 }
 
+/* Text NULL: all. */
+static int read_vlans(const char *what, const char *text, uint64_t *set, struct kv_error *err)
+{
+    memset(set, text ? 0 : 0xff, sizeof(vlan_set));
+    if (text && parse_bitmap(text, set, VLAN_COUNT / 64) < 0)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "%s '%s': a list of VLANs such as 10,20-29 is accepted, below 4095",
+                            what, text);
+    set[VLAN_ID_MASK / 64] &= ~BIT(VLAN_ID_MASK % 64);
+    return 0;
+}
+
+/* Options that need others, and those that exclude each other. */
+static int check_vlans(const struct port_options *options, struct kv_error *err)
+{
+    if (options->tag && (options->trunks || options->native))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "'tag' makes an access port, 'trunks' and 'native' a trunk; only one "
+                            "of the two is possible");
+    if (options->native_tagged && !options->native)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'native-tagged' needs 'native'");
+    if (options->tunnel && !options->tag)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'tunnel' needs 'tag', the outer VLAN");
+    if (!options->tunnel && (options->customers || options->outer_tag))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "'customers' and 'outer-tag' need 'tunnel'");
+    if (options->isolated && options->community)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "a port is 'isolated' or of a 'community'; only one is possible");
+    return 0;
+}
+
+static int make_tunnel(const struct port_options *options, struct port_vlans *vlans,
+                       struct kv_error *err)
+{
+    vlans->service = options->outer_tag == 0;
+    vlans->customers = malloc(sizeof(vlan_set));
+    if (!vlans->customers)
+        return kv_error_errno(err, KV_ERR_NET, ENOMEM, "VLANs of a customer");
+    int rc = read_vlans("customers", options->customers, vlans->customers, err);
+    if (rc < 0)
+        free(vlans->customers);
+    return rc;
+}
+
 int port_options_vlans(const struct port_options *options, struct port_vlans *vlans,
                        struct kv_error *err)
 {
     *vlans = (struct port_vlans){.access = options->tag != 0};
-    if (options->tag) {
-        if (options->trunks || options->native)
-            return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                                "'tag' makes an access port, 'trunks' and 'native' a trunk; only "
-                                "one of the two is possible");
-        vlans->native = (uint16_t)options->tag;
+    int rc = check_vlans(options, err);
+    if (rc == 0 && options->tag) {
+        vlans->native = vlans->untagged = (uint16_t)options->tag;
         vlans->carried[options->tag / 64] = BIT(options->tag % 64);
-        return 0;
+        return options->tunnel ? make_tunnel(options, vlans, err) : 0;
     }
-    if (!options->trunks) {
-        memset(vlans->carried, 0xff, sizeof(vlans->carried));
-    } else if (parse_bitmap(options->trunks, vlans->carried, ARRAY_SIZE(vlans->carried)) < 0) {
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                            "trunks '%s': a list of VLANs such as 10,20-29 is accepted, below 4095",
-                            options->trunks);
-    }
-    if (options->native) {
+    if (rc == 0)
+        rc = read_vlans("trunks", options->trunks, vlans->carried, err);
+    if (rc == 0 && options->native) {
         /* Untagged frames are the native VLAN's, so there are none without a VLAN. */
         vlans->native = (uint16_t)options->native;
+        vlans->untagged = options->native_tagged ? 0 : vlans->native;
         vlans->carried[options->native / 64] |= BIT(options->native % 64);
         vlans->carried[0] &= ~UINT64_C(1);
     }
-    vlans->carried[VLAN_ID_MASK / 64] &= ~BIT(VLAN_ID_MASK % 64);
-    return 0;
+    return rc;
 }

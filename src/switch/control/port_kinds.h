@@ -17,6 +17,11 @@ struct port_options {
     uint64_t mac_limit;
     uint64_t ofport;
     struct meter_rates in, out; /* KiB a second, KiB */
+    struct storm_rates storm;
+    bool native_tagged, tunnel, isolated, no_flood;
+    char *customers;
+    int outer_tag; /* row of port_outer_tags */
+    uint64_t community;
 };
 
 extern const struct option_spec port_option_specs[];
@@ -50,7 +55,10 @@ const struct port_kind *port_kind_of(const struct port *port);
 /* Whether the kind has the options that were given, and was given those it needs. -EINVAL. */
 int port_options_check(const struct port_options *options, struct kv_error *err);
 
-/* Fills in the VLANs. -EINVAL with err when they contradict each other. */
+extern const char *const port_outer_tags[];
+
+/* Fills in the VLANs, whose customers are to be freed. -EINVAL with err when they contradict each
+ * other, or private ones do. */
 int port_options_vlans(const struct port_options *options, struct port_vlans *vlans,
                        struct kv_error *err);
 

@@ -217,11 +217,15 @@ int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error
 struct bridge_task {
     struct bridge *bridge;
     struct mac_table macs;
+    bool full; /* of added addresses */
 };
 
 static void swap_macs_here(void *opaque)
 {
     struct bridge_task *task = opaque;
+    task->full = !mac_table_copy_fixed(&task->macs, &task->bridge->macs);
+    if (task->full)
+        return;
     struct mac_table old = task->bridge->macs;
     task->bridge->macs = task->macs;
     task->macs = old;
@@ -246,6 +250,10 @@ static int set_bridge(struct vswitch *sw, const struct bridge_options *options,
     bool resized = task.macs.mask != task.bridge->macs.mask;
     forward_run(task.bridge->forward, resized ? swap_macs_here : set_ageing_here, &task);
     mac_table_free(&task.macs);
+    if (task.full)
+        return kv_error_set(err, KV_ERR_CONFIG, ENOSPC,
+                            "bridge '%s': the addresses that were added need more 'mac-entries'",
+                            options->name);
     return 0;
 }
 
@@ -282,7 +290,8 @@ struct port_task {
     struct port *port;
     struct port_vlans vlans;
     unsigned mac_limit;
-    uint16_t ofport;
+    uint16_t ofport, community;
+    bool no_flood;
     struct limits limits;
     int rc;
 };
@@ -327,6 +336,7 @@ static void detach(struct vswitch *sw, struct port *port)
 static void free_port(struct port *port)
 {
     limits_free(port);
+    free(port->vlans.customers);
     vswitch_free_filter(port);
     port_kind_of(port)->free(port);
 }
@@ -353,6 +363,11 @@ static int check_port(struct vswitch *sw, const struct port_options *options,
     return port_options_vlans(options, vlans, err);
 }
 
+static uint16_t community_of(const struct port_options *options)
+{
+    return options->isolated ? PORT_ISOLATED : (uint16_t)options->community;
+}
+
 static int add_port(struct vswitch *sw, const struct port_options *options, struct kv_error *err)
 {
     const struct port_kind *kind = &port_kinds[options->type];
@@ -362,14 +377,18 @@ static int add_port(struct vswitch *sw, const struct port_options *options, stru
     if (rc < 0)
         return rc;
     struct port *port = kind->create(options, &sw->loop, err);
-    if (!port)
+    if (!port) {
+        free(vlans.customers);
         return kv_error_prefix(err, "port '%s'", options->name);
+    }
     snprintf(port->name, sizeof(port->name), "%s", options->name);
     port->kind = (unsigned)options->type;
     port->number = ++sw->last_number;
     port->vlans = vlans;
     port->mac_limit = (unsigned)options->mac_limit;
     port->of_number = (uint16_t)options->ofport;
+    port->community = community_of(options);
+    port->config = options->no_flood ? PORT_QUIET : 0;
     rc = limits_make(&limits, options, port, err);
     if (rc == 0) {
         limits_swap(&limits, port);
@@ -402,8 +421,12 @@ static void set_here(void *opaque)
 {
     struct port_task *task = opaque;
     struct port *port = task->port;
+    struct port_vlans old = port->vlans;
     port->vlans = task->vlans;
+    task->vlans = old;
     port->mac_limit = task->mac_limit;
+    port->community = task->community;
+    port->config = (uint8_t)((port->config & ~PORT_QUIET) | (task->no_flood ? PORT_QUIET : 0));
     bridge_renumber(port, task->ofport);
     limits_swap(&task->limits, port);
     mac_table_forget_port(&port->bridge->macs, port->index);
@@ -420,8 +443,8 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
     for (const char *const *fixed = port_fixed_options; *fixed; fixed++) {
         if (json_object_get(object, *fixed))
             return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                                "port '%s': '%s' stays as it is; tag, trunks, native, mac-limit "
-                                "and rates can be set",
+                                "port '%s': '%s' stays as it is; VLANs, limits and rates can be "
+                                "set",
                                 name, *fixed);
     }
     json_t *whole = json_copy((json_t *)object);
@@ -436,9 +459,12 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
         task.port = port;
         task.mac_limit = (unsigned)options.mac_limit;
         task.ofport = (uint16_t)options.ofport;
+        task.community = community_of(&options);
+        task.no_flood = options.no_flood;
         forward_run(port->forward, set_here, &task);
         limits_drop(&task.limits, port);
     }
+    free(task.vlans.customers);
     options_free(port_option_specs, &options);
     json_decref(whole);
     return vswitch_tell(sw, VSWITCH_SET_PORT, object, rc);
@@ -489,7 +515,7 @@ static int configure_list(struct vswitch *sw, const char *name, const json_t *li
 static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error *err)
 {
     json_t *ports = take_value(bridge, "ports"), *mirrors = take_value(bridge, "mirrors");
-    json_t *filters = take_value(bridge, "filters");
+    json_t *filters = take_value(bridge, "filters"), *macs = take_value(bridge, "macs");
     const char *name = json_string_value(json_object_get(bridge, "name"));
     json_t *watching[ARRAY_SIZE(watchers)];
     for (unsigned i = 0; i < ARRAY_SIZE(watchers); i++)
@@ -506,6 +532,8 @@ static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error 
         rc = configure_list(sw, "mirrors", mirrors, vswitch_set_mirror, err);
     if (rc == 0)
         rc = configure_list(sw, "filters", filters, vswitch_set_filter, err);
+    if (rc == 0)
+        rc = configure_list(sw, "macs", macs, vswitch_add_mac, err);
     for (unsigned i = 0; i < ARRAY_SIZE(watchers); i++) {
         if (rc == 0 && watching[i]) {
             json_object_set_new(watching[i], "bridge", json_string(name));
@@ -516,6 +544,7 @@ static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error 
     json_decref(ports);
     json_decref(mirrors);
     json_decref(filters);
+    json_decref(macs);
     return rc;
 }
 

@@ -73,6 +73,10 @@ int vswitch_set_acl(struct vswitch *sw, const json_t *acl, struct kv_error *err)
 int vswitch_remove_acl(struct vswitch *sw, const char *name, struct kv_error *err);
 int vswitch_set_filter(struct vswitch *sw, const json_t *filter, struct kv_error *err);
 int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *err);
+/* A station is at a port, whatever is seen elsewhere; it is not any more (macs.c). */
+int vswitch_add_mac(struct vswitch *sw, const json_t *mac, struct kv_error *err);
+int vswitch_remove_mac(struct vswitch *sw, const json_t *mac, struct kv_error *err);
+/* Those that were learned. */
 int vswitch_forget_macs(struct vswitch *sw, const char *bridge, struct kv_error *err);
 
 /* What there is, as JSON; a new reference. */

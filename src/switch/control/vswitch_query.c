@@ -15,7 +15,7 @@
 struct port_view {
     const struct port *port;
     bool up;
-    struct port_vlans vlans;
+    uint8_t config;
     unsigned macs, mac_limit;
     struct port_counters counters;
 };
@@ -26,7 +26,7 @@ static void look_here(void *opaque)
     const struct port *port = view->port;
     mac_table_expire(&port->bridge->macs, port->forward->now_s);
     view->up = port->up;
-    view->vlans = port->vlans;
+    view->config = port->config;
     view->macs = port->bridge->macs.used_by[port->index];
     view->mac_limit = port->mac_limit;
     view->counters = port->counters;
@@ -40,16 +40,16 @@ static struct port_view look(const struct port *port)
 }
 
 /* "10,20-29" */
-static json_t *list_vlans(const struct port_vlans *vlans)
+static json_t *list_vlans(const uint64_t *set)
 {
     char text[5 * VLAN_COUNT];
     size_t len = 0;
     text[0] = '\0';
     for (unsigned first = 0; first < VLAN_COUNT; first++) {
-        if (!port_carries(vlans, first))
+        if (!vlan_set_has(set, first))
             continue;
         unsigned last = first;
-        while (last + 1 < VLAN_COUNT && port_carries(vlans, last + 1))
+        while (last + 1 < VLAN_COUNT && vlan_set_has(set, last + 1))
             last++;
         len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u", len ? "," : "", first);
         if (last > first)
@@ -57,6 +57,30 @@ static json_t *list_vlans(const struct port_vlans *vlans)
         first = last;
     }
     return json_string(text);
+}
+
+/* What tasks of this thread change, and nobody else. */
+static void describe_vlans(const struct port *port, json_t *row)
+{
+    const struct port_vlans *vlans = &port->vlans;
+    if (port->community == PORT_ISOLATED)
+        json_object_set_new(row, "isolated", json_true());
+    else if (port->community)
+        json_object_set_new(row, "community", json_integer(port->community));
+    if (!vlans->access) {
+        json_object_set_new(row, "trunks", list_vlans(vlans->carried));
+        if (vlans->native)
+            json_object_set_new(row, "native", json_integer(vlans->native));
+        if (vlans->native != vlans->untagged)
+            json_object_set_new(row, "native-tagged", json_true());
+        return;
+    }
+    json_object_set_new(row, "tag", json_integer(vlans->native));
+    if (!vlans->customers)
+        return;
+    json_object_set_new(row, "tunnel", json_true());
+    json_object_set_new(row, "customers", list_vlans(vlans->customers));
+    json_object_set_new(row, "outer-tag", json_string(port_outer_tags[!vlans->service]));
 }
 
 static json_t *describe_port(const struct port *port)
@@ -75,13 +99,9 @@ static json_t *describe_port(const struct port *port)
         json_object_set_new(row, "mirror",
                             json_pack("{s:s, s:s}", "to", port->mirror->name, "direction",
                                       vswitch_mirror_names[port->mirror_what]));
-    if (view.vlans.access) {
-        json_object_set_new(row, "tag", json_integer(view.vlans.native));
-        return row;
-    }
-    json_object_set_new(row, "trunks", list_vlans(&view.vlans));
-    if (view.vlans.native)
-        json_object_set_new(row, "native", json_integer(view.vlans.native));
+    if (view.config & PORT_QUIET)
+        json_object_set_new(row, "no-flood", json_true());
+    describe_vlans(port, row);
     return row;
 }
 
@@ -127,73 +147,4 @@ json_t *vswitch_statistics(struct vswitch *sw)
             json_array_append_new(list, port_statistics(list_entry(inner, struct port, node)));
     }
     return list;
-}
-
-/* --- Learned addresses ----------------------------------------------------- */
-
-struct mac_view {
-    struct bridge *bridge;
-    struct mac_entry *entries; /* room for all */
-    unsigned count;
-    uint32_t now_s;
-};
-
-static void copy_macs_here(void *opaque)
-{
-    struct mac_view *view = opaque;
-    struct mac_table *table = &view->bridge->macs;
-    view->now_s = view->bridge->forward->now_s;
-    mac_table_expire(table, view->now_s);
-    for (uint64_t b = 0; b <= table->mask; b++) {
-        for (unsigned i = 0; i < MAC_BUCKET_SLOTS; i++) {
-            if (table->buckets[b].slots[i].key)
-                view->entries[view->count++] = table->buckets[b].slots[i];
-        }
-    }
-}
-
-static json_t *describe_mac(const struct bridge *bridge, const struct mac_entry *entry,
-                            uint32_t now_s)
-{
-    const uint8_t *mac = (const uint8_t *)&entry->key;
-    char text[18];
-    snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
-             mac[4], mac[5]);
-    return json_pack("{s:s, s:i, s:s, s:I}", "mac", text, "vlan",
-                     (int)(entry->key >> 48 & VLAN_ID_MASK), "port",
-                     bridge->slots[entry->port]->name, "age", (json_int_t)(now_s - entry->seen_s));
-}
-
-json_t *vswitch_macs(struct vswitch *sw, const char *name, struct kv_error *err)
-{
-    struct mac_view view = {.bridge = vswitch_get_bridge(sw, name, err)};
-    if (!view.bridge)
-        return NULL;
-    view.entries =
-        calloc((view.bridge->macs.mask + 1) * MAC_BUCKET_SLOTS, sizeof(struct mac_entry));
-    if (!view.entries) {
-        kv_error_errno(err, KV_ERR_NET, ENOMEM, "list of addresses");
-        return NULL;
-    }
-    forward_run(view.bridge->forward, copy_macs_here, &view);
-    json_t *list = json_array();
-    for (unsigned i = 0; i < view.count; i++)
-        json_array_append_new(list, describe_mac(view.bridge, &view.entries[i], view.now_s));
-    free(view.entries);
-    return list;
-}
-
-static void forget_here(void *opaque)
-{
-    struct bridge *bridge = opaque;
-    mac_table_forget_all(&bridge->macs);
-}
-
-int vswitch_forget_macs(struct vswitch *sw, const char *name, struct kv_error *err)
-{
-    struct bridge *bridge = vswitch_get_bridge(sw, name, err);
-    if (!bridge)
-        return -err->code;
-    forward_run(bridge->forward, forget_here, bridge);
-    return 0;
 }

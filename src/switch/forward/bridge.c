@@ -109,7 +109,7 @@ void bridge_mirror(struct port *port, struct port *to, unsigned what)
         return;
     /* Nobody is behind it any more as far as forwarding goes. */
     to->mirrors++;
-    mac_table_forget_port(&port->bridge->macs, to->index);
+    mac_table_remove_port(&port->bridge->macs, to->index);
 }
 
 void bridge_detach(struct bridge *bridge, struct port *port)
@@ -119,7 +119,7 @@ void bridge_detach(struct bridge *bridge, struct port *port)
         if (bridge->slots[i] && bridge->slots[i]->mirror == port)
             bridge_mirror(bridge->slots[i], NULL, 0);
     }
-    mac_table_forget_port(&bridge->macs, port->index);
+    mac_table_remove_port(&bridge->macs, port->index);
     if (bridge->tables)
         conntrack_forget_port(&bridge->tables->conntrack, port->index);
     if (port->shaper)
@@ -213,7 +213,7 @@ struct verdict {
     enum port_drop why;
     struct port *port; /* the receiver; with drop: where it counts */
     uint16_t vlan;
-    bool tagged;
+    bool tagged, service;
     struct filter_verdict in, out; /* of the sender's and the receiver's filters */
 };
 
@@ -224,14 +224,18 @@ static void heed_filters(struct verdict *v, const struct inspection *in)
         v->again = SAME_HEADERS;
 }
 
-static void flood(struct bridge *bridge, const struct port *from, struct frame *frame,
-                  unsigned index, struct verdict *v, struct inspection *in)
+static void flood(struct bridge *bridge, struct port *from, struct frame *frame, unsigned index,
+                  struct verdict *v, struct inspection *in)
 {
+    if (__builtin_expect(from->storm != NULL, 0) &&
+        !storm_take(from->storm, frame->head, bridge->forward->now_ns)) {
+        port_drop(from, DROP_STORM);
+        return;
+    }
     for (unsigned i = 0; i < bridge->slots_used; i++) {
         struct port *to = bridge->slots[i];
         struct filter_verdict out;
-        if (!to || to == from || !to->up || to->mirrors || to->config & PORT_NO_FLOOD ||
-            !port_carries(&to->vlans, frame->vlan))
+        if (!to || !port_takes_flood(from, to, frame->vlan))
             continue;
         if (pass(bridge, from, frame, in, to, FILTER_OUT, &out))
             send_to(bridge, to, index);
@@ -261,6 +265,7 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
     v->admitted = true;
     v->vlan = frame->vlan;
     v->tagged = frame->tagged;
+    v->service = frame->service;
     if (__builtin_expect(mac_is_group(from_mac), 0)) {
         drop(v, from, DROP_MALFORMED);
         return;
@@ -294,6 +299,8 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
         drop(v, to, DROP_DOWN);
     else if (!port_carries(&to->vlans, frame->vlan))
         drop(v, to, DROP_NOT_MEMBER);
+    else if (ports_are_apart(from, to))
+        drop(v, from, DROP_ISOLATED);
     else if (!pass(bridge, from, frame, in, to, FILTER_OUT, &v->out))
         drop(v, to, v->out.why);
 }
@@ -401,7 +408,7 @@ void bridge_output(struct bridge *bridge, const struct port *from, struct port *
         return;
     }
     /* A frame of the port's own VLAN goes untagged, of any other with the tag that it has. */
-    frame->vlan = frame->tagged ? to->vlans.native ^ 1 : to->vlans.native;
+    frame->vlan = frame->tagged ? to->vlans.untagged ^ 1 : to->vlans.untagged;
     send_to(bridge, to, 0);
     send_touched(bridge, from, frame);
 }
@@ -461,6 +468,7 @@ void bridge_forward(struct port *from, struct frame *frames, unsigned count)
             (v.again == SAME_HEADERS && has_headers(bridge, i, frame, &v, &in))) {
             frame->vlan = v.vlan;
             frame->tagged = v.tagged;
+            frame->service = v.service;
         } else {
             in.index = i;
             in.read = false;

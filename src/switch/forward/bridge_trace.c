@@ -37,7 +37,7 @@ static void flood(struct bridge_trace *trace, const struct port *from,
     const struct bridge *bridge = from->bridge;
     for (unsigned i = 0; i < bridge->slots_used; i++) {
         struct port *to = bridge->slots[i];
-        if (to && to != from && to->up && !to->mirrors && port_carries(&to->vlans, trace->vlan))
+        if (to && port_takes_flood(from, to, trace->vlan))
             send_to(trace, to, frame);
     }
 }
@@ -62,6 +62,8 @@ static void look_up(struct bridge_trace *trace, struct port *from, const uint8_t
         drop(trace, to, DROP_DOWN);
     else if (!port_carries(&to->vlans, trace->vlan))
         drop(trace, to, DROP_NOT_MEMBER);
+    else if (ports_are_apart(from, to))
+        drop(trace, from, DROP_ISOLATED);
     else
         send_to(trace, to, frame);
 }

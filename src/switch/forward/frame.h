@@ -54,6 +54,7 @@ struct frame {
     struct frame_offload offload;
     uint16_t vlan;    /* that it belongs to */
     bool tagged;      /* head has a tag, of that VLAN */
+    bool service;     /* a tag that is put in is a service tag */
     struct iovec one; /* where rest may point to */
 };
 
@@ -98,8 +99,9 @@ static inline unsigned frame_write_head(const struct frame *frame, bool tagged, 
     if (frame->tagged)
         return FRAME_TYPE_OFFSET;
     memcpy(out + FRAME_HEAD, frame->head + FRAME_TYPE_OFFSET, FRAME_TAG_LEN);
-    out[12] = FRAME_TPID >> 8;
-    out[13] = FRAME_TPID & 0xff;
+    const unsigned tpid = frame->service ? FRAME_TPID_SERVICE : FRAME_TPID;
+    out[12] = (uint8_t)(tpid >> 8);
+    out[13] = (uint8_t)tpid;
     out[14] = (uint8_t)(frame->vlan >> 8);
     out[15] = (uint8_t)frame->vlan;
     return FRAME_HEAD_MAX;

@@ -32,6 +32,7 @@ void mac_table_free(struct mac_table *table)
 static void forget(struct mac_table *table, struct mac_entry *entry)
 {
     entry->key = 0;
+    entry->fixed = false;
     table->used--;
     table->used_by[entry->port]--;
 }
@@ -56,6 +57,8 @@ enum mac_learned mac_table_learn_slowly(struct mac_table *table, uint64_t key, u
 {
     struct mac_entry *entry = mac_table_entry(table, key);
     bool moved = entry != NULL;
+    if (entry && entry->fixed)
+        return MAC_ELSEWHERE;
     if (table->used_by[port] >= limit) {
         mac_table_expire(table, now_s);
         if (table->used_by[port] >= limit)
@@ -74,13 +77,66 @@ enum mac_learned mac_table_learn_slowly(struct mac_table *table, uint64_t key, u
     return moved ? MAC_MOVED : MAC_NEW;
 }
 
-/* Forgets all, or the entries of a port, or (-1) those that are too old. */
+/* A free entry for the key, else a learned one, which may be overwritten, or NULL. */
+static struct mac_entry *find_unfixed(const struct mac_table *table, uint64_t key)
+{
+    struct mac_entry *learned = NULL;
+    for (unsigned i = 0; i < 2 * MAC_BUCKET_SLOTS; i++) {
+        struct mac_bucket *bucket = mac_bucket_of(table, key, i / MAC_BUCKET_SLOTS);
+        struct mac_entry *entry = &bucket->slots[i % MAC_BUCKET_SLOTS];
+        if (!entry->key)
+            return entry;
+        if (!entry->fixed)
+            learned = entry;
+    }
+    return learned;
+}
+
+bool mac_table_fix(struct mac_table *table, uint64_t key, uint16_t port)
+{
+    struct mac_entry *entry = mac_table_entry(table, key);
+    if (!entry)
+        entry = find_unfixed(table, key);
+    if (!entry)
+        return false;
+    if (entry->key)
+        forget(table, entry);
+    *entry = (struct mac_entry){.key = key, .port = port, .fixed = true};
+    table->used++;
+    table->used_by[port]++;
+    return true;
+}
+
+bool mac_table_unfix(struct mac_table *table, uint64_t key)
+{
+    struct mac_entry *entry = mac_table_entry(table, key);
+    bool fixed = entry && entry->fixed;
+    if (fixed)
+        forget(table, entry);
+    return fixed;
+}
+
+bool mac_table_copy_fixed(struct mac_table *table, const struct mac_table *from)
+{
+    bool all = true;
+    for (uint64_t b = 0; b <= from->mask; b++) {
+        for (unsigned i = 0; i < MAC_BUCKET_SLOTS; i++) {
+            const struct mac_entry *entry = &from->buckets[b].slots[i];
+            if (entry->key && entry->fixed)
+                all &= mac_table_fix(table, entry->key, entry->port);
+        }
+    }
+    return all;
+}
+
+/* Forgets all, or the entries of a port, or (-1) those that are too old; not those that are fixed.
+ */
 static void sweep(struct mac_table *table, uint32_t now_s, int port, bool all)
 {
     for (uint64_t b = 0; table->used && b <= table->mask; b++) {
         for (unsigned i = 0; i < MAC_BUCKET_SLOTS; i++) {
             struct mac_entry *entry = &table->buckets[b].slots[i];
-            if (entry->key &&
+            if (entry->key && !entry->fixed &&
                 (all || (port < 0 ? mac_entry_is_old(table, entry, now_s) : entry->port == port)))
                 forget(table, entry);
         }
@@ -104,4 +160,15 @@ void mac_table_forget_port(struct mac_table *table, uint16_t port)
 void mac_table_forget_all(struct mac_table *table)
 {
     sweep(table, 0, -1, true);
+}
+
+void mac_table_remove_port(struct mac_table *table, uint16_t port)
+{
+    for (uint64_t b = 0; table->used_by[port] && b <= table->mask; b++) {
+        for (unsigned i = 0; i < MAC_BUCKET_SLOTS; i++) {
+            struct mac_entry *entry = &table->buckets[b].slots[i];
+            if (entry->key && entry->port == port)
+                forget(table, entry);
+        }
+    }
 }

@@ -21,6 +21,7 @@ struct mac_entry {
     uint64_t key;    /* mac_key(), 0: free */
     uint32_t seen_s; /* when it sent last */
     uint16_t port;
+    bool fixed; /* told, not learned: stays where it is */
 };
 
 struct mac_bucket {
@@ -43,6 +44,7 @@ enum mac_learned {
     MAC_MOVED,
     MAC_OVER_LIMIT, /* of the port */
     MAC_NO_ROOM,
+    MAC_ELSEWHERE, /* fixed, on another port */
 };
 
 /* Address as on the wire; vlan below 4096. Never 0. */
@@ -82,7 +84,7 @@ static inline struct mac_entry *mac_table_entry(const struct mac_table *table, u
 static inline bool mac_entry_is_old(const struct mac_table *table, const struct mac_entry *entry,
                                     uint32_t now_s)
 {
-    return now_s - entry->seen_s > table->ageing_s;
+    return now_s - entry->seen_s > table->ageing_s && !entry->fixed;
 }
 
 /* The port, or -1 when nothing is known. */
@@ -109,9 +111,18 @@ static inline enum mac_learned mac_table_learn(struct mac_table *table, uint64_t
     return mac_table_learn_slowly(table, key, port, now_s, limit);
 }
 
-/* Forgets what is too old, what a port has, everything. */
+/* The address is on the port, whatever is seen. False: as many others are, where it has to lie. */
+bool mac_table_fix(struct mac_table *table, uint64_t key, uint16_t port);
+/* It is not any more. False: it was not. */
+bool mac_table_unfix(struct mac_table *table, uint64_t key);
+/* The other table's fixed addresses. False: there is no room for one of them. */
+bool mac_table_copy_fixed(struct mac_table *table, const struct mac_table *from);
+
+/* Forgets what is too old, what was learned on a port, everything that was learned. */
 void mac_table_expire(struct mac_table *table, uint32_t now_s);
 void mac_table_forget_port(struct mac_table *table, uint16_t port);
 void mac_table_forget_all(struct mac_table *table);
+/* What was learned on a port, and what is fixed there. */
+void mac_table_remove_port(struct mac_table *table, uint16_t port);
 
 #endif

@@ -150,6 +150,7 @@ static void add_made(const struct frame *origin, const uint8_t *data, size_t len
     frame_set_bytes(frame, data, len);
     frame->vlan = origin->vlan;
     frame->tagged = origin->tagged;
+    frame->service = origin->service;
 }
 
 static void add_unchanged(const struct frame *origin)
@@ -219,10 +220,16 @@ struct headers {
 static bool find_ip(struct headers *h, const struct frame *frame)
 {
     struct iphdr ip;
+    unsigned type = 0;
     h->ip = ETHERNET_BYTES + (frame->tagged ? FRAME_TAG_LEN : 0);
+    for (unsigned tags = 0; tags < 2 && h->ip + sizeof(ip) <= h->transport; tags++) {
+        type = (unsigned)h->bytes[h->ip - 2] << 8 | h->bytes[h->ip - 1];
+        if (type != FRAME_TPID && type != FRAME_TPID_SERVICE)
+            break;
+        h->ip += FRAME_TAG_LEN; /* a customer's tag, which a tunnel leaves alone */
+    }
     if (h->ip + sizeof(ip) > h->transport)
         return false;
-    unsigned type = (unsigned)h->bytes[h->ip - 2] << 8 | h->bytes[h->ip - 1];
     h->ipv6 = type == 0x86dd;
     if (h->ipv6)
         return !(frame->offload.undone & FRAME_TSO4) &&

@@ -42,9 +42,10 @@ static const struct pair {
 };
 
 /* What is in other columns than Interface.options. */
-static const char *const elsewhere[] = {"bridge",   "name",      "type",   "path",
-                                        "tag",      "trunks",    "native", "in-average",
-                                        "in-burst", "mac-limit", "ofport", NULL};
+static const char *const elsewhere[] = {
+    "bridge",     "name",          "type",      "path",      "tag",       "trunks",
+    "native",     "native-tagged", "tunnel",    "customers", "outer-tag", "isolated",
+    "in-average", "in-burst",      "mac-limit", "ofport",    NULL};
 
 static bool is_among(const char *const *names, const char *name)
 {
@@ -147,6 +148,19 @@ static json_t *vlan_list(const struct datum *vlans)
     return json;
 }
 
+/* Mode dot1q-tunnel: an access port whose frames keep their tags. */
+static void add_tunnel(json_t *object, const struct row *port)
+{
+    const struct datum *cvlans = row_get(port, "cvlans");
+    const char *outer = datum_map_get(row_get(port, "other_config"), "qinq-ethtype");
+    json_object_set_new(object, "tag", json_integer(row_get(port, "tag")->keys->integer));
+    json_object_set_new(object, "tunnel", json_true());
+    if (cvlans->count)
+        json_object_set_new(object, "customers", vlan_list(cvlans));
+    if (outer)
+        json_object_set_new(object, "outer-tag", json_string(outer));
+}
+
 /* ovs-vswitchd.conf.db(5), "VLAN Configuration": without a mode, a tag makes an access port. */
 static void add_vlans(json_t *object, const struct row *port)
 {
@@ -155,6 +169,10 @@ static void add_vlans(json_t *object, const struct row *port)
     json_int_t vlan = tag->count ? tag->keys->integer : 0;
     if (!mode)
         mode = tag->count ? "access" : "trunk";
+    if (strcmp(mode, "dot1q-tunnel") == 0) {
+        add_tunnel(object, port);
+        return;
+    }
     if (strcmp(mode, "access") == 0) {
         if (vlan)
             json_object_set_new(object, "tag", json_integer(vlan));
@@ -164,8 +182,10 @@ static void add_vlans(json_t *object, const struct row *port)
     }
     if (trunks->count)
         json_object_set_new(object, "trunks", vlan_list(trunks));
-    if (vlan && strcmp(mode, "native-untagged") == 0)
+    if (vlan && strcmp(mode, "trunk") != 0)
         json_object_set_new(object, "native", json_integer(vlan));
+    if (vlan && strcmp(mode, "native-tagged") == 0)
+        json_object_set_new(object, "native-tagged", json_true());
 }
 
 /* Thousands of bits to KiB, not to nothing. */
@@ -198,6 +218,8 @@ json_t *spec_of_port(const struct row *bridge, const struct row *port, const str
         return NULL;
     }
     add_vlans(object, port);
+    if (row_get(port, "protected")->keys->boolean)
+        json_object_set_new(object, "isolated", json_true());
     add_policing(object, interface);
     const struct datum *number = row_get(interface, "ofport_request");
     if (number->count && number->keys->integer <= BRIDGE_PORTS_MAX)
@@ -242,7 +264,7 @@ static struct datum integer_or_none(const json_t *value)
     return datum;
 }
 
-static struct datum vlan_set(const char *text)
+static struct datum vlans_of(const char *text)
 {
     uint64_t set[4096 / 64] = {0};
     struct datum datum;
@@ -291,11 +313,20 @@ void spec_to_port(struct database *db, struct row *port, struct row *interface,
                   const json_t *object)
 {
     const json_t *tag = json_object_get(object, "tag"), *native = json_object_get(object, "native");
-    struct datum mode;
+    const bool tunnel = json_is_true(json_object_get(object, "tunnel"));
+    struct datum mode, isolated;
     row_set(db, port, "tag", integer_or_none(tag ? tag : native));
-    row_set(db, port, "trunks", vlan_set(json_string_value(json_object_get(object, "trunks"))));
-    datum_init_string(&mode, native ? "native-untagged" : NULL);
+    row_set(db, port, "trunks", vlans_of(json_string_value(json_object_get(object, "trunks"))));
+    row_set(db, port, "cvlans", vlans_of(json_string_value(json_object_get(object, "customers"))));
+    set_element(db, port, "other_config", "qinq-ethtype", json_object_get(object, "outer-tag"));
+    datum_init_string(&mode, tunnel    ? "dot1q-tunnel"
+                             : !native ? NULL
+                             : json_is_true(json_object_get(object, "native-tagged"))
+                                 ? "native-tagged"
+                                 : "native-untagged");
     row_set(db, port, "vlan_mode", mode);
+    datum_init_boolean(&isolated, json_is_true(json_object_get(object, "isolated")));
+    row_set(db, port, "protected", isolated);
     set_element(db, port, "other_config", "mac-limit", json_object_get(object, "mac-limit"));
     policing_to_row(db, interface, object);
     row_set(db, interface, "ofport_request", integer_or_none(json_object_get(object, "ofport")));

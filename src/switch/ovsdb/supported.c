@@ -22,11 +22,7 @@ static const struct limit {
     {"Bridge", "datapath_type", (const char *const[]){"", "system", "netdev", NULL},
      "'system' and 'netdev' are possible, and are the same"},
     {"Port", "qos", NULL, "queues are not served"},
-    {"Port", "protected", NULL, "there are no protected ports"},
-    {"Port", "cvlans", NULL, "there is no QinQ"},
     {"Port", "mac", NULL, "a bridge's address is its interface's"},
-    {"Port", "vlan_mode", (const char *const[]){"access", "trunk", "native-untagged", NULL},
-     "'access', 'trunk' and 'native-untagged' are possible"},
     {"Interface", "ingress_policing_kpkts_rate", NULL, "only bytes are limited"},
     {"Interface", "mac", NULL, "the interface keeps its address"},
     {"Interface", "mtu_request", NULL, "the interface keeps its MTU"},
@@ -68,6 +64,11 @@ static json_t *check_row(const struct row *row)
     if (ovsdb_find_column(row->table, "targets") >= 0 && row_get(row, "targets")->count > 1)
         return ovsdb_error("not supported", "%s, column targets: one collector is possible",
                            row->table->name);
+    const char *mode = strcmp(row->table->name, "Port") == 0 ? row_string(row, "vlan_mode") : NULL;
+    if (mode && strcmp(mode, "dot1q-tunnel") == 0 &&
+        (!row_get(row, "tag")->count || row_get(row, "tag")->keys->integer == 0))
+        return ovsdb_error("not supported", "port %.100s: vlan_mode dot1q-tunnel needs a tag",
+                           row_string(row, "name"));
     if (strcmp(row->table->name, "Port") == 0 && row_get(row, "interfaces")->count > 1)
         return ovsdb_error("not supported",
                            "port %.100s: there are no bonds; one interface is "

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "switch/forward/frame.h"
 #include "switch/forward/meter.h"
+#include "switch/forward/storm.h"
 
 #define PORT_NAME_MAX 64
 
@@ -21,6 +22,7 @@ struct filter;
 struct forward;
 struct port;
 struct shaper;
+struct storm;
 
 /* Why frames were dropped. The names are in port.c, in this order. */
 enum port_drop {
@@ -36,6 +38,8 @@ enum port_drop {
     DROP_MIRROR,      /* from a port that only hears what others say */
     DROP_POLICED,     /* faster than the sender's port may */
     DROP_QUEUE_FULL,  /* faster than the receiver's port may, for longer than its queue holds */
+    DROP_ISOLATED,    /* private VLANs keep the receiver's port from the sender's */
+    DROP_STORM,       /* more broadcasts, multicasts or unknown receivers than the port may have */
     DROP_FLOW,        /* a flow of OpenFlow has no actions */
     DROP_DISABLED,    /* OpenFlow has the port take or send nothing */
     DROP_NOT_LEARNED, /* not dropped: its sender could not be learned */
@@ -62,18 +66,33 @@ struct port_counters {
     uint64_t drops[DROP_COUNT];
 };
 
+typedef uint64_t vlan_set[VLAN_COUNT / 64];
+
+static inline bool vlan_set_has(const uint64_t *set, unsigned vlan)
+{
+    return set[vlan / 64] >> (vlan % 64) & 1;
+}
+
 /* Which VLANs a port carries. An access port belongs to one and speaks untagged; a trunk carries
- * a set of them tagged, and its native one untagged. */
+ * a set of them tagged, and its native one as it is told. A tunnel (802.1ad) is an access port
+ * whose frames may have a customer's tag, which stays. */
 struct port_vlans {
     bool access;
-    uint16_t native; /* of untagged frames; with access: the VLAN. 0: frames of no VLAN */
-    uint64_t carried[VLAN_COUNT / 64];
+    bool service;        /* what comes untagged gets a service tag elsewhere */
+    uint16_t native;     /* of untagged frames; with access: the VLAN. 0: frames of no VLAN */
+    uint16_t untagged;   /* the VLAN whose frames leave without a tag */
+    uint64_t *customers; /* a tunnel: VLANs of the customer that come in; else NULL. Allocated */
+    vlan_set carried;
 };
 
 static inline bool port_carries(const struct port_vlans *vlans, unsigned vlan)
 {
-    return vlans->carried[vlan / 64] >> (vlan % 64) & 1;
+    return vlan_set_has(vlans->carried, vlan);
 }
+
+/* port->community. Ports of 0 talk to all. */
+#define PORT_ISOLATED 1
+#define PORT_COMMUNITIES 4095
 
 enum port_sleep {
     PORT_HAS_WORK,
@@ -87,13 +106,14 @@ enum port_mirror {
     MIRROR_OUT = 2,
 };
 
-/* What OpenFlow has a port not do. */
+/* What a port does not do. All but the last are OpenFlow's. */
 enum port_config {
     PORT_NO_RECEIVE = 1,
     PORT_NO_FORWARD = 2, /* it sends nothing */
     PORT_NO_FLOOD = 4,
     PORT_DISABLED = 8, /* all of these */
     PORT_NO_PACKET_IN = 16,
+    PORT_QUIET = 32, /* nothing is flooded there: as configured, whatever OpenFlow says */
 };
 #define PORT_NUMBER_LOCAL 0xfffe /* of_number of the port with the bridge's own name */
 
@@ -127,10 +147,12 @@ struct port {
     uint8_t takes;      /* likewise: send() gets no frame with anything else undone */
     uint16_t of_number; /* in the bridge, to OpenFlow */
     uint8_t config;     /* of enum port_config */
+    uint16_t community; /* talks only to its own and to ports of 0; PORT_ISOLATED: only to those */
     unsigned mac_limit;
     struct port *mirror;   /* gets copies, or NULL; on the same bridge */
     unsigned mirror_what;  /* of enum port_mirror */
     unsigned mirrors;      /* ports that this one gets copies of: it gets nothing else then */
+    struct storm *storm;   /* limits what is flooded for its stations, or NULL */
     struct meter *meter;   /* of what comes in; NULL: as fast as it can */
     struct shaper *shaper; /* of what goes out, likewise */
     struct list active;    /* while polled, or among those that are looked at */
@@ -143,6 +165,7 @@ struct port {
     /* The control thread's. */
     char name[PORT_NAME_MAX];
     struct meter_rates in_rates, out_rates;
+    struct storm_rates storm_rates;
     uint32_t counter_samples; /* told of the port by sFlow */
     unsigned kind;            /* row of port_kinds (control/port_kinds.h) */
     struct list node;         /* among the bridge's */
@@ -160,7 +183,7 @@ static inline void port_drop(struct port *port, enum port_drop why)
 /* Whether the frame leaves the port with its tag. */
 static inline bool port_sends_tagged(const struct port *port, const struct frame *frame)
 {
-    return frame->vlan != port->vlans.native;
+    return frame->vlan != port->vlans.untagged;
 }
 
 #endif
