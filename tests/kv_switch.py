@@ -20,9 +20,9 @@ class Refused(Exception):
 class Switch:
     """The process, ended with the block; commands go through execute()."""
 
-    def __init__(self, build, folder, *options, prefix=()):
+    def __init__(self, build, folder, *options, prefix=(), log_name="switch.log", wait_for=""):
         self.path = f"{folder}/control"
-        self.log = f"{folder}/switch.log"
+        self.log = f"{folder}/{log_name}"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([*prefix, f"{build}/kvasir-switchd", "--control", self.path, *options],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
@@ -31,6 +31,8 @@ class Switch:
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             try:
+                if wait_for not in self.words():
+                    raise OSError("not ready")
                 self.client.connect(self.path)
                 break
             except OSError:

@@ -11,7 +11,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/util.h"
@@ -20,6 +19,7 @@
 #include "switch/jail/jail.h"
 #include "switch/ovsdb/ovsdb.h"
 #include "switch/ports/guard.h"
+#include "switch/upgrade/upgrade.h"
 
 enum {
     EXIT_OK = 0,
@@ -29,7 +29,7 @@ enum {
 
 struct settings {
     const char *control, *config, *database, *ovsdb, *openflow, *log, *core, *user;
-    bool no_jail, help, version;
+    bool take_over, no_jail, help, version;
 };
 
 static const struct setting_row {
@@ -45,6 +45,8 @@ static const struct setting_row {
      "keep in FILE what --ovsdb serves, and begin with it"},
     {"openflow", "DIRECTORY", offsetof(struct settings, openflow),
      "serve OpenFlow at BRIDGE.mgmt there (ovs-ofctl looks in /var/run/openvswitch)"},
+    {"take-over", NULL, offsetof(struct settings, take_over),
+     "take the place of the switch that has --control's socket, with its ports and guests"},
     {"core", "LIST", offsetof(struct settings, core),
      "forward frames on these processors of the host, a thread each: 2 or 2,3 or 4-7"},
     {"log", "LEVEL", offsetof(struct settings, log),
@@ -96,6 +98,10 @@ static int read_settings(struct settings *settings, int argc, char **argv, struc
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "--database goes with --ovsdb, and instead of --config: it has the "
                             "bridges and ports");
+    if (settings->take_over && (!settings->control || settings->config))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "--take-over goes with --control, which says whose place it takes, and "
+                            "without --config: that one has the bridges and ports");
     if (settings->user && settings->no_jail)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "--user and --no-jail contradict each other");
@@ -152,37 +158,117 @@ static int watch_signals(struct vswitch *sw, struct loop_source *source, struct 
     return rc < 0 ? kv_error_errno(err, KV_ERR_CONTROL, -rc, "signals") : 0;
 }
 
-static int serve(struct vswitch *sw, struct ovsdb *ovsdb, const struct settings *settings,
-                 struct kv_error *err)
+/* Whether there can be such threads, which begin only when the other process has let go. */
+static int try_cores(const struct cores *cores, struct kv_error *err)
 {
-    struct loop_source signals = LOOP_SOURCE_INIT;
-    struct qmp_server server;
-    int fd = -1;
-    sw->openflow_directory = settings->openflow;
-    int rc = watch_signals(sw, &signals, err);
-    if (rc == 0)
-        rc = vswitch_start(sw, err);
+    int rc = 0;
+    for (unsigned i = 0; i < cores->count && rc == 0; i++) {
+        struct forward trial;
+        rc = forward_init(&trial, cores->list[i], err);
+        if (rc == 0)
+            rc = forward_start(&trial, err);
+        forward_destroy(&trial);
+    }
+    return rc;
+}
+
+/* Bridges and ports, from wherever they come; frames move only if they come from no other process.
+ */
+static int make_all(struct upgrade *upgrade, const struct settings *settings, struct kv_error *err)
+{
+    struct vswitch *sw = upgrade->sw;
+    bool takes = settings->take_over;
+    int rc = takes ? upgrade_receive(upgrade, err) : vswitch_start(sw, err);
     if (rc == 0 && settings->ovsdb)
-        rc = ovsdb_start(ovsdb, sw, settings->ovsdb, settings->database, err);
+        rc = ovsdb_start(upgrade->ovsdb, sw, settings->ovsdb, settings->database,
+                         json_object_get(upgrade->state, "rows"), err);
+    if (rc == 0 && takes)
+        rc = upgrade_configure(upgrade, err);
     if (rc == 0 && settings->config)
         rc = vswitch_configure(sw, settings->config, err);
+    return rc;
+}
+
+/* The other process ends, and frames move again. */
+static int replace(struct upgrade *upgrade, struct kv_error *err)
+{
+    int rc = upgrade_finish(upgrade, err);
+    if (rc == 0)
+        rc = vswitch_start(upgrade->sw, err);
+    if (rc == 0)
+        upgrade_end(upgrade);
+    return rc;
+}
+
+static const struct qmp_command *const *command_tables(void)
+{
+    static const struct qmp_command *tables[3];
+    tables[0] = switch_command_tables[0];
+    tables[1] = upgrade_commands;
+    return tables;
+}
+
+static int serve(struct upgrade *upgrade, const struct settings *settings, struct kv_error *err)
+{
+    struct vswitch *sw = upgrade->sw;
+    struct loop_source signals = LOOP_SOURCE_INIT;
+    struct qmp_server server;
+    int fd = -1, rc = watch_signals(sw, &signals, err);
+    sw->openflow_directory = settings->openflow;
+    if (rc == 0)
+        rc = make_all(upgrade, settings, err);
     if (rc < 0)
         return rc;
     if (settings->control) {
-        fd = fd_listen_unix(settings->control, err);
+        fd = inherited_listen_unix(settings->control, err);
         if (fd < 0)
             return kv_error_prefix(err, "--control");
     }
-    rc = qmp_server_init(&server, &sw->loop, (struct machine *)sw, switch_command_tables,
-                         switch_events, fd, err);
-    if (rc == 0) {
-        log_info("kvasir-switchd " KVASIR_VERSION " is ready");
-        loop_run(&sw->loop);
-        qmp_server_destroy(&server);
-    }
+    rc = qmp_server_init(&server, &sw->loop, (struct machine *)sw, command_tables(), switch_events,
+                         fd, err);
+    if (rc == 0 && settings->take_over)
+        rc = replace(upgrade, err);
+    if (rc < 0)
+        return rc;
+    log_info("kvasir-switchd " KVASIR_VERSION " is ready");
+    loop_run(&sw->loop);
+    /* Names of sockets, guests' memory: all of it is in use by somebody else. */
+    if (upgrade->given)
+        _exit(EXIT_OK);
+    qmp_server_destroy(&server);
     if (settings->control)
         unlink(settings->control);
     loop_remove(&signals);
+    return 0;
+}
+
+static int run(const struct settings *settings, const struct cores *cores, struct kv_error *err)
+{
+    struct vswitch sw;
+    struct ovsdb ovsdb = {0};
+    struct upgrade upgrade = {.sw = &sw,
+                              .ovsdb = &ovsdb,
+                              .control = settings->control,
+                              .control_fd = -1,
+                              .channel_fd = -1,
+                              .peer_fd = -1};
+    guard_install();
+    int rc = vswitch_init(&sw, cores->list, cores->count, err);
+    sw.upgrade = &upgrade;
+    if (rc == 0 && settings->take_over)
+        rc = try_cores(cores, err);
+    if (rc == 0 && settings->take_over)
+        rc = upgrade_begin(&upgrade, err);
+    if (rc == 0 && !settings->no_jail)
+        rc = switch_jail_enter(settings->user, err);
+    if (rc == 0)
+        rc = serve(&upgrade, settings, err);
+    /* What was handed over is not this process's to put an end to. */
+    if (rc < 0 && settings->take_over)
+        return rc;
+    ovsdb_stop(&ovsdb);
+    vswitch_destroy(&sw);
+    json_decref(upgrade.report);
     return rc;
 }
 
@@ -191,29 +277,18 @@ int main(int argc, char **argv)
     struct settings settings = {0};
     struct kv_error err = {0};
     struct cores cores;
-    struct vswitch sw;
-    struct ovsdb ovsdb = {0};
     signal(SIGPIPE, SIG_IGN);
     log_level = LOG_WARNING;
     int status = EXIT_OK;
     if (read_settings(&settings, argc, argv, &err) < 0 ||
-        read_cores(settings.core, &cores, &err) < 0) {
+        read_cores(settings.core, &cores, &err) < 0)
         status = EXIT_USAGE;
-    } else if (settings.help) {
+    else if (settings.help)
         print_help();
-    } else if (settings.version) {
+    else if (settings.version)
         puts("kvasir-switchd " KVASIR_VERSION);
-    } else {
-        guard_install();
-        int rc = vswitch_init(&sw, cores.list, cores.count, &err);
-        if (rc == 0 && !settings.no_jail)
-            rc = switch_jail_enter(settings.user, &err);
-        if (rc == 0)
-            rc = serve(&sw, &ovsdb, &settings, &err);
-        ovsdb_stop(&ovsdb);
-        vswitch_destroy(&sw);
-        status = rc < 0 ? EXIT_NOT_STARTED : EXIT_OK;
-    }
+    else if (run(&settings, &cores, &err) < 0)
+        status = EXIT_NOT_STARTED;
     if (status != EXIT_OK)
         fprintf(stderr, "kvasir-switchd: %s\n", err.message);
     return status;

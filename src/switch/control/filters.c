@@ -102,7 +102,7 @@ int vswitch_set_acl(struct vswitch *sw, const json_t *object, struct kv_error *e
         free_set(old);
     }
     list_add_tail(&sw->acls, &new->node);
-    return 0;
+    return vswitch_tell(sw, VSWITCH_SET_ACL, object, 0);
 }
 
 /* A port that uses it, or NULL. */
@@ -129,6 +129,7 @@ int vswitch_remove_acl(struct vswitch *sw, const char *name, struct kv_error *er
         return kv_error_set(err, KV_ERR_CONFIG, EBUSY, "acl '%s' is used by port '%s'", name,
                             user->name);
     list_del(&set->node);
+    vswitch_tell_gone(sw, VSWITCH_REMOVE_ACL, name_of(set));
     free_set(set);
     return 0;
 }
@@ -302,7 +303,7 @@ int vswitch_set_filter(struct vswitch *sw, const json_t *object, struct kv_error
     if (rc == 0)
         rc = set_filter(sw, &options, object, err);
     options_free(filter_option_specs, &options);
-    return rc;
+    return vswitch_tell(sw, VSWITCH_SET_FILTER, object, rc);
 }
 
 json_t *vswitch_describe_filter(const struct port *port)

@@ -11,6 +11,17 @@
 #include "switch/forward/bridge.h"
 #include "switch/forward/forward.h"
 
+#define MAC_TEXT 18
+
+/* The address of a table's key. */
+static const char *mac_text(uint64_t key, char text[MAC_TEXT])
+{
+    const uint8_t *mac = (const uint8_t *)&key;
+    snprintf(text, MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+             mac[4], mac[5]);
+    return text;
+}
+
 /* --- Told ------------------------------------------------------------------- */
 
 #define NATIVE UINT64_MAX /* the VLAN of the port's untagged frames */
@@ -77,6 +88,18 @@ static int change(struct vswitch *sw, const json_t *object, void (*fn)(void *opa
     return rc;
 }
 
+/* As one that says its VLAN. */
+static int tell(struct vswitch *sw, enum vswitch_change change, const struct mac_task *task)
+{
+    char text[MAC_TEXT];
+    json_t *object =
+        json_pack("{s:s, s:s, s:i}", "port", task->port->name, "mac", mac_text(task->key, text),
+                  "vlan", (int)(task->key >> 48 & VLAN_ID_MASK));
+    int rc = vswitch_tell(sw, change, object, 0);
+    json_decref(object);
+    return rc;
+}
+
 int vswitch_add_mac(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
     struct mac_task task = {0};
@@ -85,7 +108,7 @@ int vswitch_add_mac(struct vswitch *sw, const json_t *object, struct kv_error *e
         return kv_error_set(err, KV_ERR_CONFIG, ENOSPC,
                             "bridge '%s': too many addresses were added; 'mac-entries' makes room",
                             task.port->bridge->name);
-    return rc;
+    return rc < 0 ? rc : tell(sw, VSWITCH_ADD_MAC, &task);
 }
 
 int vswitch_remove_mac(struct vswitch *sw, const json_t *object, struct kv_error *err)
@@ -95,7 +118,7 @@ int vswitch_remove_mac(struct vswitch *sw, const json_t *object, struct kv_error
     if (rc == 0 && !task.done)
         return kv_error_set(err, KV_ERR_CONFIG, ENOENT,
                             "port '%s': that address was not added there", task.port->name);
-    return rc;
+    return rc < 0 ? rc : tell(sw, VSWITCH_REMOVE_MAC, &task);
 }
 
 /* --- Known ------------------------------------------------------------------ */
@@ -124,13 +147,10 @@ static void copy_macs_here(void *opaque)
 static json_t *describe_mac(const struct bridge *bridge, const struct mac_entry *entry,
                             uint32_t now_s)
 {
-    const uint8_t *mac = (const uint8_t *)&entry->key;
-    char text[18];
-    snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
-             mac[4], mac[5]);
+    char text[MAC_TEXT];
     json_t *row =
-        json_pack("{s:s, s:i, s:s}", "mac", text, "vlan", (int)(entry->key >> 48 & VLAN_ID_MASK),
-                  "port", bridge->slots[entry->port]->name);
+        json_pack("{s:s, s:i, s:s}", "mac", mac_text(entry->key, text), "vlan",
+                  (int)(entry->key >> 48 & VLAN_ID_MASK), "port", bridge->slots[entry->port]->name);
     if (entry->fixed)
         json_object_set_new(row, "static", json_true());
     else

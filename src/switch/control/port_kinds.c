@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/parse.h"
 #include "base/util.h"
 #include "switch/forward/bridge.h"
@@ -137,7 +138,7 @@ static struct port *create_uplink(const struct port_options *options, struct loo
 static struct port *create_pcap(const struct port_options *options, struct loop *loop,
                                 struct kv_error *err)
 {
-    return pcap_port_new(options->read, options->write, err);
+    return pcap_port_new(options->name, options->read, options->write, err);
 }
 
 /* Of ports that the control thread has nothing to do with while they run. */
@@ -170,15 +171,82 @@ static void stop_there(struct port *port)
     forward_run(port->forward, stop_here, port);
 }
 
+/* --- From one process to the next --------------------------------------------- */
+
+static void pause_vhost(struct port *port)
+{
+    vhost_port_pause(vhost_of(port));
+}
+
+static void resume_vhost(struct port *port)
+{
+    vhost_port_resume(vhost_of(port));
+}
+
+static json_t *give_vhost(struct port *port, struct bequest *bequest)
+{
+    return vhost_port_give(vhost_of(port), bequest);
+}
+
+static int take_vhost(struct port *port, const json_t *state, struct kv_error *err)
+{
+    return vhost_port_take(vhost_of(port), state, err);
+}
+
+static void start_again(struct port *port)
+{
+    struct kv_error err = {0};
+    if (start_there(port, &err) < 0)
+        log_error("port '%s': %s", port->name, err.message);
+}
+
+static json_t *give_tap(struct port *port, struct bequest *bequest)
+{
+    tap_port_give(port, bequest);
+    return json_null();
+}
+
+static int take_tap(struct port *port, const json_t *state, struct kv_error *err)
+{
+    return start_there(port, err);
+}
+
+static json_t *give_uplink(struct port *port, struct bequest *bequest)
+{
+    return uplink_port_give(port, bequest);
+}
+
+static int take_uplink(struct port *port, const json_t *state, struct kv_error *err)
+{
+    uplink_port_take(port, state);
+    return start_there(port, err);
+}
+
+static json_t *give_pcap(struct port *port, struct bequest *bequest)
+{
+    return pcap_port_give(port, bequest);
+}
+
+static int take_pcap(struct port *port, const json_t *state, struct kv_error *err)
+{
+    pcap_port_take(port, state);
+    return start_there(port, err);
+}
+
 /* In the order of the names. */
 const char *const port_kind_names[] = {
     "vhost-user-server", "vhost-user-client", "tap", "interface", "pcap", NULL};
 const struct port_kind port_kinds[] = {
-    {PORT_HAS_PATH, create_server, start_vhost, stop_vhost, free_vhost},
-    {PORT_HAS_PATH, create_client, start_vhost, stop_vhost, free_vhost},
-    {PORT_HAS_INTERFACE, create_tap, start_there, stop_there, tap_port_free},
-    {PORT_HAS_INTERFACE, create_uplink, start_there, stop_there, uplink_port_free},
-    {PORT_HAS_FILES, create_pcap, start_there, stop_there, pcap_port_free},
+    {PORT_HAS_PATH, create_server, start_vhost, stop_vhost, free_vhost, pause_vhost, resume_vhost,
+     give_vhost, take_vhost},
+    {PORT_HAS_PATH, create_client, start_vhost, stop_vhost, free_vhost, pause_vhost, resume_vhost,
+     give_vhost, take_vhost},
+    {PORT_HAS_INTERFACE, create_tap, start_there, stop_there, tap_port_free, stop_there,
+     start_again, give_tap, take_tap},
+    {PORT_HAS_INTERFACE, create_uplink, start_there, stop_there, uplink_port_free, stop_there,
+     start_again, give_uplink, take_uplink},
+    {PORT_HAS_FILES, create_pcap, start_there, stop_there, pcap_port_free, stop_there, start_again,
+     give_pcap, take_pcap},
 };
 
 const struct port_kind *port_kind_of(const struct port *port)

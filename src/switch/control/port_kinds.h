@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "base/options.h"
+#include "switch/ports/inherited.h"
 #include "switch/ports/port.h"
 
 struct port_options {
@@ -44,6 +45,12 @@ struct port_kind {
     int (*start)(struct port *port, struct kv_error *err);
     void (*stop)(struct port *port);
     void (*free)(struct port *port);
+    /* A port that goes to the next process (ports/inherited.h). pause: no frames move until
+     * resume; give: what is to be told of one that pauses; take: it starts as was told. */
+    void (*pause)(struct port *port);
+    void (*resume)(struct port *port);
+    json_t *(*give)(struct port *port, struct bequest *bequest);
+    int (*take)(struct port *port, const json_t *state, struct kv_error *err);
 };
 
 extern const char *const port_kind_names[];

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "switch/control/config.h"
 #include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
 #include "switch/forward/bridge.h"
@@ -42,6 +43,7 @@ int vswitch_init(struct vswitch *sw, const int *cores, unsigned core_count, stru
     memset(sw, 0, sizeof(*sw));
     list_init(&sw->bridges);
     list_init(&sw->acls);
+    sw->config = json_object();
     int rc = loop_init(&sw->loop, err);
     if (rc < 0)
         return rc;
@@ -84,6 +86,7 @@ void vswitch_destroy(struct vswitch *sw)
         remove_bridge(bridge);
     }
     vswitch_free_acls(sw);
+    json_decref(sw->config);
     for (unsigned i = 0; i < sw->forward_count; i++)
         forward_destroy(&sw->forwards[i]);
     free(sw->forwards);
@@ -135,13 +138,14 @@ static int check_name(const char *what, const char *name, bool taken, struct kv_
 
 int vswitch_tell(struct vswitch *sw, enum vswitch_change change, const json_t *object, int rc)
 {
+    if (rc == 0)
+        config_note(sw->config, change, object);
     if (rc == 0 && sw->changed)
         sw->changed(sw->changed_opaque, change, object);
     return rc;
 }
 
-/* Of what was removed. */
-static int tell_gone(struct vswitch *sw, enum vswitch_change change, const char *name)
+int vswitch_tell_gone(struct vswitch *sw, enum vswitch_change change, const char *name)
 {
     json_t *object = json_pack("{s:s}", "name", name);
     vswitch_tell(sw, change, object, 0);
@@ -280,7 +284,7 @@ int vswitch_remove_bridge(struct vswitch *sw, const char *name, struct kv_error 
     if (!list_empty(&bridge->ports))
         return kv_error_set(err, KV_ERR_CONFIG, EBUSY, "bridge '%s' has ports", name);
     remove_bridge(bridge);
-    return tell_gone(sw, VSWITCH_REMOVE_BRIDGE, name);
+    return vswitch_tell_gone(sw, VSWITCH_REMOVE_BRIDGE, name);
 }
 
 /* --- Ports ----------------------------------------------------------------- */
@@ -398,8 +402,10 @@ static int add_port(struct vswitch *sw, const struct port_options *options, stru
         free_port(port);
         return rc;
     }
-    rc = kind->start(port, err);
+    const json_t *given = inherited_port(options->name);
+    rc = given ? kind->take(port, given, err) : kind->start(port, err);
     if (rc < 0) {
+        kind->stop(port);
         detach(sw, port);
         free_port(port);
         return kv_error_prefix(err, "port '%s'", options->name);
@@ -476,7 +482,7 @@ int vswitch_remove_port(struct vswitch *sw, const char *name, struct kv_error *e
     if (!port)
         return vswitch_not_there("port", name, err);
     remove_port(sw, port);
-    return tell_gone(sw, VSWITCH_REMOVE_PORT, name);
+    return vswitch_tell_gone(sw, VSWITCH_REMOVE_PORT, name);
 }
 
 /* --- The configuration file ------------------------------------------------ */
@@ -548,27 +554,46 @@ static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error 
     return rc;
 }
 
+int vswitch_configure_object(struct vswitch *sw, json_t *root, struct kv_error *err)
+{
+    json_t *bridges = json_object_get(root, "bridges"), *acls = json_object_get(root, "acls");
+    if (!json_is_array(bridges) || json_object_size(root) != (acls ? 2 : 1))
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "an object with the list 'bridges' and maybe 'acls', and nothing else, "
+                            "is accepted");
+    int rc = configure_list(sw, "acls", acls, vswitch_set_acl, err);
+    for (size_t i = 0; rc == 0 && i < json_array_size(bridges); i++)
+        rc = configure_bridge(sw, json_array_get(bridges, i), err);
+    return rc;
+}
+
 int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err)
 {
     json_error_t where;
     json_t *root = json_load_file(file, JSON_REJECT_DUPLICATES, &where);
-    json_t *bridges = json_object_get(root, "bridges"), *acls = json_object_get(root, "acls");
-    int rc = 0;
     if (!root)
-        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s', line %d: %s", file, where.line,
-                          where.text);
-    else if (!json_is_array(bridges) || json_object_size(root) != (acls ? 2 : 1))
-        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                          "'%s': an object with the list 'bridges' and maybe 'acls', and nothing "
-                          "else, is accepted",
-                          file);
-    if (rc == 0 && configure_list(sw, "acls", acls, vswitch_set_acl, err) < 0)
-        rc = kv_error_prefix(err, "'%s'", file);
-    for (size_t i = 0; rc == 0 && i < json_array_size(bridges); i++) {
-        rc = configure_bridge(sw, json_array_get(bridges, i), err);
-        if (rc < 0)
-            kv_error_prefix(err, "'%s'", file);
-    }
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s', line %d: %s", file, where.line,
+                            where.text);
+    int rc = vswitch_configure_object(sw, root, err);
     json_decref(root);
+    return rc < 0 ? kv_error_prefix(err, "'%s'", file) : 0;
+}
+
+static int set_filter_if_port(struct vswitch *sw, const json_t *filter, struct kv_error *err)
+{
+    const char *port = json_string_value(json_object_get(filter, "port"));
+    return port && vswitch_find_port(sw, port) ? vswitch_set_filter(sw, filter, err) : 0;
+}
+
+int vswitch_configure_filters(struct vswitch *sw, const json_t *root, struct kv_error *err)
+{
+    size_t i;
+    json_t *bridge;
+    int rc = configure_list(sw, "acls", json_object_get(root, "acls"), vswitch_set_acl, err);
+    json_array_foreach (json_object_get(root, "bridges"), i, bridge) {
+        if (rc == 0)
+            rc = configure_list(sw, "filters", json_object_get(bridge, "filters"),
+                                set_filter_if_port, err);
+    }
     return rc;
 }

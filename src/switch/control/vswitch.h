@@ -31,7 +31,14 @@ enum vswitch_change {
     VSWITCH_SET_SFLOW,
     VSWITCH_SET_NETFLOW,
     VSWITCH_SET_IPFIX,
+    VSWITCH_SET_ACL,
+    VSWITCH_REMOVE_ACL,
+    VSWITCH_SET_FILTER,
+    VSWITCH_ADD_MAC,
+    VSWITCH_REMOVE_MAC,
 };
+
+struct upgrade;
 
 struct vswitch {
     struct loop loop;
@@ -42,6 +49,8 @@ struct vswitch {
     unsigned port_count;
     uint32_t last_number;           /* of a port or bridge */
     const char *openflow_directory; /* NULL: bridges have no OpenFlow */
+    json_t *config;                 /* what commands have made of it (config.h) */
+    struct upgrade *upgrade;        /* upgrade/upgrade.h; for its commands */
     /* Is told of each change; may be NULL. */
     void (*changed)(void *opaque, enum vswitch_change change, const json_t *object);
     void *changed_opaque;
@@ -93,14 +102,20 @@ json_t *vswitch_trace(struct vswitch *sw, const json_t *frame, struct kv_error *
 
 /* {"acls": [{...}], "bridges": [{..., "ports": [{...}]}]} */
 int vswitch_configure(struct vswitch *sw, const char *file, struct kv_error *err);
+/* The same from memory. What is in the object is used up. */
+int vswitch_configure_object(struct vswitch *sw, json_t *root, struct kv_error *err);
+/* Of such an object only the ACLs, and filters of ports that are there. */
+int vswitch_configure_filters(struct vswitch *sw, const json_t *root, struct kv_error *err);
 
 /* Shared by vswitch*.c. NULL: there is none. */
 struct bridge *vswitch_find_bridge(struct vswitch *sw, const char *name);
 /* With err. */
 struct bridge *vswitch_get_bridge(struct vswitch *sw, const char *name, struct kv_error *err);
 struct port *vswitch_find_port(struct vswitch *sw, const char *name);
-/* Tells vswitch.changed when rc is 0; returns rc. */
+/* Keeps what was changed in vswitch.config and tells vswitch.changed when rc is 0; returns rc. */
 int vswitch_tell(struct vswitch *sw, enum vswitch_change change, const json_t *object, int rc);
+/* The same of what was removed; 0. */
+int vswitch_tell_gone(struct vswitch *sw, enum vswitch_change change, const char *name);
 /* -ENOENT with err. */
 int vswitch_not_there(const char *what, const char *name, struct kv_error *err);
 /* What watches the bridge, added to its row; ended with the bridge. */

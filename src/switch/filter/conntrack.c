@@ -300,6 +300,22 @@ bool conntrack_add(struct conntrack *conntrack, struct tracked *tracked,
     return true;
 }
 
+bool conntrack_put(struct conntrack *conntrack, const struct connection *connection)
+{
+    uint64_t hash = hash_tuple(conntrack, &connection->tuple);
+    for (unsigned which = 0; which < 2; which++) {
+        struct conntrack_bucket *bucket = bucket_of(conntrack, hash, which);
+        for (unsigned i = 0; i < CONNTRACK_BUCKET; i++) {
+            if (bucket->slots[i].state != CONNECTION_FREE)
+                continue;
+            bucket->slots[i] = *connection;
+            conntrack->used_by[connection->tuple.port]++;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void see_tcp(struct connection *connection, enum filter_direction direction, unsigned flags,
                     uint32_t now_s)
 {

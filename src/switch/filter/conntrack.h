@@ -94,6 +94,9 @@ bool conntrack_add(struct conntrack *conntrack, struct tracked *tracked,
 void conntrack_seen(struct connection *connection, enum filter_direction direction,
                     const struct flow_key *key, uint32_t now_s);
 
+/* A connection of another table, of a port of this one. False: there is no room. */
+bool conntrack_put(struct conntrack *conntrack, const struct connection *connection);
+
 void conntrack_forget(struct conntrack *conntrack, struct connection *connection);
 void conntrack_forget_port(struct conntrack *conntrack, unsigned port);
 

@@ -28,6 +28,8 @@ int forward_init(struct forward *forward, int core, struct kv_error *err)
 {
     *forward =
         (struct forward){.epoll_fd = -1, .wake_fd = -1, .core = core, .look_ns = LOOK_MIN_NS};
+    forward->now_ns = clock_monotonic_ns();
+    forward->now_s = (uint32_t)(forward->now_ns / 1000000000);
     forward->notifier.null_fd = -1;
     list_init(&forward->active);
     list_init(&forward->shaped);

@@ -72,6 +72,38 @@ static enum ofp_error read_13(const struct message *m, struct change *change)
     return error;
 }
 
+void put_flow_mod(struct wire *wire, const struct ofp_flow *flow)
+{
+    wire_put(wire, flow->rule.cookie, 8);
+    wire_put(wire, 0, 8); /* the cookie's mask */
+    wire_put(wire, 0, 1); /* table */
+    wire_put(wire, OFPFC_ADD, 1);
+    wire_put(wire, flow->idle_s, 2);
+    wire_put(wire, flow->hard_s, 2);
+    wire_put(wire, flow->priority, 2);
+    wire_put(wire, OFP_NO_BUFFER, 4);
+    wire_put(wire, ofp13_port_write(OFPP_NONE), 4);
+    wire_put(wire, UINT32_MAX, 4); /* no group */
+    wire_put(wire, flow->flags & ~(unsigned)OFPFF_CHECK_OVERLAP, 2);
+    wire_zeroes(wire, 2);
+    ofp13_match_write(wire, &flow->match);
+    ofp13_instructions_write(wire, flow->actions);
+}
+
+enum ofp_error add_flow_mod(struct flows *flows, const uint8_t *body, size_t len,
+                            const struct ofp_flow *flow)
+{
+    const struct message m = {.version = OFP_13, .body = body, .len = len};
+    struct change change = {0};
+    enum ofp_error error = read_13(&m, &change);
+    if (error != OFP_OK)
+        return error;
+    change.flow.frames = flow->frames;
+    change.flow.bytes = flow->bytes;
+    change.flow.used_ns = flow->used_ns;
+    return flows_add(flows, &change.flow, &change.actions);
+}
+
 /* --- Flows that are gone ------------------------------------------------------------- */
 
 static void tell_removed(struct connection *c, const struct ofp_flow *flow, enum ofp_removed why)

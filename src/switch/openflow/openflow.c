@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "switch/openflow/connection.h"
 
 static void accept_at(struct loop_source *source, struct openflow *openflow, bool snoops)
@@ -41,7 +40,7 @@ static char *listen_at(struct openflow *openflow, struct loop_source *source, co
         kv_error_errno(err, KV_ERR_NET, ENOMEM, "OpenFlow");
         return NULL;
     }
-    int fd = fd_listen_unix(path, err);
+    int fd = inherited_listen_unix(path, err);
     if (fd < 0) {
         free(path);
         return NULL;

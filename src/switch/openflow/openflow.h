@@ -11,12 +11,18 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "switch/forward/bridge.h"
+#include "switch/ports/inherited.h"
 
 /* NULL with err. */
 struct openflow *openflow_start(struct bridge *bridge, struct loop *loop, const char *directory,
                                 struct kv_error *err);
 /* Frames go the bridge's own way afterwards. NULL: nothing. */
 void openflow_stop(struct openflow *openflow);
+
+/* A bridge's OpenFlow for the next process, and what that one makes of it (ports/inherited.h).
+ * openflow: NULL: none. */
+json_t *openflow_give(struct openflow *openflow, struct bequest *bequest);
+int openflow_take(struct openflow *openflow, const json_t *flows, struct kv_error *err);
 
 /* A locally administered MAC address, the same whenever the bridge has that name. */
 uint64_t openflow_datapath_id(const struct bridge *bridge);

@@ -89,6 +89,10 @@ enum ofp_error put_table_features(struct wire *wire, size_t request);
 void openflow_expire(void *opaque);
 /* Does that soon, so that flows that come one by one are published together. */
 void openflow_hurry(struct openflow *openflow);
+/* The body of 1.3's flow-mod that adds the flow, and adding it by one; counters: of flow. */
+void put_flow_mod(struct wire *wire, const struct ofp_flow *flow);
+enum ofp_error add_flow_mod(struct flows *flows, const uint8_t *body, size_t len,
+                            const struct ofp_flow *flow);
 /* packets.c: the ring's. */
 void openflow_packet(void *opaque, const void *slot);
 

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/log.h"
 #include "switch/ovsdb/spec.h"
 #include "switch/ovsdb/supported.h"
@@ -132,7 +131,7 @@ static int listen_at(struct ovsdb *ovsdb, const char *socket, struct kv_error *e
     /* Below /var/run nothing is there after a start of the host. */
     if (mkdir(ovsdb->run_dir, 0755) < 0 && errno != EEXIST)
         return kv_error_errno(err, KV_ERR_CONTROL, errno, "--ovsdb: folder '%s'", ovsdb->run_dir);
-    int fd = fd_listen_unix(socket, err);
+    int fd = inherited_listen_unix(socket, err);
     if (fd < 0)
         return kv_error_prefix(err, "--ovsdb");
     ovsdb->socket = socket;
@@ -145,7 +144,7 @@ static int listen_at(struct ovsdb *ovsdb, const char *socket, struct kv_error *e
 }
 
 int ovsdb_start(struct ovsdb *ovsdb, struct vswitch *sw, const char *socket, const char *file,
-                struct kv_error *err)
+                const json_t *rows, struct kv_error *err)
 {
     char *copy = strdup(socket);
     *ovsdb = (struct ovsdb){.sw = sw, .server = {.fd = -1}};
@@ -160,7 +159,9 @@ int ovsdb_start(struct ovsdb *ovsdb, struct vswitch *sw, const char *socket, con
     database_init(&ovsdb->db);
     if (!ovsdb->run_dir)
         return kv_error_errno(err, KV_ERR_CONTROL, ENOMEM, "--ovsdb");
-    int rc = file ? store_open(&ovsdb->store, file, &ovsdb->db, err) : 0;
+    int rc = file   ? store_open(&ovsdb->store, file, &ovsdb->db, err)
+             : rows ? store_restore(&ovsdb->db, rows, err)
+                    : 0;
     if (rc == 0)
         rc = make_root(ovsdb, err);
     if (rc == 0)
@@ -174,6 +175,21 @@ int ovsdb_start(struct ovsdb *ovsdb, struct vswitch *sw, const char *socket, con
     sw->changed = ovsdb_reflect;
     sw->changed_opaque = ovsdb;
     return 0;
+}
+
+json_t *ovsdb_give(struct ovsdb *ovsdb, struct bequest *bequest)
+{
+    bequest_add_named(bequest, INHERITED_LISTENER, ovsdb->socket, ovsdb->server.fd);
+    store_release(ovsdb->store);
+    return store_describe(&ovsdb->db);
+}
+
+void ovsdb_resume(struct ovsdb *ovsdb)
+{
+    struct kv_error err = {0};
+    /* Transactions are refused then, as nobody would find them again. */
+    if (store_resume(ovsdb->store, &err) < 0)
+        log_error("ovsdb: %s", err.message);
 }
 
 void ovsdb_stop(struct ovsdb *ovsdb)

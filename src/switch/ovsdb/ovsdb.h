@@ -11,6 +11,7 @@
 #include "switch/control/vswitch.h"
 #include "switch/ovsdb/server.h"
 #include "switch/ovsdb/store.h"
+#include "switch/ports/inherited.h"
 
 struct ovsdb {
     struct vswitch *sw;
@@ -31,11 +32,16 @@ struct ovsdb {
     int64_t refreshed_ns;
 };
 
-/* Serves the database at socket; file: where it is kept, or NULL. The switch becomes what the file
- * says; both must outlive it. */
+/* Serves the database at socket; file: where it is kept, or NULL: rows are those that another
+ * process gave (ovsdb_give), or NULL. The switch becomes what they say; all must outlive it. */
 int ovsdb_start(struct ovsdb *ovsdb, struct vswitch *sw, const char *socket, const char *file,
-                struct kv_error *err);
+                const json_t *rows, struct kv_error *err);
 void ovsdb_stop(struct ovsdb *ovsdb);
+
+/* For the next process (ports/inherited.h): the rows, and the file is let go; and if that one does
+ * not want it, on it goes. */
+json_t *ovsdb_give(struct ovsdb *ovsdb, struct bequest *bequest);
+void ovsdb_resume(struct ovsdb *ovsdb);
 
 /* The one row of the table Open_vSwitch. */
 struct row *ovsdb_root(const struct ovsdb *ovsdb);

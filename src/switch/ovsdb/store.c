@@ -9,12 +9,14 @@
 #include "base/parse.h"
 #include "base/util.h"
 
+#define BUSY_MS 1000              /* for another process that ends */
 #define APPLICATION_ID 0x4b766f76 /* "Kvov" */
 
 enum statement { STATEMENT_PUT, STATEMENT_DELETE, STATEMENT_COUNT };
 
 struct store {
     sqlite3 *sqlite;
+    char *file;
     sqlite3_stmt *statements[STATEMENT_COUNT];
 };
 
@@ -54,7 +56,7 @@ static bool is_news(const struct row *row)
     return false;
 }
 
-static char *row_text(const struct row *row)
+static json_t *row_columns(const struct row *row)
 {
     json_t *object = json_object();
     for (unsigned i = 0; row->table->columns[i].name; i++) {
@@ -67,6 +69,12 @@ static char *row_text(const struct row *row)
             json_object_set_new(object, column->name, datum_to_json(&row->now[i], &column->type));
         datum_free(&usual, &column->type);
     }
+    return object;
+}
+
+static char *row_text(const struct row *row)
+{
+    json_t *object = row_columns(row);
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
     return text;
@@ -171,6 +179,12 @@ static int sqlite_error(struct store *store, struct kv_error *err)
                         sqlite3_errmsg(store->sqlite));
 }
 
+static int commit_rows(struct database *db, struct kv_error *err)
+{
+    json_t *error = database_commit(db);
+    return error ? bad_value(err, "(any)", "all", error) : 0;
+}
+
 static int read_rows(struct store *store, struct database *db, struct kv_error *err)
 {
     sqlite3_stmt *statement;
@@ -183,10 +197,7 @@ static int read_rows(struct store *store, struct database *db, struct kv_error *
     sqlite3_finalize(statement);
     if (rc == 0 && step != SQLITE_DONE)
         rc = sqlite_error(store, err);
-    json_t *error = rc == 0 ? database_commit(db) : NULL;
-    if (error)
-        rc = bad_value(err, "(any)", "all", error);
-    return rc;
+    return rc == 0 ? commit_rows(db, err) : rc;
 }
 
 /* A file of another program is left alone. */
@@ -214,6 +225,7 @@ static int open_file(struct store *store, const char *file, struct kv_error *err
     sqlite3_snprintf(sizeof(mark), mark, "PRAGMA application_id = %d", APPLICATION_ID);
     if (sqlite3_open(file, &store->sqlite) != SQLITE_OK)
         return sqlite_error(store, err);
+    sqlite3_busy_timeout(store->sqlite, BUSY_MS);
     int rc = check_owner(store, err);
     if (rc < 0)
         return rc;
@@ -228,11 +240,69 @@ static int open_file(struct store *store, const char *file, struct kv_error *err
     return 0;
 }
 
+static void close_file(struct store *store)
+{
+    for (unsigned i = 0; i < STATEMENT_COUNT; i++) {
+        sqlite3_finalize(store->statements[i]);
+        store->statements[i] = NULL;
+    }
+    sqlite3_close(store->sqlite);
+    store->sqlite = NULL;
+}
+
+void store_release(struct store *store)
+{
+    if (store)
+        close_file(store);
+}
+
+int store_resume(struct store *store, struct kv_error *err)
+{
+    if (!store)
+        return 0;
+    int rc = open_file(store, store->file, err);
+    return rc < 0 ? kv_error_prefix(err, "database '%s'", store->file) : 0;
+}
+
+json_t *store_describe(const struct database *db)
+{
+    json_t *out = json_object();
+    for (const struct table *table = ovsdb_tables; table->name; table++) {
+        database_each (db, table, row) {
+            char uuid[UUID_TEXT];
+            uuid_format(&row->uuid, uuid);
+            json_object_set_new(
+                out, uuid,
+                json_pack("{s:s, s:o}", "table", table->name, "columns", row_columns(row)));
+        }
+    }
+    return out;
+}
+
+int store_restore(struct database *db, const json_t *rows, struct kv_error *err)
+{
+    const char *uuid;
+    json_t *row;
+    int rc = 0;
+    json_object_foreach ((json_t *)rows, uuid, row) {
+        const char *name = json_string_value(json_object_get(row, "table"));
+        const struct table *table = name ? ovsdb_find_table(name) : NULL;
+        if (rc == 0)
+            rc = table ? read_columns(db, table, uuid, json_object_get(row, "columns"), err)
+                       : bad_row(err, uuid, "of no table");
+    }
+    return rc == 0 ? commit_rows(db, err) : rc;
+}
+
 int store_open(struct store **out, const char *file, struct database *db, struct kv_error *err)
 {
     struct store *store = calloc(1, sizeof(*store));
-    if (!store)
+    if (store)
+        store->file = strdup(file);
+    if (!store || !store->file) {
+        free(store);
         return kv_error_errno(err, KV_ERR_CONFIG, ENOMEM, "database '%s'", file);
+    }
     int rc = open_file(store, file, err);
     if (rc == 0)
         rc = read_rows(store, db, err);
@@ -249,8 +319,7 @@ void store_close(struct store *store)
 {
     if (!store)
         return;
-    for (unsigned i = 0; i < STATEMENT_COUNT; i++)
-        sqlite3_finalize(store->statements[i]);
-    sqlite3_close(store->sqlite);
+    close_file(store);
+    free(store->file);
     free(store);
 }

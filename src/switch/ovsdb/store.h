@@ -17,4 +17,13 @@ int store_open(struct store **out, const char *file, struct database *db, struct
 /* NULL: nothing. */
 void store_close(struct store *store);
 
+/* Another process may open the file until store_resume(), which waits for it to be done. NULL:
+ * nothing. */
+void store_release(struct store *store);
+int store_resume(struct store *store, struct kv_error *err);
+
+/* What is kept of the rows: {UUID: {"table", "columns"}}, oldest first; into an empty database. */
+json_t *store_describe(const struct database *db);
+int store_restore(struct database *db, const json_t *rows, struct kv_error *err);
+
 #endif

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "switch/ports/inherited.h"
 #include "switch/ports/interface.h"
 #include "switch/ports/tap.h"
 #include "switch/ports/uplink.h"
@@ -29,6 +30,9 @@ struct question {
 };
 
 static int socket_to_opener = -1;
+
+const char *const opener_kind_names[OPENER_KINDS] = {
+    [OPENER_TAP] = "tap", [OPENER_UPLINK] = "uplink"};
 
 static int open_here(uint32_t kind, const char *interface, struct kv_error *err)
 {
@@ -99,6 +103,9 @@ int opener_start(void (*enter)(void), struct kv_error *err)
 
 int opener_open(enum opener_kind kind, const char *interface, struct kv_error *err)
 {
+    int given = inherited_take(opener_kind_names[kind], interface);
+    if (given >= 0)
+        return given;
     if (socket_to_opener < 0)
         return open_here(kind, interface, err);
     struct question question = {.kind = kind};

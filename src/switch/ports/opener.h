@@ -14,12 +14,14 @@ enum opener_kind {
     OPENER_UPLINK,
     OPENER_KINDS,
 };
+/* As what is opened is called among inherited descriptors (inherited.h). */
+extern const char *const opener_kind_names[OPENER_KINDS];
 
 /* Forks the process, while there is one thread. enter: called there first, gives away what opening
  * does not need; ends the process where it cannot. 0 or -errno with err. */
 int opener_start(void (*enter)(void), struct kv_error *err);
 
-/* The descriptor, which is the caller's, or -errno with err. */
+/* The descriptor, inherited or opened, which is the caller's, or -errno with err. */
 int opener_open(enum opener_kind kind, const char *interface, struct kv_error *err);
 
 #endif

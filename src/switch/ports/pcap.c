@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -37,6 +38,10 @@ struct pcap_port {
     bool swapped;   /* in has the other byte order */
     bool at_end;    /* of in, or it cannot be read any further */
 };
+
+/* Among inherited descriptors. */
+#define READS "pcap-read"
+#define WRITES "pcap-write"
 
 static const struct port_ops pcap_port_ops;
 
@@ -88,7 +93,18 @@ static int open_out(struct pcap_port *pcap, const char *path, struct kv_error *e
     return 0;
 }
 
-struct port *pcap_port_new(const char *read_from, const char *write_to, struct kv_error *err)
+/* A file that goes on where the last process was; NULL: there is none. */
+static FILE *inherit(const char *kind, const char *name, const char *mode)
+{
+    int fd = inherited_take(kind, name);
+    FILE *file = fd >= 0 ? fdopen(fd, mode) : NULL;
+    if (fd >= 0 && !file)
+        close(fd);
+    return file;
+}
+
+struct port *pcap_port_new(const char *name, const char *read_from, const char *write_to,
+                           struct kv_error *err)
 {
     struct pcap_port *pcap = calloc(1, sizeof(*pcap));
     if (!pcap) {
@@ -97,8 +113,10 @@ struct port *pcap_port_new(const char *read_from, const char *write_to, struct k
     }
     pcap->port.ops = &pcap_port_ops;
     pcap->at_end = !read_from;
-    if ((read_from && open_in(pcap, read_from, err) < 0) ||
-        (write_to && open_out(pcap, write_to, err) < 0)) {
+    pcap->in = read_from ? inherit(READS, name, "rbe") : NULL;
+    pcap->out = write_to ? inherit(WRITES, name, "wbe") : NULL;
+    if ((read_from && !pcap->in && open_in(pcap, read_from, err) < 0) ||
+        (write_to && !pcap->out && open_out(pcap, write_to, err) < 0)) {
         pcap_port_free(&pcap->port);
         return NULL;
     }
@@ -113,6 +131,25 @@ void pcap_port_free(struct port *port)
     if (pcap->out)
         fclose(pcap->out);
     free(pcap);
+}
+
+json_t *pcap_port_give(const struct port *port, struct bequest *bequest)
+{
+    const struct pcap_port *pcap = container_of(port, struct pcap_port, port);
+    if (pcap->in) {
+        fflush(pcap->in); /* the descriptor's position becomes the stream's */
+        bequest_add_named(bequest, READS, port->name, fileno(pcap->in));
+    }
+    if (pcap->out)
+        bequest_add_named(bequest, WRITES, port->name, fileno(pcap->out));
+    return json_pack("{s:b, s:b}", "swapped", pcap->swapped, "at-end", pcap->at_end);
+}
+
+void pcap_port_take(struct port *port, const json_t *state)
+{
+    struct pcap_port *pcap = pcap_of(port);
+    pcap->swapped = json_is_true(json_object_get(state, "swapped"));
+    pcap->at_end = json_is_true(json_object_get(state, "at-end"));
 }
 
 static int pcap_start(struct port *port)

@@ -24,6 +24,7 @@
 struct tap_port {
     struct port port;
     int fd;
+    char interface[IFNAMSIZ];
 };
 
 static const struct port_ops tap_port_ops;
@@ -61,7 +62,14 @@ struct port *tap_port_new(const char *interface, struct kv_error *err)
     tap->port.leaves = INCOMING_LEAVES;
     tap->port.takes = FRAME_CSUM | FRAME_TSO4 | FRAME_TSO6 | FRAME_TSO_ECN;
     tap->fd = take_fd(&fd);
+    snprintf(tap->interface, sizeof(tap->interface), "%s", interface);
     return &tap->port;
+}
+
+void tap_port_give(const struct port *port, struct bequest *bequest)
+{
+    const struct tap_port *tap = container_of(port, struct tap_port, port);
+    bequest_add_named(bequest, opener_kind_names[OPENER_TAP], tap->interface, tap->fd);
 }
 
 void tap_port_free(struct port *port)

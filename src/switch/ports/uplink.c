@@ -39,6 +39,7 @@ struct uplink_port {
     int fd;
     uint8_t *ring;
     unsigned next; /* slot */
+    char interface[IFNAMSIZ];
 };
 
 static const struct port_ops uplink_port_ops;
@@ -132,7 +133,20 @@ struct port *uplink_port_new(const char *interface, struct kv_error *err)
     uplink->port.takes = FRAME_CSUM | FRAME_TSO4 | FRAME_TSO6 | FRAME_TSO_ECN;
     uplink->ring = ring;
     uplink->fd = take_fd(&fd);
+    snprintf(uplink->interface, sizeof(uplink->interface), "%s", interface);
     return &uplink->port;
+}
+
+json_t *uplink_port_give(const struct port *port, struct bequest *bequest)
+{
+    const struct uplink_port *uplink = container_of(port, struct uplink_port, port);
+    bequest_add_named(bequest, opener_kind_names[OPENER_UPLINK], uplink->interface, uplink->fd);
+    return json_integer(uplink->next);
+}
+
+void uplink_port_take(struct port *port, const json_t *state)
+{
+    uplink_of(port)->next = (unsigned)json_integer_value(state) % SLOTS;
 }
 
 void uplink_port_free(struct port *port)

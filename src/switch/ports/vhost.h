@@ -3,8 +3,9 @@
  * A vhost-user port: the back end of a virtio network device (virtio 1.2, 5.1) whose rings lie in
  * a guest's memory. vhost_port.c has its socket, vhost_session.c the front end's messages,
  * vhost_memory.c the guest's memory, vhost_ring.c starts and stops rings, vhost_poll.c and
- * vhost_send.c move frames. The front end is hostile: a message that breaks the protocol ends the
- * connection, a ring that breaks the rules ends that ring.
+ * vhost_send.c move frames, vhost_inherit.c hands all of it to another process. The front end is
+ * hostile: a message that breaks the protocol ends the connection, a ring that breaks the rules
+ * ends that ring.
  */
 #ifndef KV_SWITCH_PORTS_VHOST_H
 #define KV_SWITCH_PORTS_VHOST_H
@@ -13,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "switch/ports/inherited.h"
 #include "switch/ports/port.h"
 #include "vring/guest_mem.h"
 #include "vring/vhost_user.h"
@@ -23,6 +25,8 @@
 
 /* The guest's memory, as one table told it. Made and freed by the control thread. */
 struct vhost_memory {
+    struct vhost_user_memory table;
+    int fds[VHOST_USER_REGIONS_MAX]; /* of the table's regions, -1: none */
     struct guest_mem mem;
     uint64_t user[VHOST_USER_REGIONS_MAX]; /* the front end's address of mem.regions[i] */
     void *map[VHOST_USER_REGIONS_MAX];     /* whole mappings, in no order */
@@ -85,6 +89,12 @@ void vhost_port_start(struct vhost_port *vp);
 void vhost_port_stop(struct vhost_port *vp);
 void vhost_port_free(struct vhost_port *vp);
 
+/* vhost_port.c: takes a connection over; hears what comes there (false: it is closed); waits for a
+ * front end where there is none. */
+void vhost_port_begin(struct vhost_port *vp, int fd);
+bool vhost_port_watch(struct vhost_port *vp);
+void vhost_port_listen(struct vhost_port *vp);
+
 /* vhost_session.c: carries a message out; answers on socket where it wants one. Descriptors that
  * it takes are set to -1. 0, or -errno: the connection ends, err says why. */
 int vhost_session_message(struct vhost_port *vp, struct vhost_user_message *message, int *fds,
@@ -93,8 +103,16 @@ void vhost_session_begin(struct vhost_port *vp);
 /* Stops the rings and forgets what the front end said. */
 void vhost_session_end(struct vhost_port *vp);
 
-/* vhost_memory.c: maps what a table describes; takes no descriptor over. */
-struct vhost_memory *vhost_memory_new(const struct vhost_user_memory *table, const int *fds,
+/* vhost_inherit.c: a port of one process is the next one's (inherited.h). pause: no frames move,
+ * and the front end is not heard, until resume. give: what there is to tell of a port that pauses;
+ * take: in the place of start, from what was given. */
+void vhost_port_pause(struct vhost_port *vp);
+void vhost_port_resume(struct vhost_port *vp);
+json_t *vhost_port_give(const struct vhost_port *vp, struct bequest *bequest);
+int vhost_port_take(struct vhost_port *vp, const json_t *state, struct kv_error *err);
+
+/* vhost_memory.c: maps what a table describes. Descriptors that it takes are set to -1. */
+struct vhost_memory *vhost_memory_new(const struct vhost_user_memory *table, int *fds,
                                       size_t fd_count, struct kv_error *err);
 void vhost_memory_free(struct vhost_memory *memory);
 /* The guest's address of the front end's; false: it is in no region. */

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "switch/ports/guard.h"
@@ -63,7 +64,7 @@ static int map_region(struct vhost_memory *memory, const struct vhost_user_regio
     return 0;
 }
 
-struct vhost_memory *vhost_memory_new(const struct vhost_user_memory *table, const int *fds,
+struct vhost_memory *vhost_memory_new(const struct vhost_user_memory *table, int *fds,
                                       size_t fd_count, struct kv_error *err)
 {
     if (table->count == 0 || table->count > VHOST_USER_REGIONS_MAX || table->count != fd_count) {
@@ -77,8 +78,13 @@ struct vhost_memory *vhost_memory_new(const struct vhost_user_memory *table, con
         kv_error_errno(err, KV_ERR_NET, ENOMEM, "memory table");
         return NULL;
     }
+    memory->table = *table;
+    for (unsigned i = 0; i < VHOST_USER_REGIONS_MAX; i++)
+        memory->fds[i] = -1;
     for (unsigned i = 0; i < table->count; i++) {
-        if (map_region(memory, &table->regions[i], fds[i], err) < 0) {
+        memory->fds[i] = fds[i];
+        fds[i] = -1;
+        if (map_region(memory, &table->regions[i], memory->fds[i], err) < 0) {
             vhost_memory_free(memory);
             return NULL;
         }
@@ -99,6 +105,10 @@ void vhost_memory_free(struct vhost_memory *memory)
     for (unsigned i = 0; i < memory->map_count; i++) {
         guard_remove(memory->map[i]);
         munmap(memory->map[i], memory->map_size[i]);
+    }
+    for (unsigned i = 0; i < VHOST_USER_REGIONS_MAX; i++) {
+        if (memory->fds[i] >= 0)
+            close(memory->fds[i]);
     }
     free(memory);
 }

@@ -15,8 +15,6 @@
 
 #define RETRY_NS INT64_C(200000000)
 
-static void wait_for_front_end(struct vhost_port *vp);
-
 static void end_connection(struct vhost_port *vp)
 {
     if (vp->fd < 0)
@@ -46,18 +44,23 @@ static void on_message(void *opaque, uint32_t events)
     else
         log_info("port '%s': the front end is gone: %s", vp->port.name, strerror(-rc));
     end_connection(vp);
-    wait_for_front_end(vp);
+    vhost_port_listen(vp);
 }
 
-/* Takes the socket over. */
-static void begin_connection(struct vhost_port *vp, int fd)
+bool vhost_port_watch(struct vhost_port *vp)
+{
+    if (loop_add(vp->loop, &vp->connection, vp->fd, EPOLLIN, on_message, vp) == 0)
+        return true;
+    end_connection(vp);
+    return false;
+}
+
+void vhost_port_begin(struct vhost_port *vp, int fd)
 {
     vhost_session_begin(vp);
     vp->fd = fd;
-    if (loop_add(vp->loop, &vp->connection, fd, EPOLLIN, on_message, vp) < 0) {
-        end_connection(vp);
+    if (!vhost_port_watch(vp))
         return;
-    }
     log_info("port '%s': a front end is connected", vp->port.name);
 }
 
@@ -68,7 +71,7 @@ static void on_trouble(void *opaque)
         return;
     log_guest("port '%s': the front end is disconnected: it cut its memory short", vp->port.name);
     end_connection(vp);
-    wait_for_front_end(vp);
+    vhost_port_listen(vp);
 }
 
 /* --- Server ---------------------------------------------------------------- */
@@ -81,8 +84,8 @@ static void on_connect(void *opaque, uint32_t events)
         return;
     /* The next one waits until this one is gone. */
     loop_remove(&vp->listener);
-    begin_connection(vp, fd);
-    wait_for_front_end(vp);
+    vhost_port_begin(vp, fd);
+    vhost_port_listen(vp);
 }
 
 /* --- Client ---------------------------------------------------------------- */
@@ -92,11 +95,11 @@ static void try_connect(void *opaque)
     struct vhost_port *vp = opaque;
     int fd = fd_connect_unix(vp->path);
     if (fd >= 0)
-        begin_connection(vp, fd);
-    wait_for_front_end(vp);
+        vhost_port_begin(vp, fd);
+    vhost_port_listen(vp);
 }
 
-static void wait_for_front_end(struct vhost_port *vp)
+void vhost_port_listen(struct vhost_port *vp)
 {
     if (vp->fd >= 0)
         return;
@@ -129,7 +132,7 @@ struct vhost_port *vhost_port_new(struct loop *loop, const char *path, bool serv
     vp->trouble = (struct loop_work){.fn = on_trouble, .opaque = vp};
     vhost_session_begin(vp);
     if (server) {
-        vp->listen_fd = fd_listen_unix(path, err);
+        vp->listen_fd = inherited_listen_unix(path, err);
         if (vp->listen_fd < 0) {
             free(copy);
             free(vp);
@@ -142,7 +145,7 @@ struct vhost_port *vhost_port_new(struct loop *loop, const char *path, bool serv
 void vhost_port_start(struct vhost_port *vp)
 {
     if (vp->server)
-        wait_for_front_end(vp);
+        vhost_port_listen(vp);
     else
         try_connect(vp);
 }
