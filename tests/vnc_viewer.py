@@ -8,7 +8,7 @@ import time
 import zlib
 from collections import Counter
 
-RAW, HEXTILE, DESKTOP_SIZE = 0, 5, -223
+RAW, HEXTILE, DESKTOP_SIZE, CLIPBOARD = 0, 5, -223, -1063131698
 ROM = "/usr/share/seabios/vgabios-stdvga.bin"
 UNIFONT = "/usr/share/grub/unicode.pf2"
 GLYPH_A = bytes.fromhex("000010386cc6c6fec6c6c6c600000000")
@@ -151,6 +151,15 @@ class Viewer:
     def key(self, keysym):
         for down in (1, 0):
             self.socket.sendall(struct.pack(">BBxxI", 4, down, keysym))
+
+    def copy(self, text):
+        self.socket.sendall(struct.pack(">BxxxI", 6, len(text)) + text.encode("latin-1"))
+
+    def cut_text(self):
+        """The next message, which tells of a copied text."""
+        kind, size = struct.unpack(">Bxxxi", self.read(8))
+        assert kind == 3, f"message {kind}"
+        return self.read(abs(size))
 
     def type(self, text):
         """A key a time, as BIOS code for keyboards takes them."""

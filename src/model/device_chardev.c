@@ -6,16 +6,24 @@
 #include "base/util.h"
 #include "model/read.h"
 
+#define VDAGENT_NAME "com.redhat.spice.0"
+
 static const char *const type_names[] = {
-    [MODEL_CHARDEV_NULL] = "null", [MODEL_CHARDEV_PTY] = "pty",   [MODEL_CHARDEV_FILE] = "file",
-    [MODEL_CHARDEV_DEV] = "dev",   [MODEL_CHARDEV_PIPE] = "pipe", [MODEL_CHARDEV_UNIX] = "unix",
-    [MODEL_CHARDEV_TCP] = "tcp",   [MODEL_CHARDEV_UDP] = "udp",
+    [MODEL_CHARDEV_NULL] = "null",
+    [MODEL_CHARDEV_PTY] = "pty",
+    [MODEL_CHARDEV_FILE] = "file",
+    [MODEL_CHARDEV_DEV] = "dev",
+    [MODEL_CHARDEV_PIPE] = "pipe",
+    [MODEL_CHARDEV_UNIX] = "unix",
+    [MODEL_CHARDEV_TCP] = "tcp",
+    [MODEL_CHARDEV_UDP] = "udp",
+    [MODEL_CHARDEV_VDAGENT] = "qemu-vdagent",
 };
 
 static int read_type(struct read *r, xmlNode *node, struct model_chardev *c)
 {
-    static const char *const others[] = {"vc",   "stdio",        "spicevmc", "spiceport",
-                                         "nmdm", "qemu-vdagent", "dbus",     NULL};
+    static const char *const others[] = {"vc",   "stdio", "spicevmc", "spiceport",
+                                         "nmdm", "dbus",  NULL};
     const char *type = xml_attr(node, "type");
     if (!type) {
         if (read_set(r, node, "type", "pty") < 0)
@@ -23,16 +31,20 @@ static int read_type(struct read *r, xmlNode *node, struct model_chardev *c)
         type = "pty";
     }
     for (unsigned i = 0; i < ARRAY_SIZE(type_names); i++) {
-        if (strcmp(type, type_names[i]) == 0) {
-            c->type = (enum model_chardev_type)i;
-            return 0;
-        }
+        if (strcmp(type, type_names[i]) != 0)
+            continue;
+        c->type = (enum model_chardev_type)i;
+        if (c->type == MODEL_CHARDEV_VDAGENT && c->device.kind != MODEL_CHANNEL)
+            return read_refuse(r, node, "type", "'%s' is for channels", type);
+        return 0;
     }
     if (!read_is_one_of(type, others))
         return read_unsupported(r, "unknown type presented to host for character device: %s", type);
     return read_refuse(
         r, node, "type",
-        "'%s': 'pty', 'unix', 'tcp', 'udp', 'file', 'dev', 'pipe' and 'null' are accepted", type);
+        "'%s': 'pty', 'unix', 'tcp', 'udp', 'file', 'dev', 'pipe', 'null' and, for a channel, "
+        "'qemu-vdagent' are accepted",
+        type);
 }
 
 static int missing(struct read *r, const char *what)
@@ -82,6 +94,25 @@ static int read_udp(struct read *r, const xmlNode *node, struct model_chardev *c
     return c->service ? 0 : missing(r, "service");
 }
 
+/* What the guest's agent does beside: nothing. */
+static int read_vdagent(struct read *r, const xmlNode *source, struct model_chardev *c)
+{
+    static const char *const modes[] = {"server", "client", NULL};
+    const xmlNode *clipboard = source ? xml_child(source, "clipboard") : NULL;
+    const xmlNode *mouse = source ? xml_child(source, "mouse") : NULL;
+    const char *mode = NULL;
+    if (c->type != MODEL_CHARDEV_VDAGENT && (clipboard || mouse))
+        return read_refuse(r, clipboard ? clipboard : mouse, NULL, "this is for 'qemu-vdagent'");
+    int ret = clipboard ? read_yes_no(r, clipboard, "copypaste", &c->clipboard) : 0;
+    if (ret == 0 && mouse)
+        ret = read_choice(r, mouse, "mode", modes, &mode);
+    if (ret == 0 && mode && strcmp(mode, "client") == 0)
+        ret = read_refuse(r, mouse, "mode",
+                          "'client': a tablet (<input>) does that; 'server' is "
+                          "accepted");
+    return ret;
+}
+
 static int read_source(struct read *r, xmlNode *node, struct model_chardev *c)
 {
     xmlNode *source = xml_child(node, "source");
@@ -92,6 +123,8 @@ static int read_source(struct read *r, xmlNode *node, struct model_chardev *c)
     int ret = source ? read_mode(r, source, c) : 0;
     if (ret == 0)
         ret = read_switch(r, source, "append", &append);
+    if (ret == 0)
+        ret = read_vdagent(r, source, c);
     if (ret < 0)
         return ret;
     c->append = append == MODEL_SWITCH_ON;
@@ -126,6 +159,8 @@ static int read_log(struct read *r, const xmlNode *node, struct model_chardev *c
     if (!log)
         return 0;
     enum model_switch append = MODEL_SWITCH_ABSENT;
+    if (c->type == MODEL_CHARDEV_VDAGENT)
+        return read_refuse(r, log, NULL, "what is copied is not logged");
     c->log = xml_attr(log, "file");
     if (!c->log)
         return api_error_from(r->err, VIR_FROM_XML, VIR_ERR_XML_ERROR,
@@ -189,9 +224,15 @@ static int read_channel_target(struct read *r, xmlNode *target, struct model_cha
     if (strcmp(c->target_type, "virtio") != 0)
         return read_refuse(r, target, "type", "'%s': 'virtio' is accepted", c->target_type);
     c->name = xml_attr(target, "name");
-    if (c->name && *c->name)
-        return 0;
-    return read_refuse(r, target, NULL, "a channel needs a name");
+    if (c->type == MODEL_CHARDEV_VDAGENT && !c->name) {
+        c->name = VDAGENT_NAME;
+        return read_set(r, target, "name", VDAGENT_NAME);
+    }
+    if (!c->name || !*c->name)
+        return read_refuse(r, target, NULL, "a channel needs a name");
+    if (c->type == MODEL_CHARDEV_VDAGENT && strcmp(c->name, VDAGENT_NAME) != 0)
+        return read_refuse(r, target, "name", "'%s': an agent's is '%s'", c->name, VDAGENT_NAME);
+    return 0;
 }
 
 static int read_target(struct read *r, xmlNode *node, struct model_chardev *c)

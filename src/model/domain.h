@@ -228,7 +228,8 @@ enum model_chardev_type {
     MODEL_CHARDEV_UNIX,
     MODEL_CHARDEV_TCP,
     MODEL_CHARDEV_UDP,
-    MODEL_CHARDEV_STDIO, /* refused: the daemon's own ends are nobody's console */
+    MODEL_CHARDEV_VDAGENT, /* CHANNEL alone */
+    MODEL_CHARDEV_STDIO,   /* refused: the daemon's own ends are nobody's console */
 };
 
 /* A serial port, console or channel, by device.kind. */
@@ -242,6 +243,7 @@ struct model_chardev {
     const char *host, *service;           /* TCP; UDP: where to */
     const char *bind_host, *bind_service; /* UDP: where from */
     unsigned reconnect;                   /* seconds; 0: never */
+    bool clipboard;                       /* VDAGENT: texts are copied */
     const char *log;                      /* a copy of what the guest writes goes there */
     bool log_append;
     const char *target_type; /* SERIAL: isa-serial; CONSOLE: serial, virtio; CHANNEL: virtio */

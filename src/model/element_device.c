@@ -7,7 +7,6 @@
 
 #include <stddef.h>
 
-#define NO_DISPLAY "SPICE is not supported"
 #define NO_USB "USB is not supported"
 #define NO_SOUND "sound is not supported"
 #define NO_PASSTHROUGH "passing a host's devices to the guest is not supported"
@@ -178,7 +177,7 @@ static const struct element interface_rows[] = {
           WITH(ACTED("reconnect", "enabled timeout"),                                             \
                CARRIED("seclabel", "model relabel labelskip", MANY,                               \
                        WITH(CARRIED("label", NULL))),                                             \
-               REFUSED("clipboard", NO_DISPLAY), REFUSED("mouse", NO_DISPLAY))),                  \
+               ACTED("clipboard", "copypaste"), ACTED("mouse", "mode"))),                        \
         ACTED("protocol", "type"), ACTED("log", "file append")
 
 static const struct element serial_rows[] = {

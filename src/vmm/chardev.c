@@ -41,10 +41,15 @@ static bool shared_fd(const struct chardev *chardev)
     return chardev->in.fd >= 0 && chardev->in.fd == chardev->out.fd;
 }
 
+static bool has_source(struct chardev *chardev)
+{
+    return chardev->backend->has_input ? chardev->backend->has_input(chardev) : chardev->in.fd >= 0;
+}
+
 static bool wants_input(struct chardev *chardev)
 {
-    return chardev->ops && chardev->ops->receive && !chardev->eof && chardev->in.fd >= 0 &&
-           !atomic_load(&chardev->paused);
+    return chardev->ops && chardev->ops->receive && !chardev->eof &&
+           !atomic_load(&chardev->paused) && has_source(chardev);
 }
 
 static bool wants_output(struct chardev *chardev)
@@ -251,6 +256,15 @@ static size_t receivable(struct chardev *chardev)
     return room;
 }
 
+static ssize_t read_some(struct chardev *chardev, uint8_t *bytes, size_t room)
+{
+    if (!chardev->backend->read)
+        return read(chardev->in.fd, bytes, room);
+    size_t len = chardev->backend->read(chardev, bytes, room);
+    errno = EAGAIN;
+    return len ? (ssize_t)len : -1;
+}
+
 static void read_input(struct chardev *chardev)
 {
     uint8_t bytes[READ_CHUNK];
@@ -259,7 +273,7 @@ static void read_input(struct chardev *chardev)
         size_t room = receivable(chardev);
         if (!room)
             return;
-        ssize_t n = read(chardev->in.fd, bytes, MIN(room, sizeof(bytes)));
+        ssize_t n = read_some(chardev, bytes, MIN(room, sizeof(bytes)));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -337,14 +351,15 @@ static int choose_backend(struct chardev *chardev, const char *spec, const char 
 /* Of all open ones, in order of creation. */
 static struct list all = {&all, &all};
 
-int chardev_open(struct chardev **out, const char *spec, struct loop *loop, struct kv_error *err)
+static struct chardev *create(const char *spec, struct loop *loop, struct kv_error *err)
 {
     struct chardev *chardev = calloc(1, sizeof(*chardev));
     char *filename = strdup(spec);
     if (!chardev || !filename) {
         free(chardev);
         free(filename);
-        return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "chardev '%s': out of memory", spec);
+        kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "chardev '%s': out of memory", spec);
+        return NULL;
     }
     list_add_tail(&all, &chardev->node);
     chardev->loop = loop;
@@ -355,8 +370,15 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop, stru
     chardev->input_work = (struct loop_work){.fn = pump_input, .opaque = chardev};
     pthread_mutex_init(&chardev->lock, NULL);
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves is EPIPE, not the end of the machine */
+    return chardev;
+}
 
+int chardev_open(struct chardev **out, const char *spec, struct loop *loop, struct kv_error *err)
+{
+    struct chardev *chardev = create(spec, loop, err);
     const char *arg = NULL;
+    if (!chardev)
+        return -ENOMEM;
     int rc = choose_backend(chardev, spec, &arg, err);
     if (rc == 0)
         rc = chardev->backend->open(chardev, arg, err);
@@ -366,6 +388,24 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop, stru
     }
     *out = chardev;
     return 0;
+}
+
+int chardev_open_backend(struct chardev **out, const struct chardev_backend *backend, void *state,
+                         struct loop *loop, struct kv_error *err)
+{
+    struct chardev *chardev = create(backend->name, loop, err);
+    if (!chardev)
+        return -ENOMEM;
+    chardev->backend = backend;
+    chardev->state = state;
+    chardev->connected = true;
+    *out = chardev;
+    return 0;
+}
+
+void chardev_offer_input(struct chardev *chardev)
+{
+    loop_post(chardev->loop, &chardev->input_work);
 }
 
 struct attach {
@@ -414,6 +454,8 @@ size_t chardev_write(struct chardev *chardev, const void *bytes, size_t len)
     bool nowhere = chardev->backend == &chardev_null;
     if ((nowhere && !chardev->log) || !len)
         return len;
+    if (chardev->backend->write)
+        return chardev->backend->write(chardev, bytes, len);
     size_t taken = 0, given = len;
     bool post = chardev->log;
     pthread_mutex_lock(&chardev->lock);
@@ -478,6 +520,8 @@ const char *chardev_label(const struct chardev *chardev)
 void chardev_set_guest_open(struct chardev *chardev, bool open)
 {
     atomic_store(&chardev->closed, !open);
+    if (chardev->backend->guest_open)
+        chardev->backend->guest_open(chardev, open);
 }
 
 bool chardev_is_guest_open(struct chardev *chardev)

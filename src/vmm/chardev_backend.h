@@ -14,7 +14,8 @@
 #include "vmm/chardev.h"
 #include "vmm/chardev_log.h"
 
-/* All but open are optional; called on the chardev's loop. */
+/* All but open are optional; called on the chardev's loop. Instead of descriptors a backend may
+ * have an end of its own: the second group of functions, which then are all there. */
 struct chardev_backend {
     const char *name; /* what stands before ':' */
     bool takes_arg;   /* "name:ARG" rather than "name" */
@@ -28,6 +29,14 @@ struct chardev_backend {
     /* Before what is pending is written for the last time. */
     void (*ending)(struct chardev *chardev);
     void (*close)(struct chardev *chardev);
+
+    /* A program in the guest opened or closed the port. */
+    void (*guest_open)(struct chardev *chardev, bool open);
+    /* Takes what the device writes, or a part. */
+    size_t (*write)(struct chardev *chardev, const uint8_t *bytes, size_t len);
+    /* What the device is to receive: whether there is something, and the next room bytes of it. */
+    bool (*has_input)(struct chardev *chardev);
+    size_t (*read)(struct chardev *chardev, uint8_t *bytes, size_t room);
 };
 
 extern const struct chardev_backend chardev_stdio, chardev_file, chardev_append, chardev_unix,
@@ -69,5 +78,12 @@ struct chardev {
 /* Descriptors for both directions (may be the same, or -1 for none); the chardev owns them now.
  * They must not block. On the loop's thread, or in open. */
 void chardev_connect(struct chardev *chardev, int in_fd, int out_fd);
+
+/* A chardev of a backend with an end of its own, connected from the start. On error state is still
+ * the caller's. */
+int chardev_open_backend(struct chardev **out, const struct chardev_backend *backend, void *state,
+                         struct loop *loop, struct kv_error *err);
+/* That end has something for the device. */
+void chardev_offer_input(struct chardev *chardev);
 
 #endif

@@ -286,6 +286,20 @@ def test_clients_are_told_of_viewers(machine, conn):
     events.end()
 
 
+def test_viewers_share_a_clipboard_if_the_domain_has_one(machine):
+    agent = "<channel type='qemu-vdagent'>%s<target type='virtio'/></channel>"
+    extended = (vnc_viewer.RAW, vnc_viewer.CLIPBOARD)
+    domain = machine("copies", GRAPHICS + agent % "<source><clipboard copypaste='yes'/></source>")
+    first, second = Viewer(("127.0.0.1", port(domain))), Viewer(("127.0.0.1", port(domain)), encodings=extended)
+    assert second.cut_text()[:4] == bytes([0x1f, 0, 0, 1]), "what the server can"
+    first.copy("caf\xe9")
+    assert second.cut_text() == bytes([8, 0, 0, 1]), "there is a text"
+    domain = machine("does_not", GRAPHICS + agent % "")
+    first, second = Viewer(("127.0.0.1", port(domain))), Viewer(("127.0.0.1", port(domain)), encodings=extended)
+    first.copy("nobody's")
+    second.update(False)
+
+
 def test_inputs_on_virtio_are_the_guests(machine, daemon):
     machine("inputs", "".join(f"<input type='{kind}' bus='virtio'/>" for kind in ("keyboard", "tablet")))
     answer = daemon.virsh("qemu-monitor-command", "inputs", '{"execute": "query-pci"}')

@@ -71,7 +71,9 @@ static void build(void)
     fake_machine_init(&fake);
     require(display_create(&fake.machine, &device_ops, NULL, NULL) == 0);
     require(vnc_password_load(NULL) == 0 && vnc_zlib_load(NULL) == 0 &&
-            vnc_websocket_load(NULL) == 0 && tls_server_open_psk(&tls, path, NULL) == 0);
+            vnc_websocket_load(NULL) == 0 &&
+            (fake.machine.platform.clipboard = clipboard_create()) &&
+            tls_server_open_psk(&tls, path, NULL) == 0);
 }
 
 /* Bytes arrive; false: the session is over. */
@@ -83,11 +85,14 @@ static bool arrive(struct vnc_client *client, int peer, const uint8_t *bytes, si
     return vnc_link_shake(&client->link) == -EAGAIN;
 }
 
-static void change(const struct vnc *vnc)
+static void change(const struct vnc *vnc, struct vnc_client *client)
 {
+    vnc_clipboard_look(client);
     static const uint32_t shape[] = {0xff00ff00, 0x80123456, 0, 0xffffffff};
     if (frame % 2)
         display_refresh(vnc->display);
+    if (frame % 4 == 1)
+        clipboard_put(vnc->clipboard, CLIPBOARD_GUEST, frame % 8 ? "one\n" : "two", 3);
     if (frame % 8 == 0)
         display_set_cursor(vnc->display, 2, frame % 16 ? 2 : 1, 1, 0, frame % 24 ? shape : NULL);
 }
@@ -114,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t part = MIN(piece, size);
         bool stays = arrive(client, sockets[1], data, part);
         if (stays)
-            change(&vnc);
+            change(&vnc, client);
         if (!stays || !vnc_client_update(client)) {
             vnc_client_free(client);
             client = NULL;

@@ -222,6 +222,26 @@ static void what_clients_always_add_is_left_out_and_named(void **state)
     model_domain_free(d);
 }
 
+static void an_agents_channel_copies_texts_if_it_is_told_to(void **state)
+{
+    struct model_domain *d =
+        parse(DOMAIN("<channel type='qemu-vdagent'><source><clipboard copypaste='yes'/></source>"
+                     "<target type='virtio'/></channel>"));
+    expect_format(d, 0,
+                  "    <channel type='qemu-vdagent'>\n"
+                  "      <source>\n"
+                  "        <clipboard copypaste='yes'/>\n"
+                  "      </source>\n"
+                  "      <target type='virtio' name='com.redhat.spice.0'/>\n");
+    assert_true(d->channels[0].clipboard);
+    assert_string_equal(d->channels[0].name, "com.redhat.spice.0");
+    model_domain_free(d);
+    d = parse(DOMAIN("<channel type='qemu-vdagent'><source><mouse mode='server'/></source>"
+                     "<target type='virtio' name='com.redhat.spice.0'/></channel>"));
+    assert_false(d->channels[0].clipboard);
+    model_domain_free(d);
+}
+
 static void a_screen_is_completed_as_libvirt_does(void **state)
 {
     struct kv_error err;
@@ -749,6 +769,7 @@ int main(void)
         cmocka_unit_test(a_scsi_controller_has_its_drivers_limits),
         cmocka_unit_test(nvme_disks_are_namespaces_of_controllers),
         cmocka_unit_test(what_clients_always_add_is_left_out_and_named),
+        cmocka_unit_test(an_agents_channel_copies_texts_if_it_is_told_to),
         cmocka_unit_test(a_screen_is_completed_as_libvirt_does),
         cmocka_unit_test(inputs_on_usb_want_a_controller_that_the_machine_has),
         cmocka_unit_test(sysinfo_is_told_to_the_guest_as_the_mode_says),

@@ -130,6 +130,18 @@ static void refused_values_say_path_and_what_is_accepted(void **state)
         {BEGIN OS "<features><kvm><hidden state='on'/></kvm></features></domain>",
          "/domain/features/kvm/hidden/@state"},
         {BEGIN OS "<features><smm state='on'/></features></domain>", "/domain/features/smm"},
+        {DOMAIN("<serial type='qemu-vdagent'/>"),
+         "/domain/devices/serial/@type: 'qemu-vdagent' is for channels"},
+        {DOMAIN("<channel type='qemu-vdagent'><source><mouse mode='client'/></source>"
+                "<target type='virtio'/></channel>"),
+         "/domain/devices/channel/source/mouse/@mode: 'client'"},
+        {DOMAIN("<channel type='qemu-vdagent'><target type='virtio' name='other'/></channel>"),
+         "/domain/devices/channel/target/@name: 'other'"},
+        {DOMAIN("<channel type='qemu-vdagent'><log file='/x'/><target type='virtio'/></channel>"),
+         "/domain/devices/channel/log: what is copied is not logged"},
+        {DOMAIN("<channel type='unix'><source><clipboard copypaste='yes'/></source>"
+                "<target type='virtio' name='a'/></channel>"),
+         "/domain/devices/channel/source/clipboard: this is for 'qemu-vdagent'"},
         {BEGIN OS "<pm><suspend-to-mem enabled='yes'/></pm></domain>",
          "/domain/pm/suspend-to-mem/@enabled"},
         {DOMAIN("<disk type='file'><source file='/a'/><target dev='sda' bus='usb'/></disk>"),

@@ -161,10 +161,15 @@ static const struct {
     int (*open)(struct end *end, struct kv_error *err); /* NULL: text says it all */
     const char *text;
 } ends[] = {
-    [MODEL_CHARDEV_NULL] = {"null", NULL, "null"}, [MODEL_CHARDEV_PTY] = {"pty", NULL, "pty"},
-    [MODEL_CHARDEV_FILE] = {"file", open_file},    [MODEL_CHARDEV_DEV] = {"dev", open_device},
-    [MODEL_CHARDEV_PIPE] = {"pipe", open_pipe},    [MODEL_CHARDEV_UNIX] = {"unix", open_unix},
-    [MODEL_CHARDEV_TCP] = {"tcp", open_tcp},       [MODEL_CHARDEV_UDP] = {"udp", open_udp},
+    [MODEL_CHARDEV_NULL] = {"null", NULL, "null"},
+    [MODEL_CHARDEV_PTY] = {"pty", NULL, "pty"},
+    [MODEL_CHARDEV_FILE] = {"file", open_file},
+    [MODEL_CHARDEV_DEV] = {"dev", open_device},
+    [MODEL_CHARDEV_PIPE] = {"pipe", open_pipe},
+    [MODEL_CHARDEV_UNIX] = {"unix", open_unix},
+    [MODEL_CHARDEV_TCP] = {"tcp", open_tcp},
+    [MODEL_CHARDEV_UDP] = {"udp", open_udp},
+    [MODEL_CHARDEV_VDAGENT] = {"qemu-vdagent", NULL, "vdagent"},
     [MODEL_CHARDEV_STDIO] = {"stdio", NULL, NULL},
 };
 
@@ -177,7 +182,8 @@ static int open_end(struct end *end, json_t **out, struct kv_error *err)
         return refuse(end, "reconnecting is not possible", err);
     json_object_set_new(end->fact, "type", json_string(ends[type].type));
     if (ends[type].text) {
-        *out = json_string(ends[type].text);
+        bool idle = type == MODEL_CHARDEV_VDAGENT && !end->chardev->clipboard;
+        *out = json_string(idle ? "null" : ends[type].text);
         return 0;
     }
     int fd = ends[type].open(end, err);

@@ -17,8 +17,7 @@
 #include "base/log.h"
 #include "block/tls_server.h"
 #include "vmm/devices/classes.h"
-#include "vmm/display/vnc_encode.h"
-#include "vmm/display/vnc_websocket.h"
+#include "vmm/display/vnc_client.h"
 #include "vmm/jail/jail.h"
 #include "vmm/machine/machine.h"
 
@@ -120,6 +119,28 @@ static void stirred(void *opaque)
             return;
         }
     }
+}
+
+/* Somebody copied a text. */
+static void copied(void *opaque)
+{
+    struct vnc *vnc = opaque;
+    list_for_each_safe (node, &vnc->clients) {
+        struct vnc_client *client = vnc_client_of(node);
+        vnc_clipboard_look(client);
+        if (!vnc_client_update(client))
+            vnc_client_free(client);
+    }
+}
+
+void vnc_join_clipboard(struct vnc *vnc)
+{
+    if (vnc->clipboard || !vnc->machine->platform.clipboard)
+        return;
+    vnc->clipboard = vnc->machine->platform.clipboard;
+    vnc->clipboard_work = (struct loop_work){.fn = copied, .opaque = vnc};
+    clipboard_join(vnc->clipboard, CLIPBOARD_VIEWERS, &vnc->display->thread.loop,
+                   &vnc->clipboard_work);
 }
 
 static const struct display_viewer_ops viewer_ops = {
@@ -315,6 +336,8 @@ static void end_on_thread(void *opaque)
 {
     struct vnc *vnc = opaque;
     vnc->display->viewer = NULL;
+    if (vnc->clipboard)
+        clipboard_leave(vnc->clipboard, CLIPBOARD_VIEWERS);
     loop_remove(&vnc->plain.source);
     loop_remove(&vnc->websocket.source);
     loop_timer_cancel(&vnc->timer);

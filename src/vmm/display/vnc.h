@@ -50,7 +50,9 @@ struct vnc {
     struct tls_server *tls;  /* NULL: none; then every viewer has to use it */
     struct loop_timer timer; /* the next look at the screen; armed while a viewer waits */
     int64_t interval_ns;
-    bool changed; /* since the last look */
+    bool changed;                /* since the last look */
+    struct clipboard *clipboard; /* NULL: none, or nobody looked yet */
+    struct loop_work clipboard_work;
     struct list clients;
     unsigned client_count;
     enum vnc_share share;
@@ -81,6 +83,9 @@ bool vnc_client_waits(const struct vnc_client *client);
 bool vnc_client_update(struct vnc_client *client);
 void vnc_client_damage(struct vnc_client *client, const struct display_rect *rect);
 void vnc_client_resized(struct vnc_client *client);
+
+/* From the first viewer on they are told of what the guest copies. */
+void vnc_join_clipboard(struct vnc *vnc);
 
 /* A viewer waits for changes, or did something that may cause some. */
 void vnc_look_soon(struct vnc *vnc);

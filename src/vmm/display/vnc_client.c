@@ -184,11 +184,12 @@ struct vnc_client *vnc_client_add(struct vnc *vnc, int fd, unsigned kind)
         .link = {.fd = fd},
         .trusted = kind & VNC_TRUSTED,
         .source = LOOP_SOURCE_INIT,
-        .in = BUFFER_INIT(4 + 4 * VNC_ENCODINGS_MAX + VNC_LINK_READ_MAX),
+        .in = BUFFER_INIT(8 + VNC_CUT_TEXT_MAX + VNC_LINK_READ_MAX),
         .format = {.bytes = 4, .depth = 24, .max = {255, 255, 255}, .shift = {16, 8, 0}},
     };
     list_add_tail(&vnc->clients, &client->node);
     vnc->client_count++;
+    vnc_join_clipboard(vnc);
     struct loop *loop = &vnc->display->thread.loop;
     loop_timer_arm(loop, &client->login, LOGIN_NS, too_late, client);
     bool stays = fd < 0 || loop_add(loop, &client->source, fd, EPOLLIN, on_event, client) == 0;

@@ -7,6 +7,7 @@
 #ifndef KV_VMM_DISPLAY_VNC_CLIENT_H
 #define KV_VMM_DISPLAY_VNC_CLIENT_H
 
+#include "vmm/display/clipboard.h"
 #include "vmm/display/vnc.h"
 #include "vmm/display/vnc_encode.h"
 #include "vmm/display/vnc_link.h"
@@ -26,6 +27,7 @@ enum vnc_encoding {
     ENCODING_LIGHTS = -261,
     ENCODING_SCREENS = -308, /* ExtendedDesktopSize */
     ENCODING_CURSOR_ALPHA = -314,
+    ENCODING_CLIPBOARD = -1063131698, /* 0xc0a1e5ce: the extended one */
 };
 
 /* Pseudo-rectangles, as bits: of what a viewer understands, and of what is due. */
@@ -35,6 +37,15 @@ enum vnc_notice {
     NOTICE_POINTER = 1 << 2, /* absolute or relative */
     NOTICE_LIGHTS = 1 << 3,
     NOTICE_CURSOR = 1 << 4,
+};
+
+/* What a viewer is owed about the clipboard, as bits. */
+enum vnc_clip_due {
+    CLIP_CAPABILITIES = 1 << 0, /* what we can */
+    CLIP_REQUEST = 1 << 1,      /* it has a text, which we want */
+    CLIP_NOTICE = 1 << 2,       /* whether there is one */
+    CLIP_TEXT = 1 << 3,         /* the one that it asked for */
+    CLIP_CHANGED = 1 << 4,      /* that there is another one, or that one itself */
 };
 
 /* Why a size is told, and what became of a wish (community protocol specification, 7.8.2.4). */
@@ -79,6 +90,13 @@ struct vnc_client {
     } bands[VNC_BANDS_MAX];
     unsigned band; /* where the next update begins: all get their turn */
     unsigned x, y; /* where its pointer was */
+    struct {
+        bool extended;
+        uint32_t actions; /* that it understands */
+        uint32_t unasked; /* the largest text that it takes without having asked for it */
+        unsigned due;     /* enum vnc_clip_due */
+        unsigned told;    /* number of the text that it knows of */
+    } clip;
 };
 
 /* Waits for so many bytes, which next takes. */
@@ -105,6 +123,16 @@ void vnc_client_tell(const struct vnc_client *client, const char *event);
 /* vnc_message.c: takes the first byte of a message, then the rest. */
 bool vnc_take_message(struct vnc_client *client, const uint8_t *bytes);
 #define VNC_ENCODINGS_MAX 1024
+
+/* vnc_clipboard.c: takes a message with a text, of at most so many bytes. */
+bool vnc_take_cut_text(struct vnc_client *client, const uint8_t *bytes);
+#define VNC_CUT_TEXT_MAX (CLIPBOARD_MAX + 4096) /* packed ones may grow */
+/* It has listed its encodings, the clipboard's among them or not. */
+void vnc_clipboard_listed(struct vnc_client *client, bool extended);
+/* Whether there is another text; then it is due. */
+void vnc_clipboard_look(struct vnc_client *client);
+/* What is due goes out; nothing else waits. */
+void vnc_clipboard_tell(struct vnc_client *client);
 
 /* vnc_update.c: whether pixels can be sent in it. */
 bool vnc_speaks(int32_t encoding);

@@ -63,6 +63,11 @@ int vnc_zlib_load(struct kv_error *err);
 bool vnc_zlib_is_there(void);
 /* Appends what the plain bytes become, which are gone then. */
 int vnc_zlib_put(struct vnc_zlib *zlib, struct buffer *out);
+/* The same, and the stream's end. */
+int vnc_zlib_finish(struct vnc_zlib *zlib, struct buffer *out);
 void vnc_zlib_end(struct vnc_zlib *zlib);
+/* Appends what a whole stream was made of. -EINVAL: it is none; -ENOBUFS: more than out may hold.
+ */
+int vnc_zlib_unpack(const uint8_t *bytes, size_t len, struct buffer *out);
 
 #endif

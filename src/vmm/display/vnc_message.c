@@ -7,7 +7,6 @@
 #include "vmm/display/input.h"
 #include "vmm/display/vnc_client.h"
 
-#define CUT_TEXT_MAX (1024 * 1024)
 #define SCREEN_SIZE 16        /* bytes of a screen in a wish for another size */
 #define POINTER_MIDDLE 0x7fff /* of movements, in relative mode */
 
@@ -68,8 +67,13 @@ static bool set_encodings(struct vnc_client *client, const uint8_t *bytes)
     client->encoding = -1; /* none yet */
     client->understands = 0;
     client->screens = client->alpha = false;
-    for (unsigned i = 0; i < count; i++)
-        understand(client, (int32_t)vnc_be32(bytes + 4 + 4 * (size_t)i));
+    bool clipboard = false;
+    for (unsigned i = 0; i < count; i++) {
+        int32_t encoding = (int32_t)vnc_be32(bytes + 4 + 4 * (size_t)i);
+        understand(client, encoding);
+        clipboard |= encoding == ENCODING_CLIPBOARD;
+    }
+    vnc_clipboard_listed(client, clipboard);
     if (client->encoding < 0)
         client->encoding = ENCODING_RAW;
     client->due |= client->understands & (NOTICE_KEYS | NOTICE_POINTER | NOTICE_LIGHTS);
@@ -148,13 +152,6 @@ static bool pointer_event(struct vnc_client *client, const uint8_t *bytes)
     return true;
 }
 
-static bool cut_text(struct vnc_client *client, const uint8_t *bytes)
-{
-    client->skip = vnc_be32(bytes + 4);
-    vnc_expect(client, 1, vnc_take_message);
-    return client->skip <= CUT_TEXT_MAX;
-}
-
 /* The answer says what became of the wish; the size itself changes when the guest changes it. */
 static bool set_desktop_size(struct vnc_client *client, const uint8_t *bytes)
 {
@@ -186,7 +183,7 @@ bool vnc_take_message(struct vnc_client *client, const uint8_t *bytes)
     } rows[] = {
         {SET_PIXEL_FORMAT, 20, set_pixel_format}, {SET_ENCODINGS, 4, count_encodings},
         {UPDATE_REQUEST, 10, update_request},     {KEY_EVENT, 8, key_event},
-        {POINTER_EVENT, 6, pointer_event},        {CUT_TEXT, 8, cut_text},
+        {POINTER_EVENT, 6, pointer_event},        {CUT_TEXT, 8, vnc_take_cut_text},
         {SET_DESKTOP_SIZE, 8, set_desktop_size},  {QEMU_MESSAGE, 2, qemu_message},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {

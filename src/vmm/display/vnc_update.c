@@ -271,6 +271,11 @@ bool vnc_client_update(struct vnc_client *client)
 {
     static const uint8_t head[4]; /* type 0, padding, the count of rectangles */
     unsigned pixels = 0;
+    if (client->ready && client->clip.due && !client->out.len) {
+        vnc_clipboard_tell(client);
+        if (client->ending || !vnc_client_flush(client))
+            return false;
+    }
     look_around(client);
     if (!client->ready || !client->wants || client->out.len || !client->vnc->display->pixels ||
         !is_damaged(client))

@@ -18,6 +18,7 @@
 #include "base/util.h"
 #include "vmm/control/control.h"
 #include "vmm/devices/platform.h"
+#include "vmm/display/clipboard.h"
 #include "vmm/display/display.h"
 #include "vmm/machine/machine_internal.h"
 #include "vmm/x86/layout.h"
@@ -332,6 +333,7 @@ void machine_free(struct machine *machine)
         if (dev->ops->free)
             dev->ops->free(dev);
     }
+    clipboard_free(machine->platform.clipboard);
     for (unsigned i = 0; i < machine->iothread_count; i++)
         iothread_stop(&machine->iothreads[i]);
     free(machine->iothreads);

@@ -105,6 +105,7 @@ struct machine {
         struct virtio_balloon *balloon; /* NULL while there is none */
         struct virtio_console *console; /* takes further ports; NULL while there is none */
         struct display *display;        /* display/display.h; NULL: there is no screen */
+        struct clipboard *clipboard;    /* display/clipboard.h; NULL: there is none */
         struct i8042 *i8042;            /* devices/i8042.h */
         struct input_sinks input;       /* display/input.h */
     } platform;

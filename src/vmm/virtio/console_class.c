@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "vmm/chardev.h"
+#include "vmm/display/vdagent.h"
 #include "vmm/machine/machine.h"
 #include "vmm/virtio/classes.h"
 #include "vmm/virtio/console.h"
@@ -34,7 +36,8 @@ static const struct option_spec port_options[] = {
     LOG_OPTIONS(struct port_config),
     OPTION(STRING, struct port_config, id, .help = "name in events and query-chardev (its name)"),
     OPTION(UINT, struct port_config, slot, .max = 30, .help = SLOT_HELP),
-    OPTION(STRING, struct port_config, chardev, .required = true, .help = CHARDEV_HELP),
+    OPTION(STRING, struct port_config, chardev, .required = true,
+           .help = CHARDEV_HELP "; " VDAGENT ": texts are copied between guest and viewers"),
     OPTION(STRING, struct port_config, name, .required = true,
            .help = "what the guest finds in /dev/virtio-ports, such as org.qemu.guest_agent.0"),
     OPTION_END,
@@ -55,6 +58,22 @@ static int find_device(struct machine *machine, uint64_t slot, struct kv_error *
     return rc;
 }
 
+static int open_vdagent(struct chardev **out, struct machine *machine,
+                        const struct port_config *config, struct loop *loop, struct kv_error *err)
+{
+    if (!config->name || strcmp(config->name, VDAGENT_PORT) != 0)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "chardev '" VDAGENT "' is for --port with name=" VDAGENT_PORT);
+    if (config->log_fds)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "chardev '" VDAGENT "': what is copied is not logged");
+    if (!machine->platform.clipboard)
+        machine->platform.clipboard = clipboard_create();
+    if (!machine->platform.clipboard)
+        return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "vdagent: out of memory");
+    return vdagent_open(out, machine->platform.clipboard, loop, err);
+}
+
 static int add_port(struct machine *machine, const void *opaque, struct kv_error *err)
 {
     const struct port_config *config = opaque;
@@ -63,8 +82,11 @@ static int add_port(struct machine *machine, const void *opaque, struct kv_error
     if (rc < 0)
         return rc;
     struct virtio_console *console = machine->platform.console;
-    rc = chardev_open(&chardev, config->chardev, virtio_console_device(console)->queues[0].loop,
-                      err);
+    struct loop *loop = virtio_console_device(console)->queues[0].loop;
+    if (strcmp(config->chardev, VDAGENT) == 0)
+        rc = open_vdagent(&chardev, machine, config, loop, err);
+    else
+        rc = chardev_open(&chardev, config->chardev, loop, err);
     if (rc == 0 && (rc = chardev_set_log(chardev, config->log_fds, config->log_size, err)) < 0)
         chardev_free(chardev);
     if (rc == 0)
