@@ -53,6 +53,9 @@ struct device_class {
     /* Opens what it needs (it runs before the jail closes) but starts no thread. */
     int (*create)(struct machine *machine, const void *config, struct kv_error *err);
     unsigned max; /* how many may be given; 0: no limit */
+    /* Why a running machine cannot get the device of this configuration; NULL: it can. Its
+     * descriptors are taken over by create, also on failure. NULL: it never gets one. */
+    const char *(*plug_obstacle)(const void *config);
 };
 
 extern const struct device_class *const device_classes[]; /* NULL at the end */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "vmm/pci/pci_hotplug.h"
 #include "x86_machine.h"
 
 static const uint8_t *at(struct machine *m, uint64_t gpa, uint64_t len)
@@ -276,6 +277,33 @@ static void the_reference_compiler_accepts_every_table(void **state)
     forget_all(devices);
 }
 
+static void only_slots_whose_devices_may_leave_are_described(void **state)
+{
+    struct machine *m = test_machine(MIB(128), 0, 1);
+    struct kv_error err = {0};
+    assert_false(contains(dsdt(m), "_EJ0"));
+    bus_init(&m->pio, "port");
+    pci_bus_init(&m->pci, &m->mmio, &m->pio, NULL, NULL);
+    assert_int_equal(pci_hotplug_create(m, &err), 0);
+    struct pci_device stays = {.removable = false}, leaves = {.removable = true};
+    m->pci.devices[PCI_DEVFN(3, 0)] = &stays;
+    m->pci.devices[PCI_DEVFN(4, 0)] = &leaves;
+    assert_true(contains(dsdt(m), "_E01"));
+    assert_false(contains(dsdt(m), "S00_"));
+    assert_false(contains(dsdt(m), "S03_"));
+    assert_true(contains(dsdt(m), "S04_"));
+    assert_true(contains(dsdt(m), "S1E_"));
+    assert_false(contains(dsdt(m), "S1F_"));
+    if (system("iasl -v >/dev/null 2>&1") == 0)
+        run_iasl(dsdt(m), "dsdt", "_OST");
+    struct device *dev = device_find(m, "acpi-pci-hotplug");
+    device_unregister(dev);
+    dev->ops->free(dev);
+    pci_bus_destroy(&m->pci);
+    bus_destroy(&m->pio);
+    test_machine_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +316,7 @@ int main(void)
         cmocka_unit_test(absent_devices_are_not_described),
         cmocka_unit_test(present_devices_are_described),
         cmocka_unit_test(the_reference_compiler_accepts_every_table),
+        cmocka_unit_test(only_slots_whose_devices_may_leave_are_described),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,13 @@
 #include <stddef.h>
 
 const struct qmp_command *const qmp_command_tables[] = {
-    qmp_monitor_commands, qmp_fd_commands,      qmp_run_commands,         qmp_cpu_commands,
-    qmp_memory_commands,  qmp_pci_commands,     qmp_block_commands,       qmp_medium_commands,
-    qmp_net_commands,     qmp_chardev_commands, qmp_balloon_commands,     qmp_display_commands,
-    qmp_input_commands,   qmp_node_commands,    qmp_transaction_commands, qmp_snapshot_commands,
-    qmp_bitmap_commands,  qmp_export_commands,  qmp_job_commands,         NULL,
+    qmp_monitor_commands,  qmp_fd_commands,      qmp_run_commands,
+    qmp_cpu_commands,      qmp_memory_commands,  qmp_pci_commands,
+    qmp_block_commands,    qmp_medium_commands,  qmp_net_commands,
+    qmp_chardev_commands,  qmp_balloon_commands, qmp_display_commands,
+    qmp_input_commands,    qmp_node_commands,    qmp_transaction_commands,
+    qmp_snapshot_commands, qmp_bitmap_commands,  qmp_export_commands,
+    qmp_job_commands,      qmp_device_commands,  NULL,
 };
 
 const struct qmp_event qmp_events[] = {
@@ -21,7 +23,9 @@ const struct qmp_event qmp_events[] = {
     {"BLOCK_JOB_ERROR", "a job's I/O failed"},
     {"BLOCK_JOB_PENDING", "a job waits for block-job-finalize"},
     {"BLOCK_JOB_READY", "a job waits for block-job-complete"},
+    {"DEVICE_DELETED", "a device left the machine"},
     {"DEVICE_TRAY_MOVED", "a CD-ROM's tray was opened or closed"},
+    {"DEVICE_UNPLUG_GUEST_ERROR", "the guest does not let a device go"},
     {"GUEST_CRASHLOADED", "the guest panicked and its crash kernel takes over",
      .interval_ms = 1000},
     {"GUEST_PANICKED", "the guest panicked", .interval_ms = 1000},

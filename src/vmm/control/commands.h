@@ -13,7 +13,7 @@ extern const struct qmp_command qmp_monitor_commands[], qmp_run_commands[], qmp_
     qmp_chardev_commands[], qmp_balloon_commands[], qmp_fd_commands[], qmp_node_commands[],
     qmp_transaction_commands[], qmp_snapshot_commands[], qmp_bitmap_commands[],
     qmp_export_commands[], qmp_job_commands[], qmp_display_commands[], qmp_input_commands[],
-    qmp_medium_commands[];
+    qmp_medium_commands[], qmp_device_commands[];
 
 /* All tables as one document, docs/qmp.json. The caller owns it. */
 json_t *qmp_describe(void);

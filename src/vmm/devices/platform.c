@@ -8,6 +8,8 @@
 #include "vmm/devices/pvpanic.h"
 #include "vmm/devices/rtc.h"
 #include "vmm/devices/vmgenid.h"
+#include "vmm/machine/machine.h"
+#include "vmm/pci/pci_hotplug.h"
 
 static int (*const create[])(struct machine *machine, struct kv_error *err) = {
     pm_create, rtc_create, i8042_create, pvpanic_create, vmgenid_create,
@@ -18,5 +20,5 @@ int platform_create(struct machine *machine, struct kv_error *err)
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < ARRAY_SIZE(create); i++)
         rc = create[i](machine, err);
-    return rc;
+    return rc == 0 && machine->config.hotplug ? pci_hotplug_create(machine, err) : rc;
 }

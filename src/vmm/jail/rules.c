@@ -128,7 +128,10 @@ const struct rule jail_rules[] = {
     {C | I, SYS_setsockopt, {IS(2, SOL_SOCKET), IS(3, SO_KEEPALIVE)}},
     {C | I, SYS_getsockopt, {IS(2, SOL_SOCKET), IS(3, SO_ERROR)}},
     {C, SYS_getsockopt, {IS(2, SOL_SOCKET), IS(3, SO_ACCEPTCONN)}},
-    {C | I, SYS_unlink, .answer = EPERM}, /* by owners of sockets; the process outside does it */
+    {C,
+     SYS_getsockopt,
+     {IS(2, SOL_SOCKET), IS(3, SO_TYPE)}}, /* of a network device that is added */
+    {C | I, SYS_unlink, .answer = EPERM},  /* by owners of sockets; the process outside does it */
 
     /* Terminals. */
     IOCTL(C | I, TCGETS),
@@ -146,10 +149,12 @@ const struct rule jail_rules[] = {
     IOCTL(C | I | W, BLKZEROOUT),
 
     /* Network back ends. */
+    IOCTL(C, TUNGETIFF), /* what an added device's descriptor is */
     IOCTL(C | V | I, TUNSETOFFLOAD),
     IOCTL(C | V | I, TUNSETVNETHDRSZ),
     IOCTL(C | V | I, TUNSETVNETLE),
     IOCTL(C | V | I, TUNSETQUEUE),
+    IOCTL(C, VHOST_SET_OWNER),
     IOCTL(C | V | I, VHOST_GET_FEATURES),
     IOCTL(C | V | I, VHOST_SET_FEATURES),
     IOCTL(C | V | I, VHOST_SET_MEM_TABLE),

@@ -101,6 +101,7 @@ struct machine_config {
     int on_panic;       /* enum panic_action */
     uint64_t iothreads; /* number of I/O threads */
     char *vmgenid;      /* UUID or "auto"; NULL: auto */
+    bool hotplug;       /* devices may come and go while it runs */
     bool jail;          /* --no-jail clears it */
 
     unsigned device_count;

@@ -101,13 +101,14 @@ struct machine {
     struct {
         void (*power_button)(void *opaque);
         void *power_button_opaque;
-        struct pm *pm;                  /* devices/pm.h */
-        struct virtio_balloon *balloon; /* NULL while there is none */
-        struct virtio_console *console; /* takes further ports; NULL while there is none */
-        struct display *display;        /* display/display.h; NULL: there is no screen */
-        struct clipboard *clipboard;    /* display/clipboard.h; NULL: there is none */
-        struct i8042 *i8042;            /* devices/i8042.h */
-        struct input_sinks input;       /* display/input.h */
+        struct pm *pm;                   /* devices/pm.h */
+        struct pci_hotplug *pci_hotplug; /* pci/pci_hotplug.h; NULL: nothing comes or goes */
+        struct virtio_balloon *balloon;  /* NULL while there is none */
+        struct virtio_console *console;  /* takes further ports; NULL while there is none */
+        struct display *display;         /* display/display.h; NULL: there is no screen */
+        struct clipboard *clipboard;     /* display/clipboard.h; NULL: there is none */
+        struct i8042 *i8042;             /* devices/i8042.h */
+        struct input_sinks input;        /* display/input.h */
     } platform;
 };
 

@@ -72,6 +72,8 @@ const struct setting settings_table[] = {
           .spec.help = "threads for the devices' I/O (default 1)"),
     VALUE("vmgenid", STRING, machine.vmgenid, MACHINE, .shape = "UUID|auto",
           .spec.help = "VM generation ID (default auto: a new one each start)"),
+    VALUE("hotplug", BOOL, machine.hotplug, MACHINE,
+          .spec.help = "devices may come and go while it runs (device_add, device_del)"),
     VALUE("firmware", STRING, machine.firmware, BOOT, .shape = "PATH|fd:N",
           .spec.help = "image that boots from the disks: SeaBIOS, OVMF (UEFI)"),
     VALUE("nvram", STRING, machine.nvram, BOOT, .shape = "PATH|fd:N",

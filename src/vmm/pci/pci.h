@@ -123,6 +123,8 @@ struct pci_device {
     const struct pci_boot_unit *boot_units; /* instead of boot_index, for controllers */
     unsigned boot_unit_count;
     const struct pci_device_ops *ops;
+    bool removable;       /* may leave a running machine (pci_hotplug.h) */
+    struct list leaving;  /* pci_hotplug.c's */
     pthread_mutex_t lock; /* recursive */
     pthread_mutex_t irq_lock;
     uint8_t config[PCI_CONFIG_SIZE];

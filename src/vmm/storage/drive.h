@@ -257,6 +257,7 @@ void drive_queue_forget(struct drive_queue *queue);
 /* Inside: drive.c, drive_request.c, drive_throttle.c, drive_medium.c. */
 int drive_attach_medium(struct drive *drive, struct block_node *node, bool share_rw,
                         struct kv_error *err);
+/* With a medium. Not on another loop than the queue's. */
 int drive_queue_open(struct drive_queue *queue, struct kv_error *err);
 void drive_count(uint64_t *counter, uint64_t amount);
 int drive_throttle_init(struct drive *drive, const struct drive_config *config,

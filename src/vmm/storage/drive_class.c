@@ -23,6 +23,14 @@ static int attach(struct machine *machine, const void *opaque, struct kv_error *
     return buses[bus](machine, config, err);
 }
 
+static const char *plug_obstacle(const void *opaque)
+{
+    const struct drive_config *config = opaque;
+    return config->bus == DRIVE_BUS_DEFAULT || config->bus == DRIVE_BUS_VIRTIO
+               ? NULL
+               : "disks with bus=virtio can";
+}
+
 const struct device_class disk_class = {
     .option = "disk",
     .implied = "path",
@@ -31,6 +39,7 @@ const struct device_class disk_class = {
     .config_size = sizeof(struct drive_config),
     .defaults = disk_defaults,
     .create = attach,
+    .plug_obstacle = plug_obstacle,
 };
 
 const struct device_class cdrom_class = {

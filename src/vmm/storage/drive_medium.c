@@ -102,18 +102,6 @@ int drive_remove_medium(struct drive *drive, struct kv_error *err)
     return 0;
 }
 
-struct opening {
-    struct drive_queue *queue;
-    struct kv_error *err;
-    int rc;
-};
-
-static void open_queue(void *opaque)
-{
-    struct opening *opening = opaque;
-    opening->rc = drive_queue_open(opening->queue, opening->err);
-}
-
 int drive_insert_medium(struct drive *drive, struct block_node *node, struct kv_error *err)
 {
     int rc = check_tray(drive, err);
@@ -126,11 +114,8 @@ int drive_insert_medium(struct drive *drive, struct block_node *node, struct kv_
     if (!drive->path)
         return kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "disk '%s': out of memory", drive->id);
     rc = drive_attach_medium(drive, node, false, err);
-    for (unsigned i = 0; rc == 0 && i < drive->queue_count; i++) {
-        struct opening opening = {.queue = drive->queues[i], .err = err};
-        loop_call(opening.queue->loop, open_queue, &opening);
-        rc = opening.rc;
-    }
+    for (unsigned i = 0; rc == 0 && i < drive->queue_count; i++)
+        rc = drive_queue_open(drive->queues[i], err);
     if (rc < 0) {
         struct kv_error ignored;
         drive_remove_medium(drive, &ignored);

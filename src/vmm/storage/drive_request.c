@@ -163,13 +163,27 @@ static void batch_done(void *opaque)
         queue->batch_done(queue->batch_opaque);
 }
 
-/* With a medium. */
+struct opening {
+    struct drive_queue *queue;
+    struct kv_error *err;
+    int rc;
+};
+
+static void open_io(void *opaque)
+{
+    struct opening *opening = opaque;
+    struct drive_queue *queue = opening->queue;
+    opening->rc =
+        block_root_queue(&queue->io, queue->drive->root, queue->loop, queue->depth, opening->err);
+    if (opening->rc == 0)
+        block_queue_set_batch(queue->io, batch_done, queue);
+}
+
 int drive_queue_open(struct drive_queue *queue, struct kv_error *err)
 {
-    int rc = block_root_queue(&queue->io, queue->drive->root, queue->loop, queue->depth, err);
-    if (rc == 0)
-        block_queue_set_batch(queue->io, batch_done, queue);
-    return rc;
+    struct opening opening = {.queue = queue, .err = err};
+    loop_call(queue->loop, open_io, &opening);
+    return opening.rc;
 }
 
 int drive_queue_init(struct drive_queue *queue, struct drive *drive, struct loop *loop,

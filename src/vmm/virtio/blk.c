@@ -121,6 +121,7 @@ static void blk_free(struct virtio_device *dev)
 
 static const struct virtio_device_ops blk_ops = {
     .device_id = VIRTIO_ID_BLOCK,
+    .removable = true,
     .config_write = blk_config_write,
     .queue_start = blk_queue_start,
     .queue_stop = blk_queue_stop,

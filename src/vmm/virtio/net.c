@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "block/block.h"
 #include "vmm/machine/machine.h"
 #include "vmm/virtio/classes.h"
 #include "vmm/virtio/net_impl.h"
@@ -383,6 +385,7 @@ static void net_free(struct virtio_device *dev)
 
 static const struct virtio_device_ops net_ops = {
     .device_id = 1,
+    .removable = true,
     .features_ok = net_features_ok,
     .start = net_start,
     .queue_start = net_queue_start,
@@ -434,6 +437,44 @@ static int choose_mac(struct net *net, const uint8_t mac[6], struct kv_error *er
     return 0;
 }
 
+/* Options that exclude one another, or NULL. */
+static const char *contradiction(const struct net_config *config)
+{
+    bool limited =
+        config->rx_rate || config->rx_packet_rate || config->tx_rate || config->tx_packet_rate;
+    unsigned ends = (config->tap != NULL) + (config->fd >= 0) + (config->fds != NULL);
+    if (config->vhost_user && ends)
+        return "exactly one of tap, fd, fds and vhost-user is needed";
+    if (config->vhost_user && limited)
+        return "frames of a vhost-user interface go past the monitor: it cannot limit their rate";
+    if (config->server && !config->vhost_user)
+        return "'server' is possible with vhost-user";
+    if (!config->vhost_user && ends != 1)
+        return "exactly one of tap, fd and fds is needed";
+    if (config->vhost == NET_VHOST_OFF && config->vhost_fds)
+        return "vhost=off contradicts vhost-fds";
+    if (config->queue_size & (config->queue_size - 1))
+        return "queue-size is not a power of two";
+    return NULL;
+}
+
+static void close_list(const char *list)
+{
+    int fds[NET_PAIRS_MAX];
+    int n = list ? net_fd_list(list, fds, NET_PAIRS_MAX, "network device", NULL) : 0;
+    for (int i = 0; i < n; i++)
+        close(fds[i]);
+}
+
+static int refuse(const struct net_config *config, const char *why, struct kv_error *err)
+{
+    if (config->fd >= 0)
+        close(config->fd);
+    close_list(config->fds);
+    close_list(config->vhost_fds);
+    return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "network device: %s", why);
+}
+
 /* Why the kernel cannot move this device's frames, or NULL. */
 static const char *vhost_obstacle(const struct net *net)
 {
@@ -447,15 +488,16 @@ static const char *vhost_obstacle(const struct net *net)
 static int choose_vhost(struct net *net, const struct net_config *config, struct kv_error *err)
 {
     const char *obstacle = vhost_obstacle(net);
-    if (config->vhost == NET_VHOST_OFF)
-        return config->vhost_fds ? kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                                                "network device: vhost=off contradicts vhost-fds")
-                                 : 0;
     bool must = config->vhost == NET_VHOST_ON || config->vhost_fds;
-    if (obstacle)
-        return must ? kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                                   "network device: vhost cannot be used: %s", obstacle)
-                    : 0;
+    if (!obstacle && !config->vhost_fds && block_is_sealed())
+        obstacle = "in its jail the monitor opens no files; 'vhost-fds' is possible";
+    if (config->vhost == NET_VHOST_OFF || (obstacle && !must))
+        return 0;
+    if (obstacle) {
+        close_list(config->vhost_fds);
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "network device: vhost cannot be used: %s",
+                            obstacle);
+    }
     struct kv_error why = {0};
     int rc = net_vhost_open(&net->vhost, config->vhost_fds, net->pair_count, &why);
     if (rc < 0 && must) {
@@ -467,26 +509,11 @@ static int choose_vhost(struct net *net, const struct net_config *config, struct
     return 0;
 }
 
-/* What the options say about a back end, and those that would say nothing to it. */
-static int check_vhost_user(const struct net *net, const struct net_config *config,
-                            struct kv_error *err)
-{
-    const char *wrong = NULL;
-    if (config->tap || config->fd >= 0 || config->fds)
-        wrong = "exactly one of tap, fd, fds and vhost-user is needed";
-    else if (net->rx_limit.set || net->tx_limit.set)
-        wrong = "frames of a vhost-user interface go past the monitor: it cannot limit their rate";
-    return wrong ? kv_error_set(err, KV_ERR_CONFIG, EINVAL, "network device: %s", wrong) : 0;
-}
-
 /* A back end may do all that the device knows; which of it this one does is asked later. */
 static int open_vhost_user(struct net *net, const struct net_config *config, struct loop *loop,
                            struct kv_error *err)
 {
     struct net_tap *tap = &net->tap;
-    int rc = check_vhost_user(net, config, err);
-    if (rc < 0)
-        return rc;
     *tap = (struct net_tap){.host_gso = NET_F_CSUM | NET_F_TSO | NET_F_USO};
     tap->count = config->queues ? (unsigned)config->queues : 1;
     for (unsigned i = 0; i < tap->count; i++)
@@ -497,12 +524,8 @@ static int open_vhost_user(struct net *net, const struct net_config *config, str
 static int open_host_end(struct net *net, const struct net_config *config, struct loop *loop,
                          struct kv_error *err)
 {
-    if (config->vhost_user)
-        return open_vhost_user(net, config, loop, err);
-    if (config->server)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                            "network device: 'server' is possible with vhost-user");
-    return net_tap_open(&net->tap, config, err);
+    return config->vhost_user ? open_vhost_user(net, config, loop, err)
+                              : net_tap_open(&net->tap, config, err);
 }
 
 static int create_pairs(struct net *net, struct loop *const *loops, unsigned loop_count,
@@ -574,9 +597,10 @@ static int init_device(struct net *net, const struct net_config *config, struct 
 int net_create(struct virtio_device **out, const struct net_config *config, struct guest_mem *mem,
                struct loop *const *loops, unsigned loop_count, struct kv_error *err)
 {
-    struct net *net = calloc(1, sizeof(*net));
+    const char *wrong = contradiction(config);
+    struct net *net = wrong ? NULL : calloc(1, sizeof(*net));
     if (!net)
-        return kv_error_errno(err, KV_ERR_NET, ENOMEM, "network device");
+        return refuse(config, wrong ? wrong : "out of memory", err);
     net->dev.ops = &net_ops;
     limit_init(&net->rx_limit, config->rx_rate, config->rx_burst, config->rx_packet_rate,
                config->rx_packet_burst);
@@ -587,14 +611,12 @@ int net_create(struct virtio_device **out, const struct net_config *config, stru
     pthread_mutex_init(&net->status_lock, NULL);
     int rc = open_host_end(net, config, loops[0], err);
     net->pair_count = net->tap.count;
-    if (rc == 0 && config->queue_size & (config->queue_size - 1))
-        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                          "network device: queue-size %u is not a power of two",
-                          (unsigned)config->queue_size);
-    if (rc == 0)
-        rc = choose_mac(net, config->mac, err);
     if (rc == 0)
         rc = choose_vhost(net, config, err);
+    else
+        close_list(config->vhost_fds);
+    if (rc == 0)
+        rc = choose_mac(net, config->mac, err);
     if (rc == 0)
         rc = create_pairs(net, loops, loop_count, err);
     if (rc == 0)
@@ -637,6 +659,15 @@ static int net_class_create(struct machine *machine, const void *opaque, struct 
     return virtio_pci_create(machine, dev, config->id, config->slot, err);
 }
 
+static const char *plug_obstacle(const void *opaque)
+{
+    const struct net_config *config = opaque;
+    bool connects = config->vhost_user && strncmp(config->vhost_user, "fd:", 3) != 0;
+    if (block_is_sealed() && (config->tap || config->rom || connects))
+        return "in its jail the monitor opens no files; descriptors are possible";
+    return contradiction(config);
+}
+
 const struct device_class virtio_net_class = {
     .option = "net",
     .implied = "tap",
@@ -645,6 +676,7 @@ const struct device_class virtio_net_class = {
     .config_size = sizeof(struct net_config),
     .defaults = net_config_defaults,
     .create = net_class_create,
+    .plug_obstacle = plug_obstacle,
 };
 
 /* --- The control socket's requests -------------------------------------- */

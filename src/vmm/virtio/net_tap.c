@@ -252,17 +252,10 @@ static int adopt_all(struct net_tap *tap, const struct net_config *config, struc
 
 int net_tap_open(struct net_tap *tap, const struct net_config *config, struct kv_error *err)
 {
-    bool fds = config->fd >= 0 || config->fds;
-    int rc;
     *tap = (struct net_tap){0};
-    if ((config->tap != NULL) == fds || (config->fd >= 0 && config->fds)) {
-        rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                          "network device: exactly one of tap, fd and fds is needed");
-    } else if (config->tap) {
-        rc = open_named(tap, config->tap, config->queues ? (unsigned)config->queues : 1, err);
-    } else {
-        rc = adopt_all(tap, config, err);
-    }
+    int rc = config->tap
+                 ? open_named(tap, config->tap, config->queues ? (unsigned)config->queues : 1, err)
+                 : adopt_all(tap, config, err);
     if (rc < 0)
         net_tap_close(tap);
     return rc;

@@ -268,8 +268,11 @@ static int adopt(struct net_vhost_user *nvu, int fd, struct kv_error *err)
 {
     int listens = 0;
     socklen_t len = sizeof(listens);
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0)
-        return kv_error_errno(err, KV_ERR_NET, errno, "vhost-user descriptor %d", fd);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0) {
+        int code = errno;
+        close(fd);
+        return kv_error_errno(err, KV_ERR_NET, code, "vhost-user descriptor %d", fd);
+    }
     fd_set_nonblocking(fd, true);
     if (!listens) {
         nvu->reconnect_ns = 0;

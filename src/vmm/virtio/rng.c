@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/ratelimit.h"
 #include "base/util.h"
+#include "block/block.h"
 #include "vmm/machine/machine.h"
 #include "vmm/virtio/classes.h"
 
@@ -142,6 +143,7 @@ static void rng_free(struct virtio_device *dev)
 
 static const struct virtio_device_ops rng_ops = {
     .device_id = VIRTIO_ID_RNG,
+    .removable = true,
     .kick = kick,
     .stop = stop,
     .metrics = metrics,
@@ -205,9 +207,9 @@ static void defaults(void *config)
 /* A source that would make the loop wait is asked again later instead. */
 static int open_source(const struct rng_config *config, struct kv_error *err)
 {
-    if (config->source && config->fd >= 0)
+    cleanup_fd int fd = config->fd;
+    if (config->source && fd >= 0)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "source and fd are given; one is possible");
-    int fd = config->fd;
     if (config->source)
         fd = open(config->source, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (config->source && fd < 0)
@@ -215,11 +217,15 @@ static int open_source(const struct rng_config *config, struct kv_error *err)
     if (fd < 0)
         return -1;
     int rc = fd_set_nonblocking(fd, true);
-    if (rc == 0)
-        return fd;
-    if (config->source)
-        close(fd);
-    return kv_error_errno(err, KV_ERR_DEVICE, -rc, "descriptor %d", fd);
+    return rc == 0 ? take_fd(&fd)
+                   : kv_error_errno(err, KV_ERR_DEVICE, -rc, "descriptor %d", config->fd);
+}
+
+static const char *plug_obstacle(const void *config)
+{
+    return ((const struct rng_config *)config)->source && block_is_sealed()
+               ? "in its jail it opens no files; 'fd' is possible"
+               : NULL;
 }
 
 static int create(struct machine *machine, const void *opaque, struct kv_error *err)
@@ -232,7 +238,7 @@ static int create(struct machine *machine, const void *opaque, struct kv_error *
         *err = local;
         return -local.code;
     }
-    cleanup_fd int opened = config.source ? fd : -1;
+    cleanup_fd int opened = fd;
     config.fd = fd;
     int rc = rng_create(&dev, &config, &machine->mem, machine_pick_loop(machine), err);
     if (rc < 0)
@@ -249,4 +255,5 @@ const struct device_class virtio_rng_class = {
     .config_size = sizeof(struct rng_config),
     .defaults = defaults,
     .create = create,
+    .plug_obstacle = plug_obstacle,
 };

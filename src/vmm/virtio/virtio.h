@@ -41,6 +41,7 @@ struct virtio_queue {
 
 struct virtio_device_ops {
     uint16_t device_id; /* virtio 1.2 chapter 5 */
+    bool removable;     /* may leave a running machine: nobody else knows it */
     /* Bytes of configuration space were written by the driver (copied into dev->config where the
      * device allows it by doing so). Register side. */
     void (*config_write)(struct virtio_device *dev, unsigned offset, const void *data,

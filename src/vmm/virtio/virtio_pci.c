@@ -513,6 +513,7 @@ struct virtio_pci *virtio_pci_plug(struct machine *machine, struct pci_bus *bus,
     pci_bar_init(&vp->pci, vp->bar, VIRTIO_PCI_BAR_SIZE, true, true, &bar_ops, vp);
     if (dev->companion)
         dev->companion->join(dev, &vp->pci);
+    vp->pci.removable = dev->ops->removable;
     vp->pci.boot_index = dev->boot_index;
     vp->pci.boot_units = dev->boot_units;
     vp->pci.boot_unit_count = dev->boot_unit_count;

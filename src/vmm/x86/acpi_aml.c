@@ -21,7 +21,10 @@
 #define DUAL_NAME_PREFIX 0x2e
 #define MULTI_NAME_PREFIX 0x2f
 #define EXT_OP_PREFIX 0x5b
-#define DEVICE_OP 0x82 /* behind EXT_OP_PREFIX */
+/* Behind EXT_OP_PREFIX: */
+#define REGION_OP 0x80
+#define FIELD_OP 0x81
+#define DEVICE_OP 0x82
 #define IF_OP 0xa0
 #define ELSE_OP 0xa1
 
@@ -167,6 +170,32 @@ size_t aml_else(struct aml *a)
 {
     byte(a, ELSE_OP);
     return a->len;
+}
+
+void aml_port_region(struct aml *a, const char *name, uint16_t base, uint8_t len)
+{
+    byte(a, EXT_OP_PREFIX);
+    byte(a, REGION_OP);
+    aml_path(a, name);
+    byte(a, 1); /* SystemIO */
+    aml_integer(a, base);
+    aml_integer(a, len);
+}
+
+size_t aml_field(struct aml *a, const char *region)
+{
+    byte(a, EXT_OP_PREFIX);
+    byte(a, FIELD_OP);
+    size_t mark = a->len;
+    aml_path(a, region);
+    byte(a, 3); /* DWordAcc, NoLock, Preserve */
+    return mark;
+}
+
+void aml_field_dword(struct aml *a, const char *name)
+{
+    aml_path(a, name);
+    byte(a, 32); /* bits, as a package length */
 }
 
 size_t aml_buffer(struct aml *a)

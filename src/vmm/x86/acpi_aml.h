@@ -39,6 +39,10 @@ size_t aml_package(struct aml *a, unsigned elements);
 size_t aml_buffer(struct aml *a); /* its bytes follow */
 size_t aml_if(struct aml *a);     /* predicate, then terms */
 size_t aml_else(struct aml *a);
+/* An operation region of ports and its fields, 32 bits each, one after the other. */
+void aml_port_region(struct aml *a, const char *name, uint16_t base, uint8_t len);
+size_t aml_field(struct aml *a, const char *region);
+void aml_field_dword(struct aml *a, const char *name);
 void aml_end(struct aml *a, size_t mark);
 void aml_buffer_end(struct aml *a, size_t mark);
 
@@ -55,7 +59,9 @@ enum aml_op {
     AML_ARG2 = 0x6a,
     AML_ARG3 = 0x6b,
     AML_LOCAL0 = 0x60,
+    AML_LOCAL1 = 0x61,
     AML_STORE = 0x70,
+    AML_SHIFT_LEFT = 0x79,
     AML_AND = 0x7b,
     AML_OR = 0x7d,
     AML_NOTIFY = 0x86,

@@ -91,7 +91,7 @@ static void pci_prt(struct aml *a)
     aml_end(a, table);
 }
 
-static void pci_root(struct aml *a, const struct machine *machine)
+static void pci_root(struct aml *a, struct machine *machine)
 {
     const struct pci_bus *pci = &machine->pci;
 
@@ -115,11 +115,12 @@ static void pci_root(struct aml *a, const struct machine *machine)
 
     pci_prt(a);
     pci_osc(a);
+    acpi_pci_slots(a, machine);
     aml_end(a, device);
 }
 
 /* The configuration space must be claimed by a device outside the bridge (PCI Firmware 4.1.2). */
-static void motherboard(struct aml *a)
+static void motherboard(struct aml *a, const struct machine *machine)
 {
     size_t device = aml_device(a, "MBRD");
     aml_name_eisa_id(a, "_HID", "PNP0C02");
@@ -128,6 +129,8 @@ static void motherboard(struct aml *a)
     aml_memory32_fixed(a, LAYOUT_ECAM_BASE, LAYOUT_ECAM_SIZE);
     aml_io(a, PORT_PM_BASE, 0x10);
     aml_io(a, PORT_GPE0, GPE0_BYTES);
+    if (machine->platform.pci_hotplug)
+        aml_io(a, PORT_PCI_HOTPLUG, PORTS_PCI_HOTPLUG);
     aml_crs_end(a, crs);
     aml_end(a, device);
 }
@@ -295,7 +298,7 @@ size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generatio
     size_t address = has_generation_id ? generation_id_address(a, generation_id_at) : 0;
     size_t sb = aml_scope(a, "\\_SB_");
     pci_root(a, machine);
-    motherboard(a);
+    motherboard(a, machine);
     processors(a, machine);
     serial_ports(a, machine);
     if (count_devices(machine, "rtc"))
@@ -311,6 +314,7 @@ size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generatio
     aml_end(a, sb);
     if (has_generation_id)
         generation_id_event(a);
+    acpi_pci_slots_event(a, machine);
     switch_off(a);
     return address;
 }

@@ -83,12 +83,15 @@
 #define PORT_PM_TIMER 0x608
 #define PORT_GPE0 0x620 /* 16 bytes: 64 status bits, 64 enable bits */
 #define GPE0_BYTES 16
-#define PORT_SMI 0x630 /* SMI enable, then status, 4 bytes each */
+#define PORT_SMI 0x630         /* SMI enable, then status, 4 bytes each */
+#define PORT_PCI_HOTPLUG 0x640 /* pci/pci_hotplug.h */
+#define PORTS_PCI_HOTPLUG 16
 #define PORT_PCI_CONFIG_ADDRESS 0xcf8
 #define PORT_RESET 0xcf9
 #define PORT_PCI_CONFIG_DATA 0xcfc
 
 /* GPE0 status bits. */
+#define GPE_PCI_HOTPLUG 1
 #define GPE_VMGENID 5
 
 /* GSIs. */
