@@ -30,10 +30,10 @@ class Spaces:
     def __init__(self, switch):
         self.switch, self.names, self.links = switch, [], []
 
-    def add(self, number, address, **port):
+    def add(self, number, address, bridge="br0", **port):
         """A tap port, whose interface has the address."""
         name = f"kvt{number}x{os.getpid()}"[:15]
-        self.switch.execute("add-port", bridge="br0", name=name, type="tap", **port)
+        self.switch.execute("add-port", bridge=bridge, name=name, type="tap", **port)
         self.move(name, name, address)
         return name
 

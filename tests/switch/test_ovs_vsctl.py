@@ -655,3 +655,16 @@ def test_clients_are_so_many_and_the_next_one_is_turned_away(ovs, folder):
             late.connect(f"{folder}/db.sock")
             assert late.recv(100) == b""
     assert ovs.tools.get("list-br") == ""
+
+
+def test_bridges_are_patched_together(ovs):
+    ovs.tools.get("add-br br0 -- add-br br1 -- add-port br0 p0 -- set Interface p0 type=patch options:peer=p1 "
+                  "-- add-port br1 p1 -- set Interface p1 type=patch options:peer=p0")
+    assert ovs.tools.get("get Interface p0 link_state error ifindex").split() == ["up", "[]", "[]"]
+    ovs.tools.get("del-port p1")
+    ovs.tools.get("add-port br1 other -- set Interface other type=tap")
+    assert ovs.tools.get("get Interface p0 link_state") == "down"
+    ovs.tools.get("set Interface p0 options:peer=p0")
+    assert "itself" in ovs.tools.get("get Interface p0 error")
+    ovs.execute("add-port", bridge="br1", name="p2", type="patch", peer="p0")
+    assert ovs.tools.get("get Interface p2 type options").split() == ["patch", "{peer=p0}"]

@@ -60,6 +60,10 @@ int limits_make(struct limits *limits, const struct port_options *options, struc
                               .storm_rates = options->storm};
     if (check("in", &options->in, err) < 0 || check("out", &options->out, err) < 0)
         return -EINVAL;
+    if (limits->out_rates.average && port_kind_of(port)->unlimited)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "'out-average': a %s has none; 'in-average' at its peer is possible",
+                            port_kind_names[port->kind]);
     if (make_storm(limits, port, err) < 0)
         return -ENOMEM;
     if (is_same(&limits->in_rates, &port->in_rates)) {

@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "switch/forward/bridge.h"
 #include "switch/forward/forward.h"
+#include "switch/ports/patch.h"
 #include "switch/ports/pcap.h"
 #include "switch/ports/tap.h"
 #include "switch/ports/uplink.h"
@@ -33,6 +34,7 @@ const struct option_spec port_option_specs[] = {
     OPTION(STRING, struct port_options, read, .help = "of a pcap port: the file whose frames come"),
     OPTION(STRING, struct port_options, write,
            .help = "of a pcap port: the file that frames go to"),
+    OPTION(STRING, struct port_options, peer, .help = "the patch at the other end of a patch"),
     OPTION(UINT, struct port_options, tag, .min = 1, .max = VLAN_LAST,
            .help = "an access port of that VLAN"),
     OPTION(STRING, struct port_options, trunks, .help = "a trunk of those VLANs: \"10,20-29\""),
@@ -76,7 +78,7 @@ const struct option_spec port_option_specs[] = {
     OPTION_END,
 };
 const char *const port_fixed_options[] = {"bridge", "type",  "path", "interface",
-                                          "read",   "write", NULL};
+                                          "read",   "write", "peer", NULL};
 
 static struct vhost_port *vhost_of(struct port *port)
 {
@@ -141,6 +143,21 @@ static struct port *create_pcap(const struct port_options *options, struct loop 
     return pcap_port_new(options->name, options->read, options->write, err);
 }
 
+static struct port *create_patch(const struct port_options *options, struct loop *loop,
+                                 struct kv_error *err)
+{
+    if (strcmp(options->peer, options->name) == 0) {
+        kv_error_set(err, KV_ERR_CONFIG, EINVAL, "a patch cannot be the peer of itself");
+        return NULL;
+    }
+    return patch_port_new(options->peer, err);
+}
+
+static void describe_patch(struct port *port, json_t *row)
+{
+    json_object_set_new(row, "peer", json_string(patch_port_peer(port)));
+}
+
 /* Of ports that the control thread has nothing to do with while they run. */
 struct start_task {
     struct port *port;
@@ -196,7 +213,7 @@ static int take_vhost(struct port *port, const json_t *state, struct kv_error *e
 static void start_again(struct port *port)
 {
     struct kv_error err = {0};
-    if (start_there(port, &err) < 0)
+    if (port_kind_of(port)->start(port, &err) < 0)
         log_error("port '%s': %s", port->name, err.message);
 }
 
@@ -233,48 +250,118 @@ static int take_pcap(struct port *port, const json_t *state, struct kv_error *er
     return start_there(port, err);
 }
 
+static json_t *give_nothing(struct port *port, struct bequest *bequest)
+{
+    return json_null();
+}
+
+static int take_nothing(struct port *port, const json_t *state, struct kv_error *err)
+{
+    return port_kind_of(port)->start(port, err);
+}
+
 /* In the order of the names. */
 const char *const port_kind_names[] = {
-    "vhost-user-server", "vhost-user-client", "tap", "interface", "pcap", NULL};
+    "vhost-user-server", "vhost-user-client", "tap", "interface", "pcap", "patch", NULL};
 const struct port_kind port_kinds[] = {
-    {PORT_HAS_PATH, create_server, start_vhost, stop_vhost, free_vhost, pause_vhost, resume_vhost,
-     give_vhost, take_vhost},
-    {PORT_HAS_PATH, create_client, start_vhost, stop_vhost, free_vhost, pause_vhost, resume_vhost,
-     give_vhost, take_vhost},
-    {PORT_HAS_INTERFACE, create_tap, start_there, stop_there, tap_port_free, stop_there,
-     start_again, give_tap, take_tap},
-    {PORT_HAS_INTERFACE, create_uplink, start_there, stop_there, uplink_port_free, stop_there,
-     start_again, give_uplink, take_uplink},
-    {PORT_HAS_FILES, create_pcap, start_there, stop_there, pcap_port_free, stop_there, start_again,
-     give_pcap, take_pcap},
+    {.has = PORT_HAS_PATH,
+     .create = create_server,
+     .start = start_vhost,
+     .stop = stop_vhost,
+     .free = free_vhost,
+     .pause = pause_vhost,
+     .resume = resume_vhost,
+     .give = give_vhost,
+     .take = take_vhost},
+    {.has = PORT_HAS_PATH,
+     .create = create_client,
+     .start = start_vhost,
+     .stop = stop_vhost,
+     .free = free_vhost,
+     .pause = pause_vhost,
+     .resume = resume_vhost,
+     .give = give_vhost,
+     .take = take_vhost},
+    {.has = PORT_HAS_INTERFACE,
+     .create = create_tap,
+     .start = start_there,
+     .stop = stop_there,
+     .free = tap_port_free,
+     .pause = stop_there,
+     .resume = start_again,
+     .give = give_tap,
+     .take = take_tap},
+    {.has = PORT_HAS_INTERFACE,
+     .create = create_uplink,
+     .start = start_there,
+     .stop = stop_there,
+     .free = uplink_port_free,
+     .pause = stop_there,
+     .resume = start_again,
+     .give = give_uplink,
+     .take = take_uplink},
+    {.has = PORT_HAS_FILES,
+     .create = create_pcap,
+     .start = start_there,
+     .stop = stop_there,
+     .free = pcap_port_free,
+     .pause = stop_there,
+     .resume = start_again,
+     .give = give_pcap,
+     .take = take_pcap},
+    {.has = PORT_HAS_PEER,
+     .unlimited = true,
+     .create = create_patch,
+     .start = patch_port_start,
+     .stop = patch_port_stop,
+     .free = patch_port_free,
+     .pause = patch_port_stop,
+     .resume = start_again,
+     .give = give_nothing,
+     .take = take_nothing,
+     .describe = describe_patch},
 };
+
+const struct port_kind *port_kind_named(const char *name)
+{
+    unsigned i = 0;
+    while (strcmp(port_kind_names[i], name) != 0)
+        i++;
+    return &port_kinds[i];
+}
 
 const struct port_kind *port_kind_of(const struct port *port)
 {
     return &port_kinds[port->kind];
 }
 
-int port_options_check(const struct port_options *options, struct kv_error *err)
+/* Who has which options. */
+static const struct option_owner {
+    const char *name;
+    unsigned group; /* of enum port_option_group */
+    bool required;
+} owners[] = {
+    {"path", PORT_HAS_PATH, .required = true},
+    {"interface", PORT_HAS_INTERFACE},
+    {"read", PORT_HAS_FILES},
+    {"write", PORT_HAS_FILES},
+    {"peer", PORT_HAS_PEER, .required = true},
+};
+
+int port_options_check(const struct port_options *options, const json_t *object,
+                       struct kv_error *err)
 {
     const char *type = port_kind_names[options->type];
     unsigned has = port_kinds[options->type].has;
-    const struct {
-        unsigned group;
-        const char *name, *value;
-    } rows[] = {
-        {PORT_HAS_PATH, "path", options->path},
-        {PORT_HAS_INTERFACE, "interface", options->interface},
-        {PORT_HAS_FILES, "read", options->read},
-        {PORT_HAS_FILES, "write", options->write},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        if (rows[i].value && !(has & rows[i].group))
+    for (const struct option_owner *owner = owners; owner < owners + ARRAY_SIZE(owners); owner++) {
+        bool given = json_object_get(object, owner->name) != NULL;
+        if (given && !(has & owner->group))
             return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s has no '%s'",
-                                options->name, type, rows[i].name);
+                                options->name, type, owner->name);
+        if (!given && owner->required && has & owner->group)
+            return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs '%s'",
+                                options->name, type, owner->name);
     }
-    if (has & PORT_HAS_PATH && !options->path)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs 'path'", options->name,
-                            type);
     if (has & PORT_HAS_FILES && !options->read && !options->write)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs 'read' or 'write'",
                             options->name, type);

@@ -12,7 +12,7 @@
 struct port_options {
     char *bridge, *name;
     int type; /* row of port_kinds */
-    char *path, *interface, *read, *write;
+    char *path, *interface, *read, *write, *peer;
     uint64_t tag, native;
     char *trunks;
     uint64_t mac_limit;
@@ -32,13 +32,15 @@ extern const char *const port_fixed_options[];
 
 /* Options that only some kinds have. */
 enum port_option_group {
-    PORT_HAS_PATH = 1, /* which it needs */
+    PORT_HAS_PATH = 1,
     PORT_HAS_INTERFACE = 2,
     PORT_HAS_FILES = 4, /* one of them, or both */
+    PORT_HAS_PEER = 8,
 };
 
 struct port_kind {
-    unsigned has; /* of enum port_option_group */
+    unsigned has;   /* of enum port_option_group */
+    bool unlimited; /* what goes out does not wait: it has no rates */
     struct port *(*create)(const struct port_options *options, struct loop *loop,
                            struct kv_error *err);
     /* With the port on its bridge; stop undoes it. */
@@ -51,16 +53,22 @@ struct port_kind {
     void (*resume)(struct port *port);
     json_t *(*give)(struct port *port, struct bequest *bequest);
     int (*take)(struct port *port, const json_t *state, struct kv_error *err);
+    /* Adds what it was made with and is; may be NULL. */
+    void (*describe)(struct port *port, json_t *row);
 };
 
 extern const char *const port_kind_names[];
 extern const struct port_kind port_kinds[];
 
+/* The kind of that name, which is one. */
+const struct port_kind *port_kind_named(const char *name);
 /* The kind that the port was made by. */
 const struct port_kind *port_kind_of(const struct port *port);
 
-/* Whether the kind has the options that were given, and was given those it needs. -EINVAL. */
-int port_options_check(const struct port_options *options, struct kv_error *err);
+/* Whether the kind has the options of the object, and was given those it needs. -EINVAL with err.
+ */
+int port_options_check(const struct port_options *options, const json_t *object,
+                       struct kv_error *err);
 
 extern const char *const port_outer_tags[];
 

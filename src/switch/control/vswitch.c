@@ -353,7 +353,7 @@ static void remove_port(struct vswitch *sw, struct port *port)
     free_port(port);
 }
 
-static int check_port(struct vswitch *sw, const struct port_options *options,
+static int check_port(struct vswitch *sw, const struct port_options *options, const json_t *object,
                       struct port_vlans *vlans, struct kv_error *err)
 {
     if (!vswitch_find_bridge(sw, options->bridge))
@@ -361,7 +361,7 @@ static int check_port(struct vswitch *sw, const struct port_options *options,
     int rc = check_name("port", options->name, vswitch_find_port(sw, options->name), err);
     if (rc < 0)
         return rc;
-    rc = port_options_check(options, err);
+    rc = port_options_check(options, object, err);
     if (rc < 0)
         return rc;
     return port_options_vlans(options, vlans, err);
@@ -372,12 +372,13 @@ static uint16_t community_of(const struct port_options *options)
     return options->isolated ? PORT_ISOLATED : (uint16_t)options->community;
 }
 
-static int add_port(struct vswitch *sw, const struct port_options *options, struct kv_error *err)
+static int add_port(struct vswitch *sw, const struct port_options *options, const json_t *object,
+                    struct kv_error *err)
 {
     const struct port_kind *kind = &port_kinds[options->type];
     struct port_vlans vlans;
     struct limits limits;
-    int rc = check_port(sw, options, &vlans, err);
+    int rc = check_port(sw, options, object, &vlans, err);
     if (rc < 0)
         return rc;
     struct port *port = kind->create(options, &sw->loop, err);
@@ -418,7 +419,7 @@ int vswitch_add_port(struct vswitch *sw, const json_t *object, struct kv_error *
     struct port_options options = {.mac_limit = MAC_LIMIT};
     int rc = options_parse_json(port_option_specs, "port", object, &options, err);
     if (rc == 0)
-        rc = add_port(sw, &options, err);
+        rc = add_port(sw, &options, object, err);
     options_free(port_option_specs, &options);
     return vswitch_tell(sw, VSWITCH_ADD_PORT, object, rc);
 }

@@ -83,7 +83,7 @@ static void describe_vlans(const struct port *port, json_t *row)
     json_object_set_new(row, "outer-tag", json_string(port_outer_tags[!vlans->service]));
 }
 
-static json_t *describe_port(const struct port *port)
+static json_t *describe_port(struct port *port)
 {
     struct port_view view = look(port);
     json_t *row =
@@ -91,6 +91,8 @@ static json_t *describe_port(const struct port *port)
                   (json_int_t)port->number, "type", port_kind_names[port->kind], "up", view.up,
                   "macs", (json_int_t)view.macs, "mac-limit", (json_int_t)view.mac_limit);
     limits_describe(port, row);
+    if (port_kind_of(port)->describe)
+        port_kind_of(port)->describe(port, row);
     json_t *filter = vswitch_describe_filter(port);
     if (filter)
         json_object_set_new(row, "filter", filter);

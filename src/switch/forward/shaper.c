@@ -14,23 +14,13 @@
 #define QUEUE_MIN KIB(256)
 #define QUEUE_MAX MIB(4)
 
-/* A frame that waits, its bytes behind it. Where a record would not fit before the ring's end, one
- * with WRAP stands for the rest of it, or less than a record is left. */
-struct record {
-    struct frame frame;
-    size_t size; /* of the record; WRAP: the next is at the ring's begin */
-};
-#define WRAP SIZE_MAX
-
 struct shaper *shaper_new(struct port *port, const struct meter_rates *rates)
 {
     struct shaper *shaper = calloc(1, sizeof(*shaper));
     if (!shaper)
         return NULL;
-    shaper->size = MIN(MAX(rates->average / QUEUE_PARTS_OF_SECOND, QUEUE_MIN), QUEUE_MAX);
-    shaper->size = ALIGN_UP(shaper->size, _Alignof(struct record));
-    shaper->queue = malloc(shaper->size);
-    if (!shaper->queue) {
+    size_t size = MIN(MAX(rates->average / QUEUE_PARTS_OF_SECOND, QUEUE_MIN), QUEUE_MAX);
+    if (record_ring_init(&shaper->queue, size) < 0) {
         free(shaper);
         return NULL;
     }
@@ -44,7 +34,7 @@ void shaper_free(struct shaper *shaper)
 {
     if (!shaper)
         return;
-    free(shaper->queue);
+    record_ring_free(&shaper->queue);
     free(shaper);
 }
 
@@ -53,55 +43,20 @@ static uint32_t bytes_of(const struct frame *frame)
     return FRAME_HEAD + frame->rest_bytes;
 }
 
-/* --- The queue ------------------------------------------------------------- */
-
-static struct record *record_at(const struct shaper *shaper, size_t offset)
-{
-    return (struct record *)(void *)(shaper->queue + offset);
-}
-
-/* Room for a record at the tail, which moves to the ring's begin if need be; NULL: there is none.
- */
-static struct record *make_room(struct shaper *shaper, size_t size)
-{
-    bool wrapped = shaper->waiting && shaper->tail <= shaper->head;
-    if (shaper->waiting == 0)
-        shaper->head = shaper->tail = 0;
-    size_t end = wrapped ? shaper->head : shaper->size;
-    if (end - shaper->tail >= size)
-        return record_at(shaper, shaper->tail);
-    if (wrapped || shaper->head < size)
-        return NULL;
-    if (shaper->size - shaper->tail >= sizeof(struct record))
-        record_at(shaper, shaper->tail)->size = WRAP;
-    shaper->tail = 0;
-    return record_at(shaper, 0);
-}
-
+/* The frame, its bytes behind it. */
 static bool enqueue(struct shaper *shaper, const struct frame *frame)
 {
-    size_t size = ALIGN_UP(sizeof(struct record) + frame->rest_bytes, _Alignof(struct record));
-    struct record *record = make_room(shaper, size);
-    if (!record)
+    struct frame *waiting =
+        record_ring_push(&shaper->queue, sizeof(struct frame) + frame->rest_bytes);
+    if (!waiting)
         return false;
-    *record = (struct record){.frame = *frame, .size = size};
-    uint8_t *to = (uint8_t *)(record + 1);
+    *waiting = *frame;
+    uint8_t *to = (uint8_t *)(waiting + 1);
     for (unsigned i = 0; i < frame->rest_count; i++) {
         memcpy(to, frame->rest[i].iov_base, frame->rest[i].iov_len);
         to += frame->rest[i].iov_len;
     }
-    shaper->tail += size;
-    shaper->waiting++;
     return true;
-}
-
-/* The one that waits longest. Some do. */
-static struct record *first(struct shaper *shaper)
-{
-    if (shaper->size - shaper->head < sizeof(struct record) ||
-        record_at(shaper, shaper->head)->size == WRAP)
-        shaper->head = 0;
-    return record_at(shaper, shaper->head);
 }
 
 /* --- Sending --------------------------------------------------------------- */
@@ -113,11 +68,11 @@ void shaper_send(struct shaper *shaper, const struct frame *frames)
     unsigned now = 0;
     for (unsigned i = 0; i < port->pending_count; i++) {
         const struct frame *frame = &frames[port->pending[i]];
-        if (!shaper->waiting && meter_take(&shaper->meter, bytes_of(frame), forward->now_ns)) {
+        if (!shaper->queue.count && meter_take(&shaper->meter, bytes_of(frame), forward->now_ns)) {
             port->pending[now++] = port->pending[i];
             continue;
         }
-        if (!shaper->waiting)
+        if (!shaper->queue.count)
             list_add_tail(&forward->shaped, &shaper->node);
         if (!enqueue(shaper, frame))
             port_drop(port, DROP_QUEUE_FULL);
@@ -132,16 +87,16 @@ void shaper_release(struct shaper *shaper)
     struct port *port = shaper->port;
     struct frame frames[FRAME_BURST];
     unsigned count = 0;
-    while (shaper->waiting && count < FRAME_BURST) {
-        struct record *record = first(shaper);
-        if (!meter_take(&shaper->meter, bytes_of(&record->frame), port->forward->now_ns))
+    while (shaper->queue.count && count < FRAME_BURST) {
+        size_t cursor = record_ring_begin(&shaper->queue);
+        const struct frame *waiting = record_ring_next(&shaper->queue, &cursor);
+        if (!meter_take(&shaper->meter, bytes_of(waiting), port->forward->now_ns))
             break;
-        frames[count] = record->frame;
-        frames[count].one = (struct iovec){record + 1, record->frame.rest_bytes};
+        frames[count] = *waiting;
+        frames[count].one = (struct iovec){(void *)(waiting + 1), waiting->rest_bytes};
         frames[count].rest_count = 1;
         port->pending[count] = (uint8_t)count;
-        shaper->head += record->size;
-        shaper->waiting--;
+        record_ring_pop(&shaper->queue);
         count++;
     }
     for (unsigned i = 0; i < count; i++)
@@ -150,12 +105,12 @@ void shaper_release(struct shaper *shaper)
     if (count)
         offload_send(port, frames);
     port->pending_count = 0;
-    if (!shaper->waiting)
+    if (!shaper->queue.count)
         list_del(&shaper->node);
 }
 
 void shaper_stop(struct shaper *shaper)
 {
     list_del(&shaper->node);
-    shaper->waiting = 0;
+    shaper->queue.count = 0;
 }

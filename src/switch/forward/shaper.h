@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "switch/forward/meter.h"
+#include "switch/forward/record_ring.h"
 #include "switch/ports/port.h"
 
 #define SHAPER_PAUSE_NS INT64_C(1000000)
@@ -19,9 +20,7 @@ struct shaper {
     struct meter meter;
     struct port *port;
     struct list node; /* among forward->shaped while frames wait */
-    unsigned waiting; /* frames */
-    size_t head, tail, size;
-    uint8_t *queue; /* records in a ring */
+    struct record_ring queue;
 };
 
 /* NULL: no memory. */

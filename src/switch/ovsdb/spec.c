@@ -27,10 +27,11 @@ static const struct kind {
     {"dpdkvhostuserclient", "vhost-user-client", "vhost-server-path"},
     {"dpdkvhostuser", "vhost-user-server", "path"},
     {"pcap", "pcap", NULL},
+    {"patch", "patch", NULL},
 };
 
 const char *const spec_interface_types[] = {
-    "system", "tap", "internal", "dpdkvhostuserclient", "dpdkvhostuser", "pcap", NULL,
+    "system", "tap", "internal", "dpdkvhostuserclient", "dpdkvhostuser", "pcap", "patch", NULL,
 };
 
 /* Numbers of a bridge in Bridge.other_config. */

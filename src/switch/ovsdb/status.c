@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "switch/control/port_kinds.h"
 #include "switch/forward/bridge.h"
 #include "switch/openflow/openflow.h"
 #include "switch/ovsdb/ovsdb.h"
@@ -148,20 +149,11 @@ static void write_kernel(struct database *db, struct row *row, const char *name,
 
 static json_t *statistics_of(const struct port_counters *c)
 {
-    static const enum port_drop at_sender[] = {DROP_MALFORMED, DROP_VLAN, DROP_RESERVED,
-                                               DROP_HAIRPIN, DROP_MIRROR};
-    json_int_t dropped_in = 0, dropped_out = 0;
-    for (unsigned i = 0; i < DROP_COUNT; i++) {
-        bool in = false;
-        for (unsigned j = 0; j < ARRAY_SIZE(at_sender); j++)
-            in |= at_sender[j] == i;
-        if (i != DROP_NOT_LEARNED)
-            *(in ? &dropped_in : &dropped_out) += (json_int_t)c->drops[i];
-    }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rx_packets", (json_int_t)c->in_frames,
-                     "rx_bytes", (json_int_t)c->in_bytes, "rx_dropped", dropped_in, "rx_errors",
-                     (json_int_t)c->drops[DROP_MALFORMED], "tx_packets", (json_int_t)c->out_frames,
-                     "tx_bytes", (json_int_t)c->out_bytes, "tx_dropped", dropped_out);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rx_packets", (json_int_t)c->in_frames, "rx_bytes",
+        (json_int_t)c->in_bytes, "rx_dropped", (json_int_t)port_drops_in(c), "rx_errors",
+        (json_int_t)c->drops[DROP_MALFORMED], "tx_packets", (json_int_t)c->out_frames, "tx_bytes",
+        (json_int_t)c->out_bytes, "tx_dropped", (json_int_t)port_drops_out(c));
 }
 
 struct writing {
@@ -178,12 +170,13 @@ static void write_interface(void *opaque, struct row *bridge, struct row *port,
     const char *name = row_string(interface, "name");
     const struct view *view = find_view(&writing->views, name);
     const json_t *made = json_object_get(ovsdb->ports, name);
+    const char *kind = json_string_value(json_object_get(made, "type"));
     const char *kernel_name = json_string_value(json_object_get(made, "interface"));
     set_string(db, interface, "error", json_string_value(json_object_get(ovsdb->failures, name)));
     set_integer(db, interface, "ofport", true, view ? view->port->of_number : OFPORT_FAILED);
     set_string(db, interface, "link_state", !view ? NULL : view->up ? "up" : "down");
     write_kernel(db, interface, kernel_name ? kernel_name : name,
-                 view && !json_object_get(made, "path"));
+                 view && kind && port_kind_named(kind)->has & PORT_HAS_INTERFACE);
     set_map(db, interface, "statistics", view ? statistics_of(&view->counters) : json_object());
 }
 

@@ -32,12 +32,13 @@ const char *const port_drop_names[DROP_COUNT] = {
     [DROP_SPOOFED_ND] = "spoofed-nd",
     [DROP_DHCP_SERVER] = "dhcp-server",
     [DROP_ROUTER] = "router",
+    [DROP_LOOP] = "loop",
 };
 
 /* What is counted at a receiver's port; what never was a frame, and what was not dropped. */
 #define OUT_REASONS                                                                     \
     (BIT(DROP_NO_BUFFER) | BIT(DROP_TOO_LONG) | BIT(DROP_DOWN) | BIT(DROP_NOT_MEMBER) | \
-     BIT(DROP_QUEUE_FULL))
+     BIT(DROP_QUEUE_FULL) | BIT(DROP_LOOP))
 #define IN_REASONS (BIT(DROP_COUNT) - 1 - OUT_REASONS - BIT(DROP_MALFORMED) - BIT(DROP_NOT_LEARNED))
 
 static uint64_t sum(const struct port_counters *counters, uint64_t reasons)

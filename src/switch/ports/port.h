@@ -53,14 +53,15 @@ enum port_drop {
     DROP_SPOOFED_ND,
     DROP_DHCP_SERVER, /* ... which are no DHCP servers */
     DROP_ROUTER,      /* ... nor routers */
+    DROP_LOOP,        /* it went from bridge to bridge too often */
     DROP_COUNT,
 };
 
 extern const char *const port_drop_names[DROP_COUNT];
 
 /* In: from the port into the bridge. Drops of a frame count at the port named in the table:
- * SEGMENTS, NO_BUFFER, TOO_LONG, QUEUE_FULL, DOWN and NOT_MEMBER at the receiver's, the others at
- * the sender's. */
+ * SEGMENTS, NO_BUFFER, TOO_LONG, QUEUE_FULL, DOWN, NOT_MEMBER and LOOP at the receiver's, the
+ * others at the sender's. */
 struct port_counters {
     uint64_t in_frames, in_bytes, out_frames, out_bytes;
     uint64_t drops[DROP_COUNT];
