@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -170,4 +171,20 @@ int parse_bitmap(const char *text, uint64_t *set, unsigned words)
     }
     memcpy(set, bits, words * sizeof(*set));
     return 0;
+}
+
+void format_bitmap(const uint64_t *set, unsigned words, char *out, size_t size)
+{
+    size_t len = 0;
+    unsigned count = 64 * words, last;
+    out[0] = '\0';
+    for (unsigned i = 0; i < count && len < size; i = last + 1) {
+        last = i;
+        if (!(set[i / 64] & BIT(i % 64)))
+            continue;
+        while (last + 1 < count && set[(last + 1) / 64] & BIT((last + 1) % 64))
+            last++;
+        len += (size_t)snprintf(out + len, size - len, last > i ? "%s%u-%u" : "%s%u",
+                                len ? "," : "", i, last);
+    }
 }

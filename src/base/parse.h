@@ -4,6 +4,7 @@
 #define KV_BASE_PARSE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Decimal, or hexadecimal behind 0x. */
@@ -26,5 +27,8 @@ int parse_uuid(const char *text, uint8_t uuid[16]);
  * which PARSE_BITMAP_WORDS are possible. */
 #define PARSE_BITMAP_WORDS 1024
 int parse_bitmap(const char *text, uint64_t *set, unsigned words);
+
+/* The same the other way, in its shortest form; cut where it does not fit. */
+void format_bitmap(const uint64_t *set, unsigned words, char *out, size_t size);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/util.h"
 #include "model/size.h"
 
@@ -260,30 +261,6 @@ static bool parse_cpuset(const char *text, struct cpuset *set)
     return true;
 }
 
-static bool in_set(const struct cpuset *set, unsigned i)
-{
-    return i < CPUSET_MAX && (set->words[i / 64] & BIT(i % 64));
-}
-
-/* Shortest form: "0-2,5". Cut when it does not fit, which a set of 4096 cannot need here. */
-static void format_cpuset(const struct cpuset *set, char *out, size_t size)
-{
-    size_t len = 0;
-    out[0] = '\0';
-    for (unsigned i = 0; i < CPUSET_MAX && len < size; i++) {
-        if (!in_set(set, i))
-            continue;
-        unsigned last = i;
-        while (in_set(set, last + 1))
-            last++;
-        if (last > i)
-            len += (size_t)snprintf(out + len, size - len, "%s%u-%u", len ? "," : "", i, last);
-        else
-            len += (size_t)snprintf(out + len, size - len, "%s%u", len ? "," : "", i);
-        i = last;
-    }
-}
-
 int read_cpuset(struct read *r, xmlNode *node, const char *name, const char **out)
 {
     const char *text = xml_attr(node, name);
@@ -294,7 +271,7 @@ int read_cpuset(struct read *r, xmlNode *node, const char *name, const char **ou
     if (!parse_cpuset(text, &set))
         return api_error_from(r->err, VIR_FROM_NONE, VIR_ERR_INVALID_ARG,
                               "Failed to parse bitmap '%s'", text);
-    format_cpuset(&set, shortest, sizeof(shortest));
+    format_bitmap(set.words, ARRAY_SIZE(set.words), shortest, sizeof(shortest));
     if (!*shortest)
         return api_error_from(r->err, VIR_FROM_DOMAIN, VIR_ERR_XML_ERROR,
                               "Invalid value of '%s': %s", name, text);

@@ -552,6 +552,16 @@ bool rpc_client_off_close(struct rpc_client *client, void (*fn)(void *opaque), v
     return found != NULL;
 }
 
+void rpc_client_say_goodbye(struct rpc_client *client)
+{
+    atomic_store(&client->goodbye, true);
+}
+
+bool rpc_client_said_goodbye(const struct rpc_client *client)
+{
+    return atomic_load(&client->goodbye);
+}
+
 static void drop_waiting(struct rpc_client *client)
 {
     list_for_each_safe (node, &client->waiting) {

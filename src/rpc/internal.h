@@ -158,9 +158,10 @@ struct rpc_client {
     gid_t gid;
     char *address; /* "127.0.0.1:41234"; NULL of unix sockets */
     char *x509_name, *sasl_user;
-    atomic_bool proved; /* who it is */
-    atomic_bool asked;  /* its user is asked for a password, and has time */
-    bool is_stranger;   /* service's lock: counted in n_strangers */
+    atomic_bool proved;  /* who it is */
+    atomic_bool asked;   /* its user is asked for a password, and has time */
+    bool is_stranger;    /* service's lock: counted in n_strangers */
+    atomic_bool goodbye; /* it said that it closes */
 
     int fd;            /* -1 once closed; lock for writing from other threads */
     uv_poll_t poll;    /* loop */

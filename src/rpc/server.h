@@ -150,6 +150,10 @@ void rpc_client_unref(struct rpc_client *client);
 int rpc_client_on_close(struct rpc_client *client, void (*fn)(void *opaque), void *opaque);
 bool rpc_client_off_close(struct rpc_client *client, void (*fn)(void *opaque), void *opaque);
 
+/* Whether a client closed its connection as it should (CONNECT_CLOSE), rather than being lost. */
+void rpc_client_say_goodbye(struct rpc_client *client);
+bool rpc_client_said_goodbye(const struct rpc_client *client);
+
 /* Runs fn(opaque) on a worker soon; for what a driver wants done beside calls. Any thread. */
 int rpc_server_run_later(struct rpc_server *server, void (*fn)(void *opaque), void *opaque);
 

@@ -6,8 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "daemon/domain/call.h"
-#include "daemon/domain/live.h"
+#include "daemon/domain/agent.h"
 
 #define START_FLAGS                                                                           \
     (VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_BYPASS_CACHE | \
@@ -140,40 +139,51 @@ static int ask(struct rpc_call *call, const wire_domain *dom, ask_fn *fn, struct
     return ret;
 }
 
-/* Ways to press the power button; the others need a guest agent or another hypervisor. */
-static int check_button(struct rpc_call *call, unsigned flags, unsigned supported, unsigned agent,
-                        unsigned button, struct kv_error *err)
+/* The guest is asked by its agent if it has one and the flags do not say otherwise, and by the
+ * power button if that does not help and the flags do not say otherwise: libvirt's order. */
+static int press(struct rpc_call *call, const wire_domain *dom, const char *mode, bool agent,
+                 bool button, ask_fn *press_button, struct kv_error *err)
 {
-    if (call_check_flags(call, flags, supported, err))
-        return -EINVAL;
-    if ((flags & agent) && !(flags & button))
-        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
-    return 0;
+    cleanup_domain struct domain *domain = call_domain(call, dom, err);
+    if (!domain)
+        return -ENOENT;
+    bool any = !agent && !button;
+    if (agent || (any && agent_is_there(domain))) {
+        cleanup_agent struct agent session = {0};
+        int ret = agent_open(&session, call, dom, err);
+        if (!ret)
+            ret = agent_end(&session, "guest-shutdown", json_pack("{s:s}", "mode", mode), err);
+        if (!ret || (agent && !button))
+            return ret;
+    }
+    return ask(call, dom, press_button, err);
 }
-
-#define SHUTDOWN_FLAGS (VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN | VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
 
 CALL(shutdown_plain)
 {
     const REMOTE_ARGS(DOMAIN_SHUTDOWN) *in = args;
-    return ask(call, &in->dom, machine_powerdown, err);
+    return press(call, &in->dom, "powerdown", false, false, machine_powerdown, err);
 }
 
 CALL(shutdown_flags)
 {
     const REMOTE_ARGS(DOMAIN_SHUTDOWN_FLAGS) *in = args;
-    int bad = check_button(call, in->flags, SHUTDOWN_FLAGS, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT,
-                           VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, err);
-    return bad ? bad : ask(call, &in->dom, machine_powerdown, err);
+    const unsigned button = VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN,
+                   agent = VIR_DOMAIN_SHUTDOWN_GUEST_AGENT;
+    if (call_check_flags(call, in->flags, button | agent, err))
+        return -EINVAL;
+    return press(call, &in->dom, "powerdown", in->flags & agent, in->flags & button,
+                 machine_powerdown, err);
 }
 
 CALL(reboot)
 {
     const REMOTE_ARGS(DOMAIN_REBOOT) *in = args;
-    int bad = check_button(call, in->flags,
-                           VIR_DOMAIN_REBOOT_ACPI_POWER_BTN | VIR_DOMAIN_REBOOT_GUEST_AGENT,
-                           VIR_DOMAIN_REBOOT_GUEST_AGENT, VIR_DOMAIN_REBOOT_ACPI_POWER_BTN, err);
-    return bad ? bad : ask(call, &in->dom, machine_reboot, err);
+    const unsigned button = VIR_DOMAIN_REBOOT_ACPI_POWER_BTN, agent = VIR_DOMAIN_REBOOT_GUEST_AGENT;
+    if (call_check_flags(call, in->flags, button | agent, err))
+        return -EINVAL;
+    return press(call, &in->dom, "reboot", in->flags & agent, in->flags & button, machine_reboot,
+                 err);
 }
 
 CALL(reset)

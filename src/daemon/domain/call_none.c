@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Procedures on what no domain has here yet: saved states, snapshots, checkpoints, a guest
- * agent. Clients ask for lists of them as a matter of course and get empty ones;
- * what would make or use one is refused with the error that libvirt has for the case. What is not
- * listed at all answers VIR_ERR_NO_SUPPORT.
+ * Procedures on what no domain has here yet: saved states, snapshots, checkpoints. Clients ask for
+ * lists of them as a matter of course and get empty ones; what would make or use one is refused
+ * with the error that libvirt has for the case. What is not listed at all answers
+ * VIR_ERR_NO_SUPPORT.
  */
 #include <errno.h>
 
@@ -73,26 +73,6 @@ static const struct {
      "the state of a machine cannot be saved"},
     {REMOTE_PROC_DOMAIN_SAVE_PARAMS, VIR_ERR_OPERATION_UNSUPPORTED,
      "the state of a machine cannot be saved"},
-    {REMOTE_PROC_DOMAIN_GET_HOSTNAME, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_GET_TIME, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_SET_TIME, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_FSFREEZE, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_FSTHAW, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_FSTRIM, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_GET_FSINFO, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_GET_GUEST_INFO, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_GET_GUEST_VCPUS, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_SET_USER_PASSWORD, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
-    {REMOTE_PROC_DOMAIN_PM_SUSPEND_FOR_DURATION, VIR_ERR_ARGUMENT_UNSUPPORTED,
-     "QEMU guest agent is not configured"},
     {REMOTE_PROC_DOMAIN_PM_WAKEUP, VIR_ERR_OPERATION_UNSUPPORTED, "the machine cannot sleep"},
 };
 
@@ -108,29 +88,6 @@ CALL(refused)
     return api_error(err, VIR_ERR_NO_SUPPORT, NULL);
 }
 
-/* Also answers the addresses of a guest's NICs, which the host does not know. */
-CALL(interface_addresses)
-{
-    const REMOTE_ARGS(DOMAIN_INTERFACE_ADDRESSES) *in = args;
-    if (call_check_flags(call, in->flags, 0, err))
-        return -EINVAL;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
-    if (!domain || domain_check_active(domain, err))
-        return -EINVAL;
-    switch (in->source) {
-    case VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE:
-        return 0; /* no network of ours gives any */
-    case VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT:
-        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
-    case VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP:
-        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED,
-                         "addresses are not learned from the host's ARP table");
-    default:
-        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED, "Unknown IP address data source %d",
-                         (int)in->source);
-    }
-}
-
 static const struct rpc_handler rows[] = {
     {REMOTE_PROC_DOMAIN_HAS_MANAGED_SAVE_IMAGE, none, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_MANAGED_SAVE_REMOVE, none, RPC_INLINE},
@@ -144,22 +101,10 @@ static const struct rpc_handler rows[] = {
     {REMOTE_PROC_DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, no_snapshot_of_name, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_LIST_ALL_CHECKPOINTS, none, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_CHECKPOINT_LOOKUP_BY_NAME, no_checkpoint_of_name, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_INTERFACE_ADDRESSES, interface_addresses, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_MANAGED_SAVE, refused, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_SAVE, refused, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_SAVE_FLAGS, refused, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_SAVE_PARAMS, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_GET_HOSTNAME, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_GET_TIME, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_SET_TIME, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_FSFREEZE, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_FSTHAW, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_FSTRIM, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_GET_FSINFO, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_GET_GUEST_INFO, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_GET_GUEST_VCPUS, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_SET_USER_PASSWORD, refused, RPC_INLINE},
-    {REMOTE_PROC_DOMAIN_PM_SUSPEND_FOR_DURATION, refused, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_PM_WAKEUP, refused, RPC_INLINE},
 };
 const struct call_rows call_none_rows = {rows, ARRAY_SIZE(rows)};

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "daemon/domain/edit.h"
 #include "daemon/machine/tune.h"
 
@@ -17,28 +18,17 @@ struct pin_change {
     struct model_domain *now; /* what runs, after the change; the edit's */
 };
 
-static bool cpu_in(const unsigned char *map, unsigned len, unsigned cpu)
-{
-    return cpu / 8 < len && map[cpu / 8] >> (cpu % 8) & 1;
-}
-
 /* "0-3,5" of a client's map. Bits beyond the host's CPUs do not count, as with libvirt. */
 static char *cpu_list(const void *map, unsigned len, struct kv_error *err)
 {
-    long cpus = sysconf(_SC_NPROCESSORS_CONF);
-    char text[8 * CPU_SETSIZE] = "";
-    size_t used = 0;
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE && cpu < (unsigned)cpus; cpu++) {
-        if (!cpu_in(map, len, cpu))
-            continue;
-        unsigned last = cpu;
-        while (last + 1 < (unsigned)cpus && cpu_in(map, len, last + 1))
-            last++;
-        used += (size_t)snprintf(text + used, sizeof(text) - used, last > cpu ? "%s%u-%u" : "%s%u",
-                                 used ? "," : "", cpu, last);
-        cpu = last;
-    }
-    if (!used) {
+    unsigned cpus = (unsigned)MIN(sysconf(_SC_NPROCESSORS_CONF), CPU_SETSIZE);
+    uint64_t set[CPU_SETSIZE / 64] = {0};
+    char text[8 * CPU_SETSIZE];
+    memcpy(set, map, MIN(len, sizeof(set)));
+    for (unsigned cpu = cpus; cpu < CPU_SETSIZE; cpu++)
+        set[cpu / 64] &= ~BIT(cpu % 64);
+    format_bitmap(set, ARRAY_SIZE(set), text, sizeof(text));
+    if (!*text) {
         api_error(err, VIR_ERR_INVALID_ARG, "Empty cpu list for pinning");
         return NULL;
     }

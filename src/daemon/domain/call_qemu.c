@@ -3,8 +3,7 @@
 #include <errno.h>
 #include <libvirt/libvirt-qemu.h>
 
-#include "daemon/domain/call.h"
-#include "daemon/domain/live.h"
+#include "daemon/domain/agent.h"
 #include "rpc/qemu_procedure.h"
 
 CALL(monitor_command)
@@ -29,14 +28,26 @@ CALL(monitor_command)
 CALL(agent_command)
 {
     const QEMU_ARGS(DOMAIN_AGENT_COMMAND) *in = args;
-    cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
-    if (!domain || domain_check_active(domain, err))
+    QEMU_RET(DOMAIN_AGENT_COMMAND) *out = ret;
+    if (call_check_flags(call, in->flags, 0, err))
         return -EINVAL;
-    return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
+    if (in->timeout < VIR_DOMAIN_QEMU_AGENT_COMMAND_MIN)
+        return api_error(err, VIR_ERR_INVALID_ARG,
+                         "guest agent timeout '%d' is less than the minimum '%d'", in->timeout,
+                         VIR_DOMAIN_QEMU_AGENT_COMMAND_MIN);
+    json_error_t where;
+    cleanup_json json_t *request = json_loads(in->command, JSON_REJECT_DUPLICATES, &where);
+    if (!json_is_object(request))
+        return api_error(err, VIR_ERR_INTERNAL_ERROR, "cannot parse json %s: %s", in->command,
+                         request ? "an object is expected" : where.text);
+    cleanup_agent struct agent agent = {0};
+    if (agent_open(&agent, call, &in->dom, err))
+        return -EINVAL;
+    return agent_pass(&agent, request, in->timeout, &out->answer, err);
 }
 
 const struct rpc_handler domain_qemu_handlers[] = {
     {QEMU_PROC_DOMAIN_MONITOR_COMMAND, monitor_command, 0},
-    {QEMU_PROC_DOMAIN_AGENT_COMMAND, agent_command, RPC_INLINE},
+    {QEMU_PROC_DOMAIN_AGENT_COMMAND, agent_command, 0},
     {0},
 };

@@ -2,6 +2,7 @@
 /* Procedures that change memory, vCPUs, and what happens at the end of a guest. */
 #include <errno.h>
 
+#include "daemon/domain/agent.h"
 #include "daemon/domain/edit.h"
 
 /* ------------------------------------------------------------------- memory */
@@ -142,11 +143,11 @@ static int set_vcpus(struct rpc_call *call, const wire_domain *dom, unsigned cou
                              VIR_DOMAIN_VCPU_HOTPLUGGABLE,
                          err))
         return -EINVAL;
-    if (flags & VIR_DOMAIN_VCPU_GUEST)
-        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
     if (count == 0)
         return api_error(err, VIR_ERR_INVALID_ARG, "nvcpus in %s must not be zero",
                          rpc_call_procedure(call)->name);
+    if (flags & VIR_DOMAIN_VCPU_GUEST)
+        return agent_set_vcpu_count(call, dom, count, err);
     struct vcpu_change change = {count, flags & VIR_DOMAIN_VCPU_MAXIMUM};
     struct edit edit = {
         .document = vcpus_in_document,
@@ -178,8 +179,10 @@ static int vcpus_of(struct rpc_call *call, const wire_domain *dom, unsigned flag
                              VIR_DOMAIN_VCPU_MAXIMUM | VIR_DOMAIN_VCPU_GUEST,
                          err))
         return -EINVAL;
+    if ((flags & VIR_DOMAIN_VCPU_GUEST) && rpc_call_on_loop(call))
+        return RPC_TO_WORKER;
     if (flags & VIR_DOMAIN_VCPU_GUEST)
-        return api_error(err, VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
+        return agent_count_vcpus(call, dom, flags & VIR_DOMAIN_VCPU_MAXIMUM, num, err);
     cleanup_domain struct domain *domain = call_domain(call, dom, err);
     struct call_impact impact;
     if (!domain || call_impact(domain, flags, &impact, err))
@@ -251,7 +254,7 @@ static const struct rpc_handler rows[] = {
     {REMOTE_PROC_DOMAIN_SET_MEMORY_STATS_PERIOD, set_memory_stats_period, 0},
     {REMOTE_PROC_DOMAIN_SET_VCPUS, set_vcpus_plain, 0},
     {REMOTE_PROC_DOMAIN_SET_VCPUS_FLAGS, set_vcpus_flags, 0},
-    {REMOTE_PROC_DOMAIN_GET_VCPUS_FLAGS, get_vcpus_flags, RPC_INLINE},
+    {REMOTE_PROC_DOMAIN_GET_VCPUS_FLAGS, get_vcpus_flags, RPC_LOOP_FIRST},
     {REMOTE_PROC_DOMAIN_GET_MAX_VCPUS, get_max_vcpus, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_SET_LIFECYCLE_ACTION, set_lifecycle_action, 0},
 };

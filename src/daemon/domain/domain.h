@@ -55,6 +55,7 @@ struct domain {
     bool updated;                  /* the running machine is not what its first document said */
     uint8_t state, reason;         /* VIR_DOMAIN_*, VIR_DOMAIN_<state>_* */
     struct domain_live *live;      /* NULL while it does not run */
+    int agent_seconds;             /* for an answer of its guest's agent, or MACHINE_AGENT_* */
     struct domain_summary summary; /* of the definition; of a transient domain, of what runs */
 
     pthread_cond_t changed; /* job or reaping ended */

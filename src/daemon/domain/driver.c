@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "daemon/domain/agent.h"
 #include "daemon/domain/call.h"
 #include "daemon/domain/live.h"
 #include "daemon/domain/procedures.h"
@@ -59,6 +60,7 @@ static void domain_driver_stop(void *opaque)
     size_t count;
     struct domain **all = domains_snapshot(domains, &count);
     for (size_t i = 0; all && i < count; i++) {
+        agent_thaw(all[i], AGENT_THAW_TRIES_AT_END);
         pthread_mutex_lock(&all[i]->lock);
         struct domain_live *live = take_ptr(all[i]->live);
         pthread_mutex_unlock(&all[i]->lock);

@@ -220,6 +220,7 @@ static struct domain *domain_new(const uint8_t uuid[16], const char *name)
     d->name = copy;
     d->id = -1;
     d->state = VIR_DOMAIN_SHUTOFF;
+    d->agent_seconds = MACHINE_AGENT_DEFAULT;
     pthread_mutex_init(&d->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

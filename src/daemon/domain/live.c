@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "daemon/domain/agent.h"
 #include "daemon/domain/call.h"
 #include "daemon/secret/secret.h"
 #include "daemon/storage/storage.h"
@@ -99,6 +100,7 @@ void domain_live_put(struct domain_live *live)
     int detail = ends[live->end].detail;
     if (live->owner && rpc_client_off_close(live->owner, destroy_with_client, domain))
         domain_unref(domain);
+    agent_forget_freezer(live);
     bool has_tpm = live->document && live->document->tpm && !live->document->tpm->persistent;
     live_free(live);
     if (died) {
@@ -505,6 +507,8 @@ static int reattach_one(struct domains *domains, const struct machine_record *re
     int state, reason;
     reattached_state(machine, &state, &reason);
     live_publish(live, machine, state, reason);
+    if (machine_agent_is_frozen(machine))
+        agent_thaw_later(domains, domain);
     return 0;
 }
 

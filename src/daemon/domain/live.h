@@ -15,6 +15,7 @@ struct domain_live {
     struct machine *machine;       /* NULL until the start succeeded */
     struct model_domain *document; /* under domain->lock */
     struct rpc_client *owner;      /* autodestroy: a reference, or NULL */
+    struct rpc_client *freezer;    /* who froze its file systems: likewise; under domain->lock */
     bool starting;                 /* under domain->lock, as all below */
     bool died;                     /* MACHINE_EVENT_DIED came */
     bool shutting_down;            /* a shutdown event was told */

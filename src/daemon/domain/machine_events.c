@@ -177,7 +177,7 @@ static void on_channel(struct domain_live *live, struct machine *machine,
             continue;
         model_channel_set_state(live->document, channel, event->open);
         domain_text_changed(live->domains, live->domain, DOMAIN_TEXT_LIVE);
-        agent = channel->name && strcmp(channel->name, "org.qemu.guest_agent.0") == 0;
+        agent = channel->name && strcmp(channel->name, MACHINE_AGENT_CHANNEL) == 0;
     }
     pthread_mutex_unlock(&live->domain->lock);
     if (agent)

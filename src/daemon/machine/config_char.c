@@ -241,6 +241,15 @@ static int add_device(struct end *end, const char *option, json_t *options, stru
     return plan_add(end->plan, option, options, err);
 }
 
+/* The channel that the daemon itself speaks on: one where it can connect. */
+static void note_agent(struct plan *plan, const struct end *end)
+{
+    const json_t *path = json_object_get(end->fact, "path");
+    if (path)
+        json_object_set_new(plan->record.json, "agent",
+                            json_pack("{s:s, s:O}", "alias", end->alias, "path", path));
+}
+
 static int add_one(struct plan *plan, struct model_domain *domain, struct model_chardev *chardev,
                    const char *option, const char *fallback, unsigned index, struct kv_error *err)
 {
@@ -258,6 +267,8 @@ static int add_one(struct plan *plan, struct model_domain *domain, struct model_
             config_set_slot(options, &domain->controllers[i].device);
     }
     int rc = add_device(&end, option, options, err);
+    if (rc == 0 && chardev->name && strcmp(chardev->name, MACHINE_AGENT_CHANNEL) == 0)
+        note_agent(plan, &end);
     json_decref(end.fact);
     return rc;
 }

@@ -222,6 +222,7 @@ static void on_reset(struct machine *machine, const json_t *data, struct machine
     pthread_mutex_lock(&machine->lock);
     machine->off = false;
     machine->end_known = false;
+    machine_agent_forget(machine);
     if (machine->state != MACHINE_RUNNING && !machine->dead)
         machine->state = MACHINE_PAUSED;
     bool restarting = machine->restarting;
@@ -296,6 +297,7 @@ static void on_channel(struct machine *machine, const json_t *data, struct machi
     event->kind = MACHINE_EVENT_CHANNEL;
     event->alias = string_member(data, "id");
     event->open = json_is_true(json_object_get(data, "open"));
+    machine_agent_opened(machine, event->alias, event->open);
     machine_report(machine, event);
 }
 
@@ -308,6 +310,7 @@ static void channels_explained(void *opaque, const json_t *result)
                                       .alias = string_member(chardev, "label"),
                                       .open =
                                           json_is_true(json_object_get(chardev, "frontend-open"))};
+        machine_agent_opened(opaque, event.alias, event.open);
         machine_report(opaque, &event);
     }
 }

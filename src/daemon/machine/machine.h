@@ -281,6 +281,37 @@ int machine_qmp_text(struct machine *machine, const char *command, char **answer
 int machine_qmp(struct machine *machine, const char *command, json_t *arguments, json_t **out,
                 struct kv_error *err);
 
+/* -------------------------------------------------------------------- agent */
+
+#define MACHINE_AGENT_CHANNEL "org.qemu.guest_agent.0"
+
+enum { /* libvirt's VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_* numbers; else seconds */
+       MACHINE_AGENT_BLOCK = -2,
+       MACHINE_AGENT_DEFAULT = -1,
+       MACHINE_AGENT_NOWAIT = 0,
+};
+
+struct machine_agent_call {
+    const char *name;      /* for messages */
+    const json_t *request; /* {"execute": ..., "arguments": ...} */
+    int seconds;           /* for the answer */
+    bool ends_guest;       /* where it succeeds, the guest goes instead of answering */
+};
+
+/*
+ * Asks the guest's agent (agent.h), one command after the other. *answer is a new reference, an
+ * object with "return" or "error"; NULL with MACHINE_AGENT_NOWAIT. Fails with libvirt's errors:
+ * VIR_ERR_ARGUMENT_UNSUPPORTED (no channel), VIR_ERR_AGENT_UNRESPONSIVE (not connected, silent).
+ * [worker]
+ */
+int machine_agent_call(struct machine *machine, const struct machine_agent_call *call,
+                       json_t **answer, struct kv_error *err);
+bool machine_agent_is_open(struct machine *machine); /* [any] */
+
+/* Whether the guest's file systems may be frozen: kept on disk for the next daemon. [worker] */
+int machine_agent_set_frozen(struct machine *machine, bool frozen, struct kv_error *err);
+bool machine_agent_is_frozen(struct machine *machine); /* [any] */
+
 /* ------------------------------------------------------------------ queries */
 
 /* All [worker]. */

@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "base/loop.h"
+#include "daemon/machine/agent.h"
 #include "daemon/machine/machine.h"
 #include "daemon/machine/monitor.h"
 #include "daemon/machine/process.h"
@@ -62,6 +63,7 @@ struct machine {
     bool reboot_pending;                   /* when the guest is off it is reset */
     unsigned lifecycle[MACHINE_LIFECYCLE]; /* VIR_DOMAIN_LIFECYCLE_ACTION_* */
     char reason[256];                      /* last words */
+    struct machine_agent agent;
 
     _Atomic uint64_t dump_done, dump_total;
 };

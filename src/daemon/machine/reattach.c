@@ -17,6 +17,7 @@ static void restore_facts(struct machine *machine)
     machine->restarting = json_is_true(json_object_get(machine->record.json, "restarting"));
     machine->cid = (unsigned)json_integer_value(json_object_get(machine->record.json, "cid"));
     machine->log_start = json_integer_value(json_object_get(machine->record.json, "log-start"));
+    machine_agent_restore(machine);
 }
 
 static int take_over(struct machine *machine, struct kv_error *err)

@@ -67,6 +67,7 @@ int machine_new(struct machine **out, struct machine_host *host, const char *uui
     machine->lifecycle[VIR_DOMAIN_LIFECYCLE_REBOOT] = VIR_DOMAIN_LIFECYCLE_ACTION_RESTART;
 
     bool complete = machine->uuid && machine->name && machine->control_path && machine->log_path;
+    complete = machine_agent_init(&machine->agent) == 0 && complete;
     pthread_mutex_lock(&host->lock);
     bool taken = complete && find_by_uuid(host, uuid);
     if (complete && !taken)
@@ -90,6 +91,7 @@ void machine_delete(struct machine *machine)
     for (unsigned i = 0; i < MACHINE_PROCESSES; i++)
         process_close(&machine->processes[i]);
     record_free(&machine->record);
+    machine_agent_destroy(&machine->agent);
     pthread_mutex_destroy(&machine->lock);
     pthread_cond_destroy(&machine->changed);
     free(machine->uuid);
@@ -255,6 +257,7 @@ static int bring_up(struct machine *machine, struct plan *plan, struct kv_error 
     plan_give_away(plan);
     machine->record = plan->record;
     plan->record = (struct record){.path = NULL};
+    machine_agent_restore(machine);
     struct monitor_handler handler = machine_handler(machine);
     rc = monitor_connect(&machine->monitor, machine->control_path, &machine->processes[0],
                          START_TIMEOUT_MS, &machine->host->loop, &handler, err);

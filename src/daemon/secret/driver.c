@@ -83,14 +83,19 @@ int secret_find_base64(const char *uuid, const char *usage, const char *usage_id
 {
     uint8_t *value;
     size_t len;
-    gnutls_datum_t encoded;
     int r = secret_find_value(uuid, usage, usage_id, &value, &len, err);
     if (r < 0)
         return r;
-    const gnutls_datum_t plain = {value, (unsigned)len};
-    r = gnutls_base64_encode2(&plain, &encoded);
+    r = secret_base64(value, len, text, err);
     secret_wipe(value, len);
-    if (r < 0)
+    return r;
+}
+
+int secret_base64(const void *bytes, size_t len, char **text, struct kv_error *err)
+{
+    const gnutls_datum_t plain = {(unsigned char *)(uintptr_t)bytes, (unsigned)len};
+    gnutls_datum_t encoded;
+    if (gnutls_base64_encode2(&plain, &encoded) < 0)
         return api_error(err, VIR_ERR_NO_MEMORY, NULL);
     *text = malloc(encoded.size + (size_t)1);
     if (*text) {

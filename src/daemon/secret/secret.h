@@ -27,6 +27,9 @@ int secret_find_value(const char *uuid, const char *usage, const char *usage_id,
 int secret_find_base64(const char *uuid, const char *usage, const char *usage_id, char **text,
                        struct kv_error *err);
 
+/* Bytes as base64 text, to wipe and free(). */
+int secret_base64(const void *bytes, size_t len, char **text, struct kv_error *err);
+
 /* Overwrites and frees. NULL is harmless. */
 void secret_wipe(void *value, size_t len);
 

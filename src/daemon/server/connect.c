@@ -62,6 +62,7 @@ static int connect_open(struct rpc_call *call, const void *args, void *ret, stru
 
 static int connect_close(struct rpc_call *call, const void *args, void *ret, struct kv_error *err)
 {
+    rpc_client_say_goodbye(rpc_call_client(call));
     return 0;
 }
 
