@@ -13,7 +13,7 @@ import time
 
 import pytest
 from conftest import BUILD, pings, run
-from kv_switch import Switch
+from kv_switch import Refused, Switch
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -414,6 +414,25 @@ def test_flow_export_by_rows_is_the_bridges(ovs, space):
     assert get("get Bridge br0 netflow") == "[]"
 
 
+def test_a_bond_is_a_port_of_several_interfaces(ovs):
+    internal = " -- ".join(f"set Interface {name} type=internal" for name in ("m1", "m2"))
+    ovs.tools.get(f"add-br br0 -- add-bond br0 bond0 m1 m2 bond_updelay=100 tag=5 other_config:bond-primary=m2 -- {internal}")
+    bond = next(port for port in ports(ovs) if port["name"] == "bond0")
+    assert (bond["mode"], bond["up-delay"], bond["tag"]) == ("active-backup", 100, 5)
+    deadline = time.monotonic() + 5
+    while ovs.tools.get("get Port bond0 bond_active_slave") != ovs.tools.get("get Interface m2 mac_in_use"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert ovs.tools.get("list-ports br0") == "bond0" and ovs.tools.get("list-ifaces br0").split() == ["m1", "m2"]
+    ovs.tools.get("set Port bond0 lacp=active bond_mode=balance-tcp other_config:lacp-time=fast")
+    assert ovs.tools.get("get Interface m1 lacp_current") == "false"
+    assert ovs.tools.get("get Port bond0 bond_active_slave") == "[]"
+    with pytest.raises(Refused):
+        ovs.execute("add-port", bridge="br0", name="b", type="bond")
+    ovs.tools.get("del-port bond0")
+    assert [port["name"] for port in ports(ovs)] == ["br0"]
+
+
 @pytest.mark.parametrize("words, is_so", [
     ("vlan_mode=native-tagged tag=7", {"native": 7, "native-tagged": True}),
     ("vlan_mode=dot1q-tunnel tag=9", {"tag": 9, "tunnel": True, "customers": "0-4094", "outer-tag": "802.1ad"}),
@@ -437,7 +456,10 @@ def test_vlan_modes_become_the_port_s(ovs, words, is_so):
 
 
 @pytest.mark.parametrize("words, why", [
-    ("add-bond br0 bond0 a b", "there are no bonds"),
+    ("add-bond br0 bond0 a b bond_mode=balance-tcp", "balance-tcp needs lacp"),
+    ("add-bond br0 bond0 a b bond_fake_iface=true", "bond_fake_iface"),
+    ("add-bond br0 bond0 a b other_config:bond-rebalance-interval=9", "bond-rebalance-interval"),
+    ("add-port br0 a lacp=active", "lacp is for bonds"),
     ("set Bridge br0 stp_enable=true", "stp_enable"),
     ("set Bridge br0 rstp_enable=true", "rstp_enable"),
     ("set-fail-mode br0 secure", "'standalone' is possible"),

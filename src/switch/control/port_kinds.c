@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/util.h"
+#include "switch/control/bonds.h"
 #include "switch/forward/bridge.h"
 #include "switch/forward/forward.h"
 #include "switch/ports/patch.h"
@@ -18,6 +19,7 @@
 
 #define RATE_MAX (UINT64_C(1) << 27)  /* KiB a second: 128 GiB/s */
 #define BURST_MAX (UINT64_C(1) << 22) /* KiB: 4 GiB */
+#define DELAY_MAX 600000              /* ms */
 #define STORM_MAX UINT64_C(100000000) /* frames a second */
 #define VLAN_LAST 4094                /* 4095 is reserved */
 
@@ -48,6 +50,25 @@ const struct option_spec port_option_specs[] = {
            .help = "VLANs that a tunnel takes, 0: untagged frames; all else"),
     OPTION_NAMED("outer-tag", ENUM, struct port_options, outer_tag, .values = port_outer_tags,
                  .help = "what trunks get for a tunnel's frames"),
+    OPTION(STRING, struct port_options, bond, .help = "the bond whose member the port is"),
+    OPTION(ENUM, struct port_options, mode, .values = bond_mode_names,
+           .help = "which members of a bond send"),
+    OPTION(ENUM, struct port_options, lacp, .values = bond_lacp_names,
+           .help = "whether a bond asks its neighbour by LACP, or answers only"),
+    OPTION_NAMED("lacp-time", ENUM, struct port_options, lacp_time, .values = bond_lacp_times,
+                 .help = "how often the neighbour is to say something"),
+    OPTION_NAMED("lacp-fallback", BOOL, struct port_options, lacp_fallback,
+                 .help = "active-backup while no neighbour speaks LACP"),
+    OPTION_NAMED("lacp-system-id", MAC, struct port_options, lacp_system,
+                 .help = "the bond's address to LACP"),
+    OPTION_NAMED("lacp-system-priority", UINT, struct port_options, lacp_priority, .min = 1,
+                 .max = 65535, .help = "its priority to LACP"),
+    OPTION_NAMED("up-delay", UINT, struct port_options, up_delay, .max = DELAY_MAX,
+                 .help = "ms that a member's link is up before it is used"),
+    OPTION_NAMED("down-delay", UINT, struct port_options, down_delay, .max = DELAY_MAX,
+                 .help = "ms that it is down before it is used no more"),
+    OPTION(STRING, struct port_options, primary,
+           .help = "the member that is active whenever it can be"),
     OPTION(BOOL, struct port_options, isolated, .help = "talks only to ports that are not"),
     OPTION(UINT, struct port_options, community, .min = PORT_ISOLATED + 1, .max = PORT_COMMUNITIES,
            .help = "talks only to ports of the same one, and to those of none"),
@@ -77,8 +98,15 @@ const struct option_spec port_option_specs[] = {
                  .help = "KiB that may be faster than the average"),
     OPTION_END,
 };
-const char *const port_fixed_options[] = {"bridge", "type",  "path", "interface",
-                                          "read",   "write", "peer", NULL};
+const char *const port_fixed_options[] = {"bridge",         "type",
+                                          "path",           "interface",
+                                          "read",           "write",
+                                          "peer",           "bond",
+                                          "mode",           "lacp",
+                                          "lacp-time",      "lacp-fallback",
+                                          "lacp-system-id", "lacp-system-priority",
+                                          "up-delay",       "down-delay",
+                                          "primary",        NULL};
 
 static struct vhost_port *vhost_of(struct port *port)
 {
@@ -250,6 +278,11 @@ static int take_pcap(struct port *port, const json_t *state, struct kv_error *er
     return start_there(port, err);
 }
 
+/* Its members pause. */
+static void pause_nothing(struct port *port)
+{
+}
+
 static json_t *give_nothing(struct port *port, struct bequest *bequest)
 {
     return json_null();
@@ -262,7 +295,7 @@ static int take_nothing(struct port *port, const json_t *state, struct kv_error 
 
 /* In the order of the names. */
 const char *const port_kind_names[] = {
-    "vhost-user-server", "vhost-user-client", "tap", "interface", "pcap", "patch", NULL};
+    "vhost-user-server", "vhost-user-client", "tap", "interface", "pcap", "patch", "bond", NULL};
 const struct port_kind port_kinds[] = {
     {.has = PORT_HAS_PATH,
      .create = create_server,
@@ -320,6 +353,16 @@ const struct port_kind port_kinds[] = {
      .give = give_nothing,
      .take = take_nothing,
      .describe = describe_patch},
+    {.has = PORT_HAS_MEMBERS,
+     .create = bonds_create,
+     .start = bonds_start,
+     .stop = bonds_stop,
+     .free = bonds_free,
+     .pause = pause_nothing,
+     .resume = pause_nothing,
+     .give = give_nothing,
+     .take = take_nothing,
+     .describe = bonds_describe},
 };
 
 const struct port_kind *port_kind_named(const char *name)
@@ -346,6 +389,15 @@ static const struct option_owner {
     {"read", PORT_HAS_FILES},
     {"write", PORT_HAS_FILES},
     {"peer", PORT_HAS_PEER, .required = true},
+    {"mode", PORT_HAS_MEMBERS},
+    {"lacp", PORT_HAS_MEMBERS},
+    {"lacp-time", PORT_HAS_MEMBERS},
+    {"lacp-fallback", PORT_HAS_MEMBERS},
+    {"lacp-system-id", PORT_HAS_MEMBERS},
+    {"lacp-system-priority", PORT_HAS_MEMBERS},
+    {"up-delay", PORT_HAS_MEMBERS},
+    {"down-delay", PORT_HAS_MEMBERS},
+    {"primary", PORT_HAS_MEMBERS},
 };
 
 int port_options_check(const struct port_options *options, const json_t *object,
@@ -362,6 +414,9 @@ int port_options_check(const struct port_options *options, const json_t *object,
             return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs '%s'",
                                 options->name, type, owner->name);
     }
+    if (has & PORT_HAS_MEMBERS && options->bond)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': a bond is no member of another",
+                            options->name);
     if (has & PORT_HAS_FILES && !options->read && !options->write)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "port '%s': %s needs 'read' or 'write'",
                             options->name, type);

@@ -23,6 +23,13 @@ struct port_options {
     char *customers;
     int outer_tag; /* row of port_outer_tags */
     uint64_t community;
+    char *bond; /* whose member the port is */
+    /* Of a bond. */
+    int mode, lacp, lacp_time; /* rows of the names in bonds.h */
+    bool lacp_fallback;
+    uint8_t lacp_system[6];
+    uint64_t lacp_priority, up_delay, down_delay; /* ms */
+    char *primary;
 };
 
 extern const struct option_spec port_option_specs[];
@@ -36,6 +43,7 @@ enum port_option_group {
     PORT_HAS_INTERFACE = 2,
     PORT_HAS_FILES = 4, /* one of them, or both */
     PORT_HAS_PEER = 8,
+    PORT_HAS_MEMBERS = 16,
 };
 
 struct port_kind {

@@ -9,9 +9,11 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "switch/control/bonds.h"
 #include "switch/control/config.h"
 #include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
+#include "switch/control/protocols.h"
 #include "switch/forward/bridge.h"
 #include "switch/openflow/openflow.h"
 
@@ -71,6 +73,7 @@ static void remove_port(struct vswitch *sw, struct port *port);
 static void remove_bridge(struct bridge *bridge)
 {
     vswitch_end_export(bridge);
+    protocols_stop(bridge);
     openflow_stop(bridge->openflow);
     list_del(&bridge->node);
     bridge->forward->bridges--;
@@ -341,6 +344,7 @@ static void free_port(struct port *port)
 {
     limits_free(port);
     free(port->vlans.customers);
+    free(port->screen);
     vswitch_free_filter(port);
     port_kind_of(port)->free(port);
 }
@@ -348,9 +352,23 @@ static void free_port(struct port *port)
 static void remove_port(struct vswitch *sw, struct port *port)
 {
     const struct port_kind *kind = port_kind_of(port);
+    bonds_leave(port);
     kind->stop(port);
     detach(sw, port);
     free_port(port);
+}
+
+/* A port of the database that is a bond has its interfaces in its row, which a bond that is made
+ * before its members has not. */
+static int check_bond(const struct vswitch *sw, const struct port_options *options,
+                      struct kv_error *err)
+{
+    bool is_bond = port_kinds[options->type].has & PORT_HAS_MEMBERS;
+    if ((!is_bond && !options->bond) || !sw->changed || sw->rows_decide)
+        return 0;
+    return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                        "port '%s': with --ovsdb bonds are made by ovs-vsctl add-bond",
+                        options->name);
 }
 
 static int check_port(struct vswitch *sw, const struct port_options *options, const json_t *object,
@@ -362,9 +380,16 @@ static int check_port(struct vswitch *sw, const struct port_options *options, co
     if (rc < 0)
         return rc;
     rc = port_options_check(options, object, err);
+    if (rc == 0)
+        rc = check_bond(sw, options, err);
     if (rc < 0)
         return rc;
     return port_options_vlans(options, vlans, err);
+}
+
+static bool has_interface(const struct port_options *options)
+{
+    return port_kinds[options->type].has & PORT_HAS_INTERFACE;
 }
 
 static uint16_t community_of(const struct port_options *options)
@@ -394,17 +419,24 @@ static int add_port(struct vswitch *sw, const struct port_options *options, cons
     port->of_number = (uint16_t)options->ofport;
     port->community = community_of(options);
     port->config = options->no_flood ? PORT_QUIET : 0;
+    if (has_interface(options))
+        snprintf(port->interface, sizeof(port->interface), "%s",
+                 options->interface ? options->interface : options->name);
     rc = limits_make(&limits, options, port, err);
     if (rc == 0) {
         limits_swap(&limits, port);
-        rc = attach(sw, vswitch_find_bridge(sw, options->bridge), port, err);
+        rc = bonds_prepare_member(port, options, err);
     }
+    if (rc == 0)
+        rc = attach(sw, vswitch_find_bridge(sw, options->bridge), port, err);
     if (rc < 0) {
         free_port(port);
         return rc;
     }
     const json_t *given = inherited_port(options->name);
     rc = given ? kind->take(port, given, err) : kind->start(port, err);
+    if (rc == 0)
+        rc = bonds_join(port, err);
     if (rc < 0) {
         kind->stop(port);
         detach(sw, port);
@@ -429,8 +461,13 @@ static void set_here(void *opaque)
     struct port_task *task = opaque;
     struct port *port = task->port;
     struct port_vlans old = port->vlans;
-    port->vlans = task->vlans;
-    task->vlans = old;
+    /* A member's are its bond's. */
+    if (!*port->bond) {
+        port->vlans = task->vlans;
+        task->vlans = old;
+    }
+    if (port_kind_of(port)->create == bonds_create)
+        bonds_pass_vlans(port);
     port->mac_limit = task->mac_limit;
     port->community = task->community;
     port->config = (uint8_t)((port->config & ~PORT_QUIET) | (task->no_flood ? PORT_QUIET : 0));
@@ -458,6 +495,8 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
     json_object_set_new(whole, "bridge", json_string(port->bridge->name));
     json_object_set_new(whole, "type", json_string(port_kind_names[port->kind]));
     int rc = options_parse_json(port_option_specs, "port", whole, &options, err);
+    if (rc == 0 && *port->bond)
+        rc = bonds_check_member(&options, err);
     if (rc == 0)
         rc = port_options_vlans(&options, &task.vlans, err);
     if (rc == 0)

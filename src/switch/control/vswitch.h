@@ -54,6 +54,7 @@ struct vswitch {
     /* Is told of each change; may be NULL. */
     void (*changed)(void *opaque, enum vswitch_change change, const json_t *object);
     void *changed_opaque;
+    bool rows_decide; /* changes come from the database */
 };
 
 /* Each of the cores has a forwarding thread; no cores: one anywhere. */

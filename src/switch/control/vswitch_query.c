@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "switch/control/bonds.h"
 #include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
 #include "switch/control/vswitch.h"
@@ -91,6 +92,8 @@ static json_t *describe_port(struct port *port)
                   (json_int_t)port->number, "type", port_kind_names[port->kind], "up", view.up,
                   "macs", (json_int_t)view.macs, "mac-limit", (json_int_t)view.mac_limit);
     limits_describe(port, row);
+    if (*port->bond)
+        json_object_set_new(row, "bond", json_string(port->bond));
     if (port_kind_of(port)->describe)
         port_kind_of(port)->describe(port, row);
     json_t *filter = vswitch_describe_filter(port);

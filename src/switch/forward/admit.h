@@ -51,7 +51,8 @@ static inline bool ports_are_apart(const struct port *from, const struct port *t
 /* Whether what comes in at from and is flooded in the VLAN goes out at to. */
 static inline bool port_takes_flood(const struct port *from, const struct port *to, unsigned vlan)
 {
-    return to != from && to->up && !to->mirrors && !(to->config & (PORT_NO_FLOOD | PORT_QUIET)) &&
+    return to != from && to->up && !to->mirrors &&
+           !(to->config & (PORT_NO_FLOOD | PORT_QUIET | PORT_BLOCKED)) &&
            port_carries(&to->vlans, vlan) && !ports_are_apart(from, to);
 }
 

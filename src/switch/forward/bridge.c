@@ -11,6 +11,7 @@
 #include "switch/forward/flow_table.h"
 #include "switch/forward/forward.h"
 #include "switch/forward/offload.h"
+#include "switch/forward/screen.h"
 #include "switch/forward/shaper.h"
 #include "switch/monitor/sampler.h"
 
@@ -343,7 +344,7 @@ static void take_sample(struct bridge *bridge, const struct port *from, const st
 static inline void send_pending(const struct port *from, struct port *to,
                                 const struct frame *frames)
 {
-    if (__builtin_expect(to->config & (PORT_NO_FORWARD | PORT_DISABLED), 0))
+    if (__builtin_expect(to->config & (PORT_NO_FORWARD | PORT_DISABLED | PORT_BLOCKED), 0))
         to->counters.drops[DROP_DISABLED] += to->pending_count;
     else if (__builtin_expect(to->shaper != NULL, 0))
         shaper_send(to->shaper, frames);
@@ -440,9 +441,12 @@ void bridge_receive(struct port *from, struct frame *frames, unsigned count)
         from->counters.drops[DROP_MIRROR] += count;
         return;
     }
-    if (__builtin_expect(from->config & (PORT_NO_RECEIVE | PORT_DISABLED), 0)) {
-        from->counters.drops[DROP_DISABLED] += count;
-        return;
+    if (__builtin_expect(from->config & (PORT_NO_RECEIVE | PORT_DISABLED | PORT_SCREENED), 0)) {
+        if (from->config & (PORT_NO_RECEIVE | PORT_DISABLED)) {
+            from->counters.drops[DROP_DISABLED] += count;
+            return;
+        }
+        count = screen_receive(from, frames, count);
     }
     if (__builtin_expect(from->meter != NULL, 0))
         count = police(from, frames, count);

@@ -33,6 +33,8 @@ static void want_port(void *opaque, struct row *bridge, struct row *port, struct
     struct wanted *wanted = opaque;
     struct kv_error err;
     const char *name = row_string(interface, "name");
+    if (spec_is_bond(port))
+        json_object_set_new(wanted->ports, row_string(port, "name"), spec_of_bond(bridge, port));
     json_t *object = spec_of_port(bridge, port, interface, wanted->ovsdb->run_dir, &err);
     const struct datum *number = row_get(interface, "ofport");
     if (number->count && number->keys->integer > 0 && number->keys->integer <= BRIDGE_PORTS_MAX)
@@ -200,10 +202,12 @@ static void want_mirror(struct mirrors *mirrors, const char *port)
                                   vswitch_mirror_names[what]));
 }
 
-/* The name of a port's interface, which is the switch's port. */
+/* The name of a port's interface, or of a bond, which is the switch's port. */
 static const char *interface_of(const struct database *db, const union atom *reference)
 {
     const struct row *port = ovsdb_follow(db, "Port", reference);
+    if (port && spec_is_bond(port))
+        return row_string(port, "name");
     const struct datum *interfaces = port ? row_get(port, "interfaces") : NULL;
     const struct row *interface =
         interfaces && interfaces->count ? ovsdb_follow(db, "Interface", interfaces->keys) : NULL;
@@ -283,12 +287,12 @@ void ovsdb_reconcile(struct ovsdb *ovsdb)
     struct wanted wanted = {ovsdb, json_object(), json_object(), json_object()};
     json_object_clear(ovsdb->failures);
     json_object_clear(ovsdb->troubles);
-    ovsdb->applying = true;
+    ovsdb->applying = ovsdb->sw->rows_decide = true;
     find_wanted(&wanted);
     apply(ovsdb, &wanted);
     reconcile_mirrors(ovsdb);
     ovsdb_reconcile_exports(ovsdb);
-    ovsdb->applying = false;
+    ovsdb->applying = ovsdb->sw->rows_decide = false;
     json_decref(wanted.bridges);
     json_decref(wanted.ports);
     json_decref(wanted.numbers);

@@ -43,10 +43,33 @@ static const struct pair {
 };
 
 /* What is in other columns than Interface.options. */
-static const char *const elsewhere[] = {
-    "bridge",     "name",          "type",      "path",      "tag",       "trunks",
-    "native",     "native-tagged", "tunnel",    "customers", "outer-tag", "isolated",
-    "in-average", "in-burst",      "mac-limit", "ofport",    NULL};
+static const char *const elsewhere[] = {"bridge",
+                                        "name",
+                                        "type",
+                                        "path",
+                                        "tag",
+                                        "trunks",
+                                        "native",
+                                        "native-tagged",
+                                        "tunnel",
+                                        "customers",
+                                        "outer-tag",
+                                        "isolated",
+                                        "in-average",
+                                        "in-burst",
+                                        "mac-limit",
+                                        "ofport",
+                                        "bond",
+                                        "mode",
+                                        "lacp",
+                                        "lacp-time",
+                                        "lacp-fallback",
+                                        "lacp-system-id",
+                                        "lacp-system-priority",
+                                        "up-delay",
+                                        "down-delay",
+                                        "primary",
+                                        NULL};
 
 static bool is_among(const char *const *names, const char *name)
 {
@@ -207,20 +230,65 @@ static void add_policing(json_t *object, const struct row *interface)
         json_object_set_new(object, "in-burst", json_integer(kib_of(burst)));
 }
 
+/* What a port's row says of it, be it an interface or a bond. */
+static void add_port_columns(json_t *object, const struct row *port)
+{
+    const char *limit = datum_map_get(row_get(port, "other_config"), "mac-limit");
+    if (limit)
+        set_option(object, "mac-limit", limit, NULL);
+    add_vlans(object, port);
+    if (row_get(port, "protected")->keys->boolean)
+        json_object_set_new(object, "isolated", json_true());
+}
+
+bool spec_is_bond(const struct row *port)
+{
+    return row_get(port, "interfaces")->count > 1;
+}
+
+json_t *spec_of_bond(const struct row *bridge, const struct row *port)
+{
+    /* Keys of Port.other_config. */
+    static const struct pair others[] = {
+        {"bond-primary", "primary"},          {"lacp-fallback-ab", "lacp-fallback"},
+        {"lacp-system-id", "lacp-system-id"}, {"lacp-system-priority", "lacp-system-priority"},
+        {"lacp-time", "lacp-time"},
+    };
+    json_t *object = json_pack("{s:s, s:s, s:s}", "bridge", row_string(bridge, "name"), "name",
+                               row_string(port, "name"), "type", "bond");
+    const char *mode = row_string(port, "bond_mode"), *lacp = row_string(port, "lacp");
+    json_int_t up = row_get(port, "bond_updelay")->keys->integer;
+    json_int_t down = row_get(port, "bond_downdelay")->keys->integer;
+    if (mode)
+        json_object_set_new(object, "mode", json_string(mode));
+    if (lacp)
+        json_object_set_new(object, "lacp", json_string(lacp));
+    if (up)
+        json_object_set_new(object, "up-delay", json_integer(up));
+    if (down)
+        json_object_set_new(object, "down-delay", json_integer(down));
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        const char *value = datum_map_get(row_get(port, "other_config"), others[i].key);
+        if (value)
+            set_option(object, others[i].name, value, NULL);
+    }
+    add_port_columns(object, port);
+    return object;
+}
+
 json_t *spec_of_port(const struct row *bridge, const struct row *port, const struct row *interface,
                      const char *run_dir, struct kv_error *err)
 {
     json_t *object = json_pack("{s:s, s:s}", "bridge", row_string(bridge, "name"), "name",
                                row_string(interface, "name"));
-    const char *limit = datum_map_get(row_get(port, "other_config"), "mac-limit");
-    if (add_kind(object, interface, run_dir, err) < 0 ||
-        (limit && set_option(object, "mac-limit", limit, err) < 0)) {
+    if (add_kind(object, interface, run_dir, err) < 0) {
         json_decref(object);
         return NULL;
     }
-    add_vlans(object, port);
-    if (row_get(port, "protected")->keys->boolean)
-        json_object_set_new(object, "isolated", json_true());
+    if (spec_is_bond(port))
+        json_object_set_new(object, "bond", json_string(row_string(port, "name")));
+    else
+        add_port_columns(object, port);
     add_policing(object, interface);
     const struct datum *number = row_get(interface, "ofport_request");
     if (number->count && number->keys->integer <= BRIDGE_PORTS_MAX)

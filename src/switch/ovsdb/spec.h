@@ -15,6 +15,10 @@ json_t *spec_of_bridge(const struct row *bridge);
 json_t *spec_of_port(const struct row *bridge, const struct row *port, const struct row *interface,
                      const char *run_dir, struct kv_error *err);
 
+/* A port of several interfaces is a bond; each of them is a port of its own, too. */
+bool spec_is_bond(const struct row *port);
+json_t *spec_of_bond(const struct row *bridge, const struct row *port);
+
 /* Sets rows to what such an object says. */
 void spec_to_bridge(struct database *db, struct row *bridge, const json_t *object);
 /* What set-port can change; what the object leaves out is as in a new port. */

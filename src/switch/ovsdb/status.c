@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "switch/control/bonds.h"
 #include "switch/control/port_kinds.h"
 #include "switch/forward/bridge.h"
 #include "switch/openflow/openflow.h"
@@ -156,6 +157,30 @@ static json_t *statistics_of(const struct port_counters *c)
         (json_int_t)c->out_bytes, "tx_dropped", (json_int_t)port_drops_out(c));
 }
 
+/* What a bond makes of the interface. */
+static void write_member(struct ovsdb *ovsdb, struct row *port, struct row *interface)
+{
+    struct port *bond = vswitch_find_port(ovsdb->sw, row_string(port, "name"));
+    const char *name = row_string(interface, "name");
+    json_t *told = json_object(), *member, *lacp = NULL;
+    size_t i;
+    if (bond && port_kind_of(bond)->describe == bonds_describe)
+        bonds_describe(bond, told);
+    json_array_foreach (json_object_get(told, "members"), i, member) {
+        if (strcmp(json_string_value(json_object_get(member, "name")), name) == 0)
+            lacp = json_object_get(member, "lacp");
+    }
+    struct datum current;
+    datum_init_boolean(&current, lacp && strcmp(json_string_value(lacp), "current") == 0);
+    current.count = lacp != NULL;
+    row_set(&ovsdb->db, interface, "lacp_current", current);
+    const char *active = json_string_value(json_object_get(told, "active"));
+    if (!active || strcmp(active, name) == 0)
+        set_string(&ovsdb->db, port, "bond_active_slave",
+                   active ? row_string(interface, "mac_in_use") : NULL);
+    json_decref(told);
+}
+
 struct writing {
     struct ovsdb *ovsdb;
     struct views views;
@@ -177,6 +202,7 @@ static void write_interface(void *opaque, struct row *bridge, struct row *port,
     set_string(db, interface, "link_state", !view ? NULL : view->up ? "up" : "down");
     write_kernel(db, interface, kernel_name ? kernel_name : name,
                  view && kind && port_kind_named(kind)->has & PORT_HAS_INTERFACE);
+    write_member(ovsdb, port, interface);
     set_map(db, interface, "statistics", view ? statistics_of(&view->counters) : json_object());
 }
 

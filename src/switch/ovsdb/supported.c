@@ -22,6 +22,7 @@ static const struct limit {
     {"Bridge", "datapath_type", (const char *const[]){"", "system", "netdev", NULL},
      "'system' and 'netdev' are possible, and are the same"},
     {"Port", "qos", NULL, "queues are not served"},
+    {"Port", "bond_fake_iface", NULL, "a bond's members are interfaces of their own"},
     {"Port", "mac", NULL, "a bridge's address is its interface's"},
     {"Interface", "ingress_policing_kpkts_rate", NULL, "only bytes are limited"},
     {"Interface", "mac", NULL, "the interface keeps its address"},
@@ -54,6 +55,40 @@ static bool is_accepted(const struct limit *limit, const struct row *row)
     return accepted;
 }
 
+static bool is_text(const struct row *row, const char *column, const char *text)
+{
+    const char *value = row_string(row, column);
+    return value && strcmp(value, text) == 0;
+}
+
+/* Columns that need others. */
+static json_t *check_port(const struct row *port)
+{
+    static const char *const unknown[] = {"bond-detect-mode", "bond-rebalance-interval",
+                                          "bond-hash-basis", "all-members-active",
+                                          "all-slaves-active"};
+    const char *name = row_string(port, "name");
+    const struct datum *tag = row_get(port, "tag");
+    const bool speaks_lacp = row_string(port, "lacp") && !is_text(port, "lacp", "off");
+    if (is_text(port, "vlan_mode", "dot1q-tunnel") && (!tag->count || tag->keys->integer == 0))
+        return ovsdb_error("not supported", "port %.100s: vlan_mode dot1q-tunnel needs a tag",
+                           name);
+    if (is_text(port, "bond_mode", "balance-tcp") && !speaks_lacp)
+        return ovsdb_error("not supported",
+                           "port %.100s: bond_mode balance-tcp needs lacp: the neighbour has to "
+                           "know of it",
+                           name);
+    if (speaks_lacp && row_get(port, "interfaces")->count < 2)
+        return ovsdb_error("not supported",
+                           "port %.100s: lacp is for bonds, of two interfaces at least", name);
+    for (unsigned i = 0; i < ARRAY_SIZE(unknown); i++) {
+        if (datum_map_get(row_get(port, "other_config"), unknown[i]))
+            return ovsdb_error("not supported", "port %.100s: there is no other_config:%s", name,
+                               unknown[i]);
+    }
+    return NULL;
+}
+
 static json_t *check_row(const struct row *row)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
@@ -64,17 +99,7 @@ static json_t *check_row(const struct row *row)
     if (ovsdb_find_column(row->table, "targets") >= 0 && row_get(row, "targets")->count > 1)
         return ovsdb_error("not supported", "%s, column targets: one collector is possible",
                            row->table->name);
-    const char *mode = strcmp(row->table->name, "Port") == 0 ? row_string(row, "vlan_mode") : NULL;
-    if (mode && strcmp(mode, "dot1q-tunnel") == 0 &&
-        (!row_get(row, "tag")->count || row_get(row, "tag")->keys->integer == 0))
-        return ovsdb_error("not supported", "port %.100s: vlan_mode dot1q-tunnel needs a tag",
-                           row_string(row, "name"));
-    if (strcmp(row->table->name, "Port") == 0 && row_get(row, "interfaces")->count > 1)
-        return ovsdb_error("not supported",
-                           "port %.100s: there are no bonds; one interface is "
-                           "possible",
-                           row_string(row, "name"));
-    return NULL;
+    return strcmp(row->table->name, "Port") == 0 ? check_port(row) : NULL;
 }
 
 json_t *supported_check(void *opaque, const struct database *db)

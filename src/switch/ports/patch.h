@@ -2,9 +2,9 @@
 /*
  * A patch: a port whose other end is a port of the same kind, most often of another bridge. Two
  * belong together when each names the other as its peer. What goes out at one waits in a queue, a
- * copy, until the forwarding thread of the other's bridge polls that, so that bridges never call each
- * other. A frame that has passed PATCH_HOPS_MAX patches in a row is dropped: bridges in a ring do not turn
- * it for ever.
+ * copy, until the forwarding thread of the other's bridge polls that, so that bridges never call
+ * each other. A frame that has passed PATCH_HOPS_MAX patches in a row is dropped: bridges in a ring
+ * do not turn it for ever.
  */
 #ifndef KV_SWITCH_PORTS_PATCH_H
 #define KV_SWITCH_PORTS_PATCH_H

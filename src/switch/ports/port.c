@@ -15,6 +15,7 @@ const char *const port_drop_names[DROP_COUNT] = {
     [DROP_TOO_LONG] = "too-long",
     [DROP_DOWN] = "down",
     [DROP_ISOLATED] = "isolated",
+    [DROP_BLOCKED] = "blocked",
     [DROP_STORM] = "storm",
     [DROP_FLOW] = "flow",
     [DROP_DISABLED] = "disabled",

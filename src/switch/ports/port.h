@@ -16,11 +16,13 @@
 #include "switch/forward/storm.h"
 
 #define PORT_NAME_MAX 64
+#define PORT_INTERFACE_MAX 16 /* IFNAMSIZ */
 
 struct bridge;
 struct filter;
 struct forward;
 struct port;
+struct screen;
 struct shaper;
 struct storm;
 
@@ -39,6 +41,7 @@ enum port_drop {
     DROP_POLICED,     /* faster than the sender's port may */
     DROP_QUEUE_FULL,  /* faster than the receiver's port may, for longer than its queue holds */
     DROP_ISOLATED,    /* private VLANs keep the receiver's port from the sender's */
+    DROP_BLOCKED,     /* spanning tree or a bond has the port take nothing */
     DROP_STORM,       /* more broadcasts, multicasts or unknown receivers than the port may have */
     DROP_FLOW,        /* a flow of OpenFlow has no actions */
     DROP_DISABLED,    /* OpenFlow has the port take or send nothing */
@@ -107,15 +110,18 @@ enum port_mirror {
     MIRROR_OUT = 2,
 };
 
-/* What a port does not do. All but the last are OpenFlow's. */
+/* What a port does not do, and so on: the first are OpenFlow's. */
 enum port_config {
     PORT_NO_RECEIVE = 1,
     PORT_NO_FORWARD = 2, /* it sends nothing */
     PORT_NO_FLOOD = 4,
     PORT_DISABLED = 8, /* all of these */
     PORT_NO_PACKET_IN = 16,
-    PORT_QUIET = 32, /* nothing is flooded there: as configured, whatever OpenFlow says */
+    PORT_QUIET = 32,    /* nothing is flooded there: as configured, whatever OpenFlow says */
+    PORT_SCREENED = 64, /* protocols look at what comes in (forward/screen.h) */
+    PORT_BLOCKED = 128, /* sends nothing, nor is flooded to: a protocol or a bond says so */
 };
+#define PORT_CONFIG_OPENFLOW 31
 #define PORT_NUMBER_LOCAL 0xfffe /* of_number of the port with the bridge's own name */
 
 struct port_ops {
@@ -153,6 +159,7 @@ struct port {
     struct port *mirror;   /* gets copies, or NULL; on the same bridge */
     unsigned mirror_what;  /* of enum port_mirror */
     unsigned mirrors;      /* ports that this one gets copies of: it gets nothing else then */
+    struct screen *screen; /* with PORT_SCREENED */
     struct storm *storm;   /* limits what is flooded for its stations, or NULL */
     struct meter *meter;   /* of what comes in; NULL: as fast as it can */
     struct shaper *shaper; /* of what goes out, likewise */
@@ -167,9 +174,11 @@ struct port {
     char name[PORT_NAME_MAX];
     struct meter_rates in_rates, out_rates;
     struct storm_rates storm_rates;
-    uint32_t counter_samples; /* told of the port by sFlow */
-    unsigned kind;            /* row of port_kinds (control/port_kinds.h) */
-    struct list node;         /* among the bridge's */
+    uint32_t counter_samples;           /* told of the port by sFlow */
+    char interface[PORT_INTERFACE_MAX]; /* of the kernel; "": the port is none */
+    char bond[PORT_NAME_MAX];           /* whose member it is to be; "": of none */
+    unsigned kind;                      /* row of port_kinds (control/port_kinds.h) */
+    struct list node;                   /* among the bridge's */
 };
 
 /* Frames that came in and went nowhere, frames that did not go out. */

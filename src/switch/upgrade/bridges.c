@@ -177,7 +177,9 @@ static void restore_port(struct port *port, const json_t *was)
     const json_t *counters = json_object_get(was, "counters");
     struct port_counters *c = &port->counters;
     port->number = (uint32_t)number(was, "number");
-    port->config = (uint8_t)number(was, "config");
+    /* The other bits are what options and protocols make of them here. */
+    port->config = (uint8_t)((port->config & ~PORT_CONFIG_OPENFLOW) |
+                             (number(was, "config") & PORT_CONFIG_OPENFLOW));
     *c = (struct port_counters){.in_frames = number(counters, "in-frames"),
                                 .in_bytes = number(counters, "in-bytes"),
                                 .out_frames = number(counters, "out-frames"),

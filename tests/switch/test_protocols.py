@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What bridges agree on with their neighbours: two bridges of one switch, joined by wires of the kernel."""
+
+import contextlib
+import os
+import time
+
+import pytest
+from conftest import BUILD, pings, run
+from kv_switch import Refused, Switch
+
+
+class Wires:
+    """veth pairs between two bridges, br0 and br1; each bridge has a station in a network namespace of its own."""
+
+    def __init__(self, switch):
+        self.switch, self.links, self.spaces = switch, [], []
+        switch.execute("add-bridge", name="br1")
+
+    def add(self, number, **port):
+        """A wire; its ends are ports of the same names. What is for br1's end only begins with 'there_'."""
+        ends = [f"kvw{number}{end}{os.getpid()}"[:15] for end in "ab"]
+        run("ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+        self.links.append(ends[0])
+        for bridge, name in zip(("br0", "br1"), ends):
+            run("ip", "link", "set", name, "up")
+            named = {key: f"{value}{bridge}" if key == "bond" else value for key, value in port.items()}
+            self.switch.execute("add-port", bridge=bridge, name=name, type="interface", **named)
+        return ends
+
+    def add_station(self, bridge, address):
+        name = f"kvp{bridge}x{os.getpid()}"[:15]
+        self.switch.execute("add-port", bridge=bridge, name=name, type="tap")
+        run("ip", "netns", "add", name)
+        self.spaces.append(name)
+        run("ip", "link", "set", name, "netns", name)
+        run("ip", "netns", "exec", name, "ip", "link", "set", name, "up")
+        run("ip", "netns", "exec", name, "ip", "address", "add", address, "dev", name)
+        return name
+
+    def port(self, name):
+        return next(p for b in self.switch.execute("query-bridges") for p in b["ports"] if p["name"] == name)
+
+    def remove(self):
+        with contextlib.suppress(OSError):
+            self.switch.__exit__()
+        for name in self.links:
+            run("ip", "link", "del", name)
+        for name in self.spaces:
+            run("ip", "netns", "del", name)
+
+
+@pytest.fixture(name="wires")
+def wires_(folder):
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces want root")
+    switch = Switch(BUILD, folder)
+    switch.execute("add-bridge", name="br0")
+    wires = Wires(switch)
+    yield wires
+    assert switch.process.poll() is None, switch.words()
+    wires.remove()
+
+
+def wait(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def make_bonds(wires, **options):
+    ends = [wires.add(number, bond="bond") for number in range(2)]
+    for bridge in ("br0", "br1"):
+        wires.switch.execute("add-port", bridge=bridge, name=f"bond{bridge}", type="bond", **options)
+    return ends
+
+
+def used(wires, bond):
+    return [m["name"] for m in wires.port(bond)["members"] if m["used"]]
+
+
+def test_two_bridges_use_the_links_that_lacp_agrees_on(wires):
+    a, b = wires.add_station("br0", "198.51.100.1/24"), wires.add_station("br1", "198.51.100.2/24")
+    ends = make_bonds(wires, mode="balance-tcp", lacp="active", lacp_time="fast")
+    assert not wires.port("bondbr0")["up"]
+    wait(lambda: len(used(wires, "bondbr0")) == len(used(wires, "bondbr1")) == 2)
+    assert {m["lacp"] for m in wires.port("bondbr0")["members"]} == {"current"}
+    assert pings(a, "198.51.100.2")
+    assert all(pings(b, "198.51.100.1", 1) for _ in range(3))
+    macs = {row["port"] for row in wires.switch.execute("query-macs", bridge="br0")}
+    assert macs == {a, "bondbr0"}
+    run("ip", "link", "set", ends[0][1], "down")
+    wait(lambda: used(wires, "bondbr0") == [ends[1][0]])
+    assert pings(a, "198.51.100.2")
+
+
+def test_a_backup_takes_over_when_the_active_link_is_lost(wires):
+    a = wires.add_station("br0", "198.51.100.1/24")
+    wires.add_station("br1", "198.51.100.2/24")
+    ends = make_bonds(wires)
+    wait(lambda: wires.port("bondbr0").get("active") == ends[0][0] and len(used(wires, "bondbr1")) == 2)
+    assert pings(a, "198.51.100.2")
+    assert wires.switch.statistics(a)["out-frames"] < 50  # no frame goes round
+    run("ip", "link", "set", ends[0][0], "down")
+    wait(lambda: wires.port("bondbr0")["active"] == ends[1][0] and wires.port("bondbr1")["active"] == ends[1][1])
+    assert pings(a, "198.51.100.2")
+    wires.switch.execute("remove-port", name=ends[1][0])
+    wait(lambda: "active" not in wires.port("bondbr0"))
+    wires.switch.execute("remove-port", name="bondbr0")
+    assert not pings(a, "198.51.100.2", 1)
+
+
+@pytest.mark.parametrize("lie", [
+    {"type": "bond", "mode": "balance-tcp"}, {"type": "bond", "bond": "other"}, {"type": "tap", "lacp": "active"},
+    {"type": "tap", "bond": "b", "tag": 5}, {"type": "bond", "path": "/x"}, {"type": "tap", "bond": "p"}])
+def test_bonds_that_cannot_be_are_refused(wires, lie):
+    with pytest.raises(Refused):
+        wires.switch.execute("add-port", bridge="br0", name="p", **lie)
