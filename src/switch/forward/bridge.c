@@ -267,12 +267,12 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
     v->vlan = frame->vlan;
     v->tagged = frame->tagged;
     v->service = frame->service;
+    /* Frames whose head was written anew, and those that are counted one by one, stand alone. */
+    v->again = memcmp(v->head, frame->head, FRAME_HEAD) == 0 ? SAME_HEAD : ALONE;
     if (__builtin_expect(mac_is_group(from_mac), 0)) {
         drop(v, from, DROP_MALFORMED);
         return;
     }
-    /* Frames whose head was written anew, and those that are counted one by one, stand alone. */
-    v->again = memcmp(v->head, frame->head, FRAME_HEAD) == 0 ? SAME_HEAD : ALONE;
     if (!pass(bridge, from, frame, in, from, FILTER_IN, &v->in)) {
         v->admitted = false;
         drop(v, from, v->in.why);
