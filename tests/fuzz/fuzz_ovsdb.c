@@ -15,6 +15,7 @@
 #include "switch/ovsdb/server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 /* --- Recipes ---------------------------------------------------------------- */
 
@@ -276,43 +277,85 @@ static void send_recipe(struct ovsdb_client *client, struct recipe *recipe)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* A database with a bridge, and a client who hears of every change; they go on from input to input,
+ * as making them takes a hundred times as long as most inputs. */
+static struct database base;
+static struct ovsdb_server server;
+static struct ovsdb_client *witness;
+static struct monitor *monitor;
+static json_t *knows; /* the witness, of all rows */
+
+static void begin(void)
 {
     static const char start[] =
         "{\"id\":1,\"method\":\"transact\",\"params\":[\"Open_vSwitch\","
         "{\"op\":\"insert\",\"table\":\"Open_vSwitch\",\"row\":{\"bridges\":[\"named-uuid\","
         "\"a\"]}},{\"op\":\"insert\",\"table\":\"Bridge\",\"uuid-name\":\"a\",\"row\":{\"name\":"
         "\"br0\"}}]}";
-    struct database db;
-    struct ovsdb_server server;
-    struct kv_error err;
-    json_t *error;
-    if (size == 0)
-        return 0;
-    json_t *params = everything(), *known = json_object();
-    database_init(&db);
-    ovsdb_server_init(&server, NULL, &db, -1, &err);
-    struct ovsdb_client *client = ovsdb_client_new(&server), *witness = ovsdb_client_new(&server);
-    struct monitor *monitor = monitor_new(MONITOR_PLAIN, params, &error);
-    list_add_tail(&witness->monitors, &monitor->node);
+    struct ovsdb_client *client = ovsdb_client_new(&server);
     send_bytes(client, (const uint8_t *)start, strlen(start));
-    if (data[0] & 1) {
-        send_bytes(client, data + 1, size - 1);
-    } else {
-        struct recipe recipe = {{data + 1, size - 1}, &db};
-        send_recipe(client, &recipe);
-    }
-    check_database(&db);
-    hear(witness, known);
-    json_t *fresh = monitor_initial(monitor, &db), *all = json_object();
+    ovsdb_client_free(client);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    struct kv_error err;
+    json_t *error, *params = everything();
+    database_init(&base);
+    ovsdb_server_init(&server, NULL, &base, -1, &err);
+    witness = ovsdb_client_new(&server);
+    monitor = monitor_new(MONITOR_PLAIN, params, &error);
+    list_add_tail(&witness->monitors, &monitor->node);
+    knows = json_object();
+    json_decref(params);
+    begin();
+    return 0;
+}
+
+/* The witness knows what there is. */
+static void check_witness(void)
+{
+    json_t *fresh = monitor_initial(monitor, &base), *all = json_object();
+    hear(witness, knows);
     learn(all, fresh);
-    if (!witness->dead && !json_equal(known, all))
+    if (witness->dead || !json_equal(knows, all))
         abort();
     json_decref(fresh);
     json_decref(all);
-    json_decref(known);
-    json_decref(params);
-    ovsdb_server_destroy(&server);
-    database_free(&db);
+}
+
+static void begin_anew(void)
+{
+    for (const struct table *table = ovsdb_tables; table->name; table++) {
+        database_each (&base, table, each)
+            database_delete(&base, each);
+    }
+    json_t *error = database_commit(&base);
+    if (error)
+        abort();
+    begin();
+    check_witness();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct uuid before = base.last_commit;
+    if (size == 0)
+        return 0;
+    struct ovsdb_client *client = ovsdb_client_new(&server);
+    if (data[0] & 1) {
+        send_bytes(client, data + 1, size - 1);
+    } else {
+        struct recipe recipe = {{data + 1, size - 1}, &base};
+        send_recipe(client, &recipe);
+    }
+    ovsdb_client_free(client);
+    if (database_is_changed(&base))
+        abort();
+    if (memcmp(&before, &base.last_commit, sizeof(before)) == 0)
+        return 0;
+    check_database(&base);
+    check_witness();
+    begin_anew();
     return 0;
 }

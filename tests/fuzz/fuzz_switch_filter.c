@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "flow_frames.h"
+#include "frame_templates.h"
 #include "input.h"
 #include "require.h"
 #include "switch/filter/filter.h"
@@ -20,13 +20,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-#define TEMPLATES 10
 #define FRAMES_MAX 16  /* of an input */
 #define MATCHES 24     /* of the classifier */
 #define CONNECTIONS 64 /* room */
 #define PAUSE_S 200000 /* between inputs: no connection lasts so long */
 
-static struct packet templates[TEMPLATES];
 static struct forward forward;
 static struct bridge *bridge;
 static struct port ports[2];
@@ -35,35 +33,6 @@ static struct port_security security;
 static struct classifier *classifier;
 static struct flow_match matches[MATCHES];
 
-static void make_templates(void)
-{
-    struct packet *t = templates, quoted;
-    packet_ipv4(&t[0], 2, 1, IPPROTO_TCP);
-    packet_tcp(&t[0], 80, 4000, 2);
-    packet_ipv4(&t[1], 2, 1, IPPROTO_UDP);
-    packet_udp(&t[1], 53, 4000, 20);
-    packet_ipv6(&t[2], 2, 1, IPPROTO_TCP);
-    packet_tcp(&t[2], 80, 4000, 16);
-    packet_ipv6(&t[3], 2, 1, IPPROTO_HOPOPTS);
-    packet_add(&t[3], (uint8_t[8]){IPPROTO_FRAGMENT}, 8);
-    packet_add(&t[3], (uint8_t[8]){IPPROTO_UDP, 0, 0, 1, 0, 0, 0, 7}, 8);
-    packet_udp(&t[3], 53, 4000, 20);
-    packet_arp(&t[4], 1, 2, 1);
-    packet_ipv6(&t[5], 2, 1, IPPROTO_ICMPV6);
-    packet_add(&t[5], (uint8_t[32]){136, [8] = 0xfd, [23] = 1, [24] = 2, [25] = 1, 2, [31] = 1},
-               32);
-    packet_ipv4(&t[6], 2, 1, IPPROTO_ICMP);
-    packet_echo(&t[6], 8, 7);
-    quoted = t[1];
-    packet_ipv4(&t[7], 1, 9, IPPROTO_ICMP);
-    packet_error(&t[7], 3, 3, &quoted);
-    packet_ethernet(&t[8], 2, 1, 10, FLOW_TYPE_IPV4);
-    packet_add(&t[8], quoted.bytes + 14, quoted.len - 14);
-    quoted = t[2];
-    packet_ipv6(&t[9], 1, 9, IPPROTO_ICMPV6);
-    packet_error(&t[9], 1, 4, &quoted);
-}
-
 /* Parts of the templates' keys, so that much matches. */
 static void make_matches(void)
 {
@@ -71,7 +40,7 @@ static void make_matches(void)
     require(classifier != NULL);
     for (unsigned i = 0; i < MATCHES; i++) {
         struct flow_match *match = &matches[i];
-        require(packet_key(&templates[i % TEMPLATES], &match->key));
+        require(packet_key(&frame_templates[i % FRAME_TEMPLATES], &match->key));
         for (size_t b = 0; b < sizeof(match->key); b++) {
             uint8_t care = (b / 4 + i) % 3 == 0 ? (uint8_t)(0xff << i % 5) : 0;
             ((uint8_t *)&match->mask)[b] = care;
@@ -111,7 +80,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     struct kv_error err;
     log_level = LOG_ERROR;
-    make_templates();
+    frame_templates_make();
     make_matches();
     bridge = bridge_new(&forward, "br0", 64, 300, &err);
     require(bridge && bridge_prepare_filters(bridge, &err) == 0);
@@ -173,7 +142,7 @@ static void pass(struct input *in)
     static struct flow_key keys[2];
     struct filter_verdict verdict;
     burst = &bridge->tables->burst;
-    p = templates[take(in, 1) % TEMPLATES];
+    p = frame_templates[take(in, 1) % FRAME_TEMPLATES];
     change(&p, in);
     uint64_t how = take(in, 1);
     struct port *port = &ports[how & 1];
