@@ -52,4 +52,4 @@ install: build ## install programs and manual pages (PREFIX, DESTDIR)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
 
 clean: ## remove everything that was built
-	rm -rf $(BUILD) build-clang build-asan build-fuzz
+	rm -rf $(BUILD) build-clang build-asan build-hostile
