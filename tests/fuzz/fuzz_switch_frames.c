@@ -131,7 +131,8 @@ static void add_ports(void)
         port->mac_limit = 64;
         port->leaves = FRAME_CSUM | FRAME_GSO | FRAME_TSO_ECN;
         if (i == ACCESS)
-            port->vlans = (struct port_vlans){.access = true, .native = 10, .carried = {BIT(10)}};
+            port->vlans = (struct port_vlans){
+                .access = true, .native = 10, .untagged = 10, .carried = {BIT(10)}};
         else
             memset(port->vlans.carried, 0xff, sizeof(port->vlans.carried));
         require(bridge_attach(bridge, port) == 0);

@@ -100,34 +100,66 @@ static void name_port(char *name, unsigned port)
     snprintf(name, NAME_ROOM, "p%u", port);
 }
 
-static void draw_vlans(struct model_port *port)
+/* Not 0. */
+static unsigned draw_vlan(void)
 {
+    return model_vlans[1 + draw(MODEL_VLANS - 1)];
+}
+
+static void draw_options(struct model_port *port)
+{
+    static const unsigned communities[] = {0, 0, 0, 0, MODEL_ISOLATED, 2, 3};
     port->mode = (enum model_mode)draw(MODEL_MODES);
-    port->tag = model_vlans[draw(MODEL_VLANS)];
+    port->tag = draw_vlan();
     port->all = draw(3) == 0;
-    memset(port->trunk, 0, sizeof(port->trunk));
-    bool any = false;
     for (unsigned i = 0; i < MODEL_VLANS; i++)
-        any |= port->trunk[i] = draw(2);
-    port->all |= !any;
+        port->trunk[i] = draw(2);
+    /* Untagged frames are the native VLAN's. */
+    if (port->mode == MODEL_NATIVE || port->mode == MODEL_NATIVE_TAGGED)
+        port->trunk[0] = false;
+    port->trunk[MODEL_VLANS - 1] = true;
+    port->service = draw(2);
+    port->community = communities[draw(ARRAY_SIZE(communities))];
+    port->no_flood = draw(10) == 0;
     port->limit = draw(4) ? 1024 : 1 + draw(3);
 }
 
-static void describe_vlans(const struct model_port *port, json_t *object)
+static void describe_list(const struct model_port *port, json_t *object, const char *option)
 {
-    char trunks[64] = "";
+    char list[64] = "";
     size_t len = 0;
+    if (port->all)
+        return;
     for (unsigned i = 0; i < MODEL_VLANS; i++) {
         if (port->trunk[i])
-            len += (size_t)snprintf(trunks + len, sizeof(trunks) - len, "%s%u", len ? "," : "",
+            len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%u", len ? "," : "",
                                     model_vlans[i]);
     }
-    if (port->mode == MODEL_ACCESS)
+    json_object_set_new(object, option, json_string(list));
+}
+
+static void describe_options(const struct model_port *port, json_t *object)
+{
+    bool native = port->mode == MODEL_NATIVE || port->mode == MODEL_NATIVE_TAGGED;
+    if (port->mode == MODEL_ACCESS || port->mode == MODEL_TUNNEL)
         json_object_set_new(object, "tag", json_integer(port->tag));
-    if (port->mode == MODEL_NATIVE)
+    else
+        describe_list(port, object, "trunks");
+    if (native)
         json_object_set_new(object, "native", json_integer(port->tag));
-    if (port->mode != MODEL_ACCESS && !port->all)
-        json_object_set_new(object, "trunks", json_string(trunks));
+    if (port->mode == MODEL_NATIVE_TAGGED)
+        json_object_set_new(object, "native-tagged", json_true());
+    if (port->mode == MODEL_TUNNEL) {
+        json_object_set_new(object, "tunnel", json_true());
+        json_object_set_new(object, "outer-tag", json_string(port->service ? "802.1ad" : "802.1q"));
+        describe_list(port, object, "customers");
+    }
+    if (port->community == MODEL_ISOLATED)
+        json_object_set_new(object, "isolated", json_true());
+    else if (port->community)
+        json_object_set_new(object, "community", json_integer(port->community));
+    if (port->no_flood)
+        json_object_set_new(object, "no-flood", json_true());
     json_object_set_new(object, "mac-limit", json_integer(port->limit));
 }
 
@@ -137,12 +169,12 @@ static void add_port(unsigned bridge)
     unsigned index = model.port_count++;
     struct model_port *port = &model.ports[index];
     *port = (struct model_port){.bridge = bridge, .mirror = -1};
-    draw_vlans(port);
+    draw_options(port);
     name_port(name, index);
     name_bridge(bridge_name, bridge);
     json_t *object = json_pack("{s:s, s:s, s:s, s:s}", "bridge", bridge_name, "name", name, "type",
                                "pcap", "write", "/dev/null");
-    describe_vlans(port, object);
+    describe_options(port, object);
     request(vswitch_add_port, object);
     ports[index] = vswitch_find_port(&sw, name);
     assert_non_null(ports[index]);
@@ -153,9 +185,9 @@ static void change_port(unsigned index)
 {
     char name[NAME_ROOM];
     name_port(name, index);
-    draw_vlans(&model.ports[index]);
+    draw_options(&model.ports[index]);
     json_t *object = json_pack("{s:s}", "name", name);
-    describe_vlans(&model.ports[index], object);
+    describe_options(&model.ports[index], object);
     request(vswitch_set_port, object);
     model_forget_port(&model, index);
 }
@@ -199,7 +231,7 @@ static void add_mirrors(unsigned first, unsigned last)
 static int set_up(void **unused)
 {
     struct kv_error err;
-    assert_int_equal(vswitch_init(&sw, &err), 0);
+    assert_int_equal(vswitch_init(&sw, NULL, 0, &err), 0);
     request(vswitch_set_acl,
             json_pack("{s:s, s:s, s:[]}", "name", "none", "default", "deny", "rules"));
     request(vswitch_set_acl, json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "name", "arp", "default",
@@ -317,12 +349,12 @@ static void put_address(struct packet *p, enum to to)
 
 static void put_tags(struct packet *p, enum tags tags)
 {
-    unsigned vlan = model_vlans[draw(MODEL_VLANS)];
+    unsigned vlan = draw_vlan();
     static const unsigned types[TAGS_COUNT] = {[SERVICE_TAG] = FRAME_TPID_SERVICE};
     if (tags == NO_TAG)
         return;
     if (tags == TWO_TAGS || tags == PRIORITY_AND_TAG)
-        put_tag(p, draw(2) ? FRAME_TPID : FRAME_TPID_SERVICE, model_vlans[draw(MODEL_VLANS)]);
+        put_tag(p, draw(2) ? FRAME_TPID : FRAME_TPID_SERVICE, draw_vlan());
     if (tags == PRIORITY_TAG || tags == PRIORITY_AND_TAG)
         vlan = 0;
     put_tag(p, types[tags] ? types[tags] : FRAME_TPID, tags == TAG_4095 ? VLAN_ID_MASK : vlan);

@@ -5,24 +5,24 @@
 #include <string.h>
 
 #define NO_VLAN 0
+#define RESERVED_VLAN 4095
 #define TPID 0x8100
 #define SERVICE_TPID 0x88a8
 
-const unsigned model_vlans[MODEL_VLANS] = {1, 10, 20, 30, 2049, 4094};
+const unsigned model_vlans[MODEL_VLANS] = {0, 1, 10, 20, 30, 2049, 4094};
 
 static unsigned word(const struct model_frame *frame, unsigned at)
 {
     return frame->bytes[at] * 256U + frame->bytes[at + 1];
 }
 
-static bool carries(const struct model_port *port, unsigned vlan)
+static bool has_tag(const struct model_frame *frame)
 {
-    if (port->mode != MODEL_TRUNK && vlan == port->tag)
-        return true;
-    if (port->mode == MODEL_ACCESS || vlan == 4095)
-        return false;
-    if (port->all)
-        return vlan != NO_VLAN || port->mode == MODEL_TRUNK;
+    return word(frame, 12) == TPID || word(frame, 12) == SERVICE_TPID;
+}
+
+static bool lists(const struct model_port *port, unsigned vlan)
+{
     for (unsigned i = 0; i < MODEL_VLANS; i++) {
         if (port->trunk[i] && model_vlans[i] == vlan)
             return true;
@@ -30,9 +30,24 @@ static bool carries(const struct model_port *port, unsigned vlan)
     return false;
 }
 
-/* A frame with its tag taken off: what it says is kept beside it. */
+static bool is_trunk(const struct model_port *port)
+{
+    return port->mode == MODEL_TRUNK || port->mode == MODEL_NATIVE ||
+           port->mode == MODEL_NATIVE_TAGGED;
+}
+
+static bool carries(const struct model_port *port, unsigned vlan)
+{
+    if (port->mode != MODEL_TRUNK && vlan == port->tag)
+        return true;
+    if (!is_trunk(port) || vlan == RESERVED_VLAN)
+        return false;
+    return port->all ? vlan != NO_VLAN || port->mode == MODEL_TRUNK : lists(port, vlan);
+}
+
+/* A frame with the tag taken off that says its VLAN: what it says is kept beside it. */
 struct taken {
-    bool had_tag;
+    unsigned type;     /* of the tag, or of the one that is put in */
     unsigned priority; /* and drop eligibility: the tag's upper four bits */
     unsigned vlan;
     struct model_frame plain;
@@ -41,12 +56,14 @@ struct taken {
 /* False: the port does not let it in. */
 static bool take(const struct model_port *port, const struct model_frame *frame, struct taken *t)
 {
-    *t = (struct taken){.vlan = port->mode == MODEL_TRUNK ? NO_VLAN : port->tag, .plain = *frame};
-    if (word(frame, 12) == SERVICE_TPID)
-        return false;
-    if (word(frame, 12) == TPID) {
-        unsigned named = word(frame, 14) % 4096;
-        t->had_tag = true;
+    unsigned named = has_tag(frame) ? word(frame, 14) % 4096 : NO_VLAN;
+    *t = (struct taken){.type = port->mode == MODEL_TUNNEL && port->service ? SERVICE_TPID : TPID,
+                        .vlan = port->mode == MODEL_TRUNK ? NO_VLAN : port->tag,
+                        .plain = *frame};
+    if (port->mode == MODEL_TUNNEL)
+        return port->all ? named != RESERVED_VLAN : lists(port, named);
+    if (has_tag(frame)) {
+        t->type = word(frame, 12);
         t->priority = frame->bytes[14] / 16;
         memmove(t->plain.bytes + 12, frame->bytes + 16, frame->len - 16);
         t->plain.len -= 4;
@@ -61,16 +78,24 @@ static bool take(const struct model_port *port, const struct model_frame *frame,
 /* As the port sends it. */
 static void put(const struct model_port *port, const struct taken *t, struct model_frame *out)
 {
-    unsigned own = port->mode == MODEL_TRUNK ? NO_VLAN : port->tag;
+    bool plain = t->vlan == port->tag;
+    if (port->mode == MODEL_TRUNK || port->mode == MODEL_NATIVE_TAGGED)
+        plain = t->vlan == NO_VLAN;
     *out = t->plain;
-    if (t->vlan == own)
+    if (plain)
         return;
-    const unsigned tag[4] = {TPID / 256, TPID % 256, t->priority * 16 + t->vlan / 256,
+    const unsigned tag[4] = {t->type / 256, t->type % 256, t->priority * 16 + t->vlan / 256,
                              t->vlan % 256};
     memmove(out->bytes + 16, t->plain.bytes + 12, t->plain.len - 12);
     for (unsigned i = 0; i < 4; i++)
         out->bytes[12 + i] = (uint8_t)tag[i];
     out->len += 4;
+}
+
+static bool may_talk(const struct model_port *a, const struct model_port *b)
+{
+    return a->community == 0 || b->community == 0 ||
+           (a->community == b->community && a->community != MODEL_ISOLATED);
 }
 
 static bool acl_allows(enum model_acl acl, const struct taken *t)
@@ -147,7 +172,8 @@ static void choose(struct model *model, unsigned from, const struct taken *t, bo
     const struct model_station *known = to[0] % 2 ? NULL : find(model, to, sender->bridge, t->vlan);
     for (unsigned i = 0; i < model->port_count; i++) {
         const struct model_port *port = &model->ports[i];
-        out[i] = i != from && port->bridge == sender->bridge && (!known || known->port == i) &&
+        out[i] = i != from && port->bridge == sender->bridge &&
+                 (known ? known->port == i : !port->no_flood) && may_talk(sender, port) &&
                  carries(port, t->vlan) && !is_mirror(model, i) && acl_allows(port->acl, t);
     }
 }

@@ -14,10 +14,17 @@
 #define MODEL_STATIONS 512 /* that a bridge knows */
 #define MODEL_FRAME_MAX 160
 
+#define MODEL_VLANS 7 /* the first is 0: none */
+extern const unsigned model_vlans[MODEL_VLANS];
+
+#define MODEL_ISOLATED 1 /* community */
+
 enum model_mode {
-    MODEL_ACCESS, /* tag */
-    MODEL_TRUNK,  /* of some VLANs, or all */
-    MODEL_NATIVE, /* such a trunk with a VLAN that goes untagged: tag */
+    MODEL_ACCESS,        /* tag */
+    MODEL_TRUNK,         /* of some VLANs, or all */
+    MODEL_NATIVE,        /* such a trunk with a VLAN that goes untagged: tag */
+    MODEL_NATIVE_TAGGED, /* one whose untagged frames are of that VLAN, and that goes tagged */
+    MODEL_TUNNEL,        /* of a customer's frames, with their tags, in a VLAN: tag */
     MODEL_MODES,
 };
 
@@ -34,16 +41,16 @@ struct model_port {
     unsigned bridge;
     enum model_mode mode;
     unsigned tag;
-    bool all;       /* a trunk of all VLANs */
-    bool trunk[16]; /* else of these: indexes of model_vlans */
+    bool all;                /* a trunk, or a tunnel, of all VLANs */
+    bool trunk[MODEL_VLANS]; /* else of these: indexes of model_vlans */
+    bool service;            /* a tunnel's outer tag is 802.1ad's */
+    unsigned community;      /* 0: everybody's */
+    bool no_flood;
     enum model_acl acl;
     unsigned limit;         /* stations */
     int mirror;             /* port that gets copies, or -1 */
     bool copy_in, copy_out; /* of what */
 };
-
-#define MODEL_VLANS 6
-extern const unsigned model_vlans[MODEL_VLANS];
 
 struct model_station {
     uint8_t mac[6];
