@@ -690,3 +690,20 @@ def test_bridges_are_patched_together(ovs):
     assert "itself" in ovs.tools.get("get Interface p0 error")
     ovs.execute("add-port", bridge="br1", name="p2", type="patch", peer="p0")
     assert ovs.tools.get("get Interface p2 type options").split() == ["patch", "{peer=p0}"]
+
+
+def test_tunnels_have_open_vswitchs_options(ovs):
+    ovs.tools.get("add-br br0 -- add-port br0 vx -- set Interface vx type=vxlan options:remote_ip=192.0.2.77 options:key=5001 "
+                  "options:dst_port=4790 options:df_default=false options:tos=inherit options:csum=true")
+    assert ovs.tools.get("get Interface vx error ofport") == "[]\n1"
+    port = next(p for p in ovs.execute("query-bridges")[0]["ports"] if p["name"] == "vx")
+    assert (port["remote-ip"], port["key"], port["dst-port"], port["df-default"], port["tos"]) == \
+        ("192.0.2.77", 5001, 4790, False, "inherit")
+    ovs.execute("add-port", bridge="br0", name="gn", type="geneve", remote_ip="2001:db8::7", df_default=False)
+    assert ovs.tools.get("get Interface gn type options") == 'geneve\n{df_default="false", remote_ip="2001:db8::7"}'
+    for lie in ("key=flow", "remote_ip=flow", "in_key=5", "dst_port=0", "df_default=maybe"):
+        ovs.tools.get(f"set Interface vx options:{lie}")
+        name = lie.split("=", maxsplit=1)[0].replace("_", "-")
+        assert name in ovs.tools.get("get Interface vx error").replace("_", "-"), lie
+        ovs.tools.get(f"remove Interface vx options {lie.split('=', maxsplit=1)[0]} -- set Interface vx options:remote_ip=192.0.2.77")
+        assert ovs.tools.get("get Interface vx error") == "[]"

@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "switch/control/bonds.h"
+#include "switch/control/tunnel_options.h"
 #include "switch/forward/bridge.h"
 #include "switch/forward/forward.h"
 #include "switch/ports/patch.h"
@@ -37,6 +38,21 @@ const struct option_spec port_option_specs[] = {
     OPTION(STRING, struct port_options, write,
            .help = "of a pcap port: the file that frames go to"),
     OPTION(STRING, struct port_options, peer, .help = "the patch at the other end of a patch"),
+    OPTION_NAMED("remote-ip", STRING, struct port_options, remote_ip,
+                 .help = "of a tunnel: the address of its other end"),
+    OPTION_NAMED("local-ip", STRING, struct port_options, local_ip,
+                 .help = "of a tunnel: its own address; whatever the host takes else"),
+    OPTION(UINT, struct port_options, key, .max = TUNNEL_VNI_MAX,
+           .help = "of a tunnel: the number of its network (VNI); 0 else"),
+    OPTION_NAMED("dst-port", UINT, struct port_options, dst_port, .min = 1, .max = UINT16_MAX,
+                 .help = "of a tunnel: the UDP port at both ends; 4789 or 6081 else"),
+    OPTION(STRING, struct port_options, tos,
+           .help = "of a tunnel: class of its packets (DSCP), or 'inherit'"),
+    OPTION(STRING, struct port_options, ttl,
+           .help = "of a tunnel: how far its packets go (64), or 'inherit'"),
+    OPTION_NAMED("df-default", BOOL, struct port_options, df_default,
+                 .help = "of a tunnel: its packets are not to be cut"),
+    OPTION(BOOL, struct port_options, csum, .help = "of a tunnel: its packets have checksums"),
     OPTION(UINT, struct port_options, tag, .min = 1, .max = VLAN_LAST,
            .help = "an access port of that VLAN"),
     OPTION(STRING, struct port_options, trunks, .help = "a trunk of those VLANs: \"10,20-29\""),
@@ -98,15 +114,32 @@ const struct option_spec port_option_specs[] = {
                  .help = "KiB that may be faster than the average"),
     OPTION_END,
 };
-const char *const port_fixed_options[] = {"bridge",         "type",
-                                          "path",           "interface",
-                                          "read",           "write",
-                                          "peer",           "bond",
-                                          "mode",           "lacp",
-                                          "lacp-time",      "lacp-fallback",
-                                          "lacp-system-id", "lacp-system-priority",
-                                          "up-delay",       "down-delay",
-                                          "primary",        NULL};
+const char *const port_fixed_options[] = {"bridge",
+                                          "type",
+                                          "path",
+                                          "interface",
+                                          "read",
+                                          "write",
+                                          "peer",
+                                          "remote-ip",
+                                          "local-ip",
+                                          "key",
+                                          "dst-port",
+                                          "tos",
+                                          "ttl",
+                                          "df-default",
+                                          "csum",
+                                          "bond",
+                                          "mode",
+                                          "lacp",
+                                          "lacp-time",
+                                          "lacp-fallback",
+                                          "lacp-system-id",
+                                          "lacp-system-priority",
+                                          "up-delay",
+                                          "down-delay",
+                                          "primary",
+                                          NULL};
 
 static struct vhost_port *vhost_of(struct port *port)
 {
@@ -184,6 +217,27 @@ static struct port *create_patch(const struct port_options *options, struct loop
 static void describe_patch(struct port *port, json_t *row)
 {
     json_object_set_new(row, "peer", json_string(patch_port_peer(port)));
+}
+
+static struct port *create_tunnel(enum tunnel_kind kind, const struct port_options *options,
+                                  struct kv_error *err)
+{
+    struct tunnel_settings settings;
+    if (tunnel_options_read(kind, options, &settings, err) < 0)
+        return NULL;
+    return tunnel_port_new(&settings, err);
+}
+
+static struct port *create_vxlan(const struct port_options *options, struct loop *loop,
+                                 struct kv_error *err)
+{
+    return create_tunnel(TUNNEL_VXLAN, options, err);
+}
+
+static struct port *create_geneve(const struct port_options *options, struct loop *loop,
+                                  struct kv_error *err)
+{
+    return create_tunnel(TUNNEL_GENEVE, options, err);
 }
 
 /* Of ports that the control thread has nothing to do with while they run. */
@@ -294,8 +348,16 @@ static int take_nothing(struct port *port, const json_t *state, struct kv_error 
 }
 
 /* In the order of the names. */
-const char *const port_kind_names[] = {
-    "vhost-user-server", "vhost-user-client", "tap", "interface", "pcap", "patch", "bond", NULL};
+const char *const port_kind_names[] = {"vhost-user-server",
+                                       "vhost-user-client",
+                                       "tap",
+                                       "interface",
+                                       "pcap",
+                                       "patch",
+                                       "bond",
+                                       "vxlan",
+                                       "geneve",
+                                       NULL};
 const struct port_kind port_kinds[] = {
     {.has = PORT_HAS_PATH,
      .create = create_server,
@@ -363,6 +425,26 @@ const struct port_kind port_kinds[] = {
      .give = give_nothing,
      .take = take_nothing,
      .describe = bonds_describe},
+    {.has = PORT_HAS_TUNNEL,
+     .create = create_vxlan,
+     .start = tunnel_port_start,
+     .stop = tunnel_port_stop,
+     .free = tunnel_port_free,
+     .pause = tunnel_port_stop,
+     .resume = start_again,
+     .give = tunnel_port_give,
+     .take = take_nothing,
+     .describe = tunnel_options_describe},
+    {.has = PORT_HAS_TUNNEL,
+     .create = create_geneve,
+     .start = tunnel_port_start,
+     .stop = tunnel_port_stop,
+     .free = tunnel_port_free,
+     .pause = tunnel_port_stop,
+     .resume = start_again,
+     .give = tunnel_port_give,
+     .take = take_nothing,
+     .describe = tunnel_options_describe},
 };
 
 const struct port_kind *port_kind_named(const char *name)
@@ -398,6 +480,14 @@ static const struct option_owner {
     {"up-delay", PORT_HAS_MEMBERS},
     {"down-delay", PORT_HAS_MEMBERS},
     {"primary", PORT_HAS_MEMBERS},
+    {"remote-ip", PORT_HAS_TUNNEL, .required = true},
+    {"local-ip", PORT_HAS_TUNNEL},
+    {"key", PORT_HAS_TUNNEL},
+    {"dst-port", PORT_HAS_TUNNEL},
+    {"tos", PORT_HAS_TUNNEL},
+    {"ttl", PORT_HAS_TUNNEL},
+    {"df-default", PORT_HAS_TUNNEL},
+    {"csum", PORT_HAS_TUNNEL},
 };
 
 int port_options_check(const struct port_options *options, const json_t *object,

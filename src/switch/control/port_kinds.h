@@ -13,6 +13,9 @@ struct port_options {
     char *bridge, *name;
     int type; /* row of port_kinds */
     char *path, *interface, *read, *write, *peer;
+    char *remote_ip, *local_ip, *tos, *ttl; /* of tunnels, as the next ones */
+    uint64_t key, dst_port;
+    bool df_default, csum;
     uint64_t tag, native;
     char *trunks;
     uint64_t mac_limit;
@@ -32,6 +35,13 @@ struct port_options {
     char *primary;
 };
 
+#define PORT_MAC_LIMIT 1024
+/* What is not said. */
+#define PORT_OPTIONS_USUAL                                            \
+    {                                                                 \
+        .mac_limit = PORT_MAC_LIMIT, .df_default = true, .csum = true \
+    }
+
 extern const struct option_spec port_option_specs[];
 /* Those that make a port another port, so that they stay as long as it is there; NULL at the end.
  */
@@ -44,6 +54,7 @@ enum port_option_group {
     PORT_HAS_FILES = 4, /* one of them, or both */
     PORT_HAS_PEER = 8,
     PORT_HAS_MEMBERS = 16,
+    PORT_HAS_TUNNEL = 32,
 };
 
 struct port_kind {

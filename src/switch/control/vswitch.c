@@ -18,7 +18,6 @@
 #include "switch/openflow/openflow.h"
 
 #define MAC_ENTRIES 8192
-#define MAC_LIMIT 1024
 
 #define CORE_NOT_SAID UINT64_MAX
 
@@ -448,7 +447,7 @@ static int add_port(struct vswitch *sw, const struct port_options *options, cons
 
 int vswitch_add_port(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    struct port_options options = {.mac_limit = MAC_LIMIT};
+    struct port_options options = PORT_OPTIONS_USUAL;
     int rc = options_parse_json(port_option_specs, "port", object, &options, err);
     if (rc == 0)
         rc = add_port(sw, &options, object, err);
@@ -478,7 +477,7 @@ static void set_here(void *opaque)
 
 int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    struct port_options options = {.mac_limit = MAC_LIMIT};
+    struct port_options options = PORT_OPTIONS_USUAL;
     struct port_task task = {0};
     const char *name = json_string_value(json_object_get(object, "name"));
     struct port *port = name ? vswitch_find_port(sw, name) : NULL;

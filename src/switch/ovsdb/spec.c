@@ -28,10 +28,13 @@ static const struct kind {
     {"dpdkvhostuser", "vhost-user-server", "path"},
     {"pcap", "pcap", NULL},
     {"patch", "patch", NULL},
+    {"vxlan", "vxlan", NULL},
+    {"geneve", "geneve", NULL},
 };
 
 const char *const spec_interface_types[] = {
-    "system", "tap", "internal", "dpdkvhostuserclient", "dpdkvhostuser", "pcap", "patch", NULL,
+    "system", "tap",    "internal", "dpdkvhostuserclient", "dpdkvhostuser", "pcap", "patch",
+    "vxlan",  "geneve", NULL,
 };
 
 /* Numbers of a bridge in Bridge.other_config. */
@@ -41,6 +44,32 @@ static const struct pair {
     {"mac-aging-time", "ageing"},
     {"mac-table-size", "mac-entries"},
 };
+
+/* Keys of Interface.options that are called otherwise here. */
+static const struct pair option_names[] = {
+    {"remote_ip", "remote-ip"},
+    {"local_ip", "local-ip"},
+    {"dst_port", "dst-port"},
+    {"df_default", "df-default"},
+};
+
+static const char *name_of_key(const char *key)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(option_names); i++) {
+        if (strcmp(option_names[i].key, key) == 0)
+            return option_names[i].name;
+    }
+    return key;
+}
+
+static const char *key_of_name(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(option_names); i++) {
+        if (strcmp(option_names[i].name, name) == 0)
+            return option_names[i].key;
+    }
+    return name;
+}
 
 /* What is in other columns than Interface.options. */
 static const char *const elsewhere[] = {"bridge",
@@ -128,7 +157,7 @@ static int add_options(json_t *object, const struct kind *kind, const struct row
             json_object_set_new(object, "path", json_string(value));
         else if (is_among(elsewhere, key))
             return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "'%s' is no key of options", key);
-        else if (set_option(object, key, value, err) < 0)
+        else if (set_option(object, name_of_key(key), value, err) < 0)
             return -EINVAL;
     }
     return 0;
@@ -374,7 +403,8 @@ static void set_options(struct database *db, struct row *interface, const json_t
 {
     for (const struct option_spec *spec = port_option_specs; spec->name; spec++) {
         if (!is_among(elsewhere, spec->name) && is_among(port_fixed_options, spec->name) == fixed)
-            set_element(db, interface, "options", spec->name, json_object_get(object, spec->name));
+            set_element(db, interface, "options", key_of_name(spec->name),
+                        json_object_get(object, spec->name));
     }
 }
 

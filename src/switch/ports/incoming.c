@@ -66,6 +66,19 @@ void incoming_add(size_t len, const uint8_t *tag)
     incoming.used += len;
 }
 
+void incoming_add_plain(const uint8_t *data, size_t len)
+{
+    if (len < FRAME_BYTES_MIN || len > FRAME_BYTES_MAX)
+        port_drop(incoming.port, DROP_MALFORMED);
+    else
+        frame_set_bytes(&incoming.frames[incoming.count++], data, len);
+}
+
+bool incoming_is_full(void)
+{
+    return incoming.count == FRAME_BURST;
+}
+
 void incoming_deliver(void)
 {
     if (incoming.count)

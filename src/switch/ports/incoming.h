@@ -29,6 +29,11 @@ void incoming_add(size_t len, const uint8_t *tag);
 /* They lie elsewhere, until the burst is delivered. */
 void incoming_add_at(const uint8_t *data, size_t len, const uint8_t *tag);
 
+/* The frame lies there, without a header, and has nothing undone. */
+void incoming_add_plain(const uint8_t *data, size_t len);
+/* The burst takes no more of them. */
+bool incoming_is_full(void);
+
 /* Hands the burst to the bridge. */
 void incoming_deliver(void);
 

@@ -55,6 +55,13 @@ void bequest_add_named(struct bequest *bequest, const char *kind, const char *na
     json_object_set_new(bequest->names, key, bequest_add(bequest, fd));
 }
 
+bool bequest_has(const struct bequest *bequest, const char *kind, const char *name)
+{
+    char key[KEY_MAX];
+    make_key(key, kind, name);
+    return json_object_get(bequest->names, key) != NULL;
+}
+
 /* --- Taking -------------------------------------------------------------------- */
 
 static struct {

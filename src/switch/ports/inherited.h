@@ -31,6 +31,9 @@ json_t *bequest_add(struct bequest *bequest, int fd);
 /* For inherited_take(). */
 void bequest_add_named(struct bequest *bequest, const char *kind, const char *name, int fd);
 
+/* Whether it was added. */
+bool bequest_has(const struct bequest *bequest, const char *kind, const char *name);
+
 /* --- Who takes ------------------------------------------------------------------- */
 
 /* names as in a bequest, ports: {NAME: state}. fds are taken over. */
