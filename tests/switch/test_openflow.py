@@ -208,7 +208,7 @@ def test_who_snoops_sees_what_is_said(ofctl):
 
 
 @pytest.mark.parametrize("flow, error", [
-    ("actions=resubmit(,1)", "BAD_VENDOR"), ("actions=output:65290", ""), ("actions=enqueue:1:2", "BAD_TYPE"),
+    ("actions=resubmit(,1)", "BAD_VENDOR"), ("actions=output:65290", ""), ("ip,actions=dec_ttl", "BAD_"),
     ("table=5,actions=drop", ""), ("check_overlap,priority=0,in_port=1,actions=drop", "OVERLAP"), ("actions=mod_tp_dst:5", ""),
 ])
 def test_what_cannot_be_done_is_refused(ofctl, flow, error):
@@ -237,3 +237,23 @@ def test_a_bridge_without_a_socket_is_refused_and_sockets_go_with_bridges(switch
     assert os.path.exists(f"{folder}/br1.mgmt")
     switch.execute("remove-bridge", name="br1")
     assert not os.path.exists(f"{folder}/br1.mgmt") and not os.path.exists(f"{folder}/br1.snoop")
+
+
+def test_flows_choose_queues(switch, stations, ofctl):
+    a, b, _ = stations
+    enqueue = ofctl.options == []
+    switch.execute("set-qos", port=b, queues=[{"id": 7, "average": 100, "burst": 4}])
+    ofctl("del-flows", "br0")
+    ofctl("add-flow", "br0", "in_port=2,actions=output:1")
+    ofctl("add-flow", "br0", "in_port=1,actions=" + ("enqueue:2:7" if enqueue else "set_queue:7,output:2"))
+    assert ("in_port=1", "enqueue:2:7" if enqueue else "set_queue:7,output:2") in \
+        [(match.split(",")[-1], actions) for match, actions in ofctl.flows()]
+    assert pings(a, "192.0.2.2")
+    flood = ["ping", "-q", "-c", "200", "-i", "0.001", "-s", "1400", "-W", "1", "192.0.2.2"]
+    begin = time.monotonic()
+    inside(a, *flood)
+    assert time.monotonic() - begin > 200 * 1400 / (100 << 10) * 0.8, "held to the queue's rate"
+    switch.execute("set-qos", port=b)
+    begin = time.monotonic()
+    inside(a, *flood)
+    assert time.monotonic() - begin < 1.5

@@ -464,7 +464,7 @@ def test_vlan_modes_become_the_port_s(ovs, words, is_so):
     ("set Bridge br0 rstp_enable=true", "rstp_enable"),
     ("set-fail-mode br0 secure", "'standalone' is possible"),
     ("set Port br0 vlan_mode=dot1q-tunnel", "needs a tag"),
-    ("-- --id=@q create QoS type=linux-htb -- set Port br0 qos=@q", "queues are not served"),
+    ("-- --id=@q create QoS type=linux-hfsc -- set Port br0 qos=@q", "'linux-htb' is possible"),
     ("-- --id=@m create Mirror name=m output-vlan=9 -- set Bridge br0 mirrors=@m", "output_port"),
     ("set-manager ptcp:6640", "--ovsdb"),
     ("set-ssl /a /b /c", "--ovsdb"),
@@ -707,3 +707,38 @@ def test_tunnels_have_open_vswitchs_options(ovs):
         assert name in ovs.tools.get("get Interface vx error").replace("_", "-"), lie
         ovs.tools.get(f"remove Interface vx options {lie.split('=', maxsplit=1)[0]} -- set Interface vx options:remote_ip=192.0.2.77")
         assert ovs.tools.get("get Interface vx error") == "[]"
+
+
+def test_queues_are_made_in_one_transaction(ovs):
+    ovs.tools.get("add-br br0 -- add-port br0 p -- set Interface p type=tap -- set Port p qos=@newqos "
+                  "-- --id=@newqos create QoS type=linux-htb other_config:max-rate=819200000 queues=0=@q0,7=@q7 "
+                  "-- --id=@q0 create Queue other_config:max-rate=81920000 "
+                  "-- --id=@q7 create Queue other_config:min-rate=8192000 other_config:burst=819200 other_config:max-rate=16384000")
+
+    def qos(name):
+        return next(p for p in ovs.execute("query-bridges")[0]["ports"] if p["name"] == name).get("qos")
+
+    assert qos("p") == {"port": "p", "average": 100000, "queues": [
+        {"id": 0, "average": 10000}, {"id": 7, "guaranteed": 1000, "burst": 100, "average": 2000}]}
+    ovs.tools.get("clear Port p qos")
+    assert qos("p") is None
+    ovs.execute("set-qos", port="p", average=200, queues=[{"id": 3, "guaranteed": 50}])
+    row = ovs.tools.get("get Port p qos")
+    assert ovs.tools.get(f"get QoS {row} type other_config") == 'linux-htb\n{max-rate="1638400"}'
+    queue = ovs.tools.get(f"get QoS {row} queues:3")
+    assert ovs.tools.get(f"get Queue {queue} other_config") == '{min-rate="409600"}'
+    ovs.tools.get("add-br br1")
+    assert qos("p")["queues"] == [{"id": 3, "guaranteed": 50}], "what others change leaves it alone"
+    for lie in ("type=linux-hfsc", "other_config:priority=1", "other_config:max-rate=fast"):
+        status, _, complaint = ovs.tools.ask(f"set QoS {row} {lie}")
+        assert status and "not supported" in complaint
+    assert ovs.tools.ask(f"set Queue {queue} dscp=10")[0]
+    ovs.execute("set-qos", port="p")
+    assert ovs.tools.get("get Port p qos") == "[]"
+    for lie in ({"burst": 5}, {"queues": 5}, {"queues": [{}]}, {"queues": [{"id": 1}, {"id": 1}]}, {"average": 0},
+                {"queues": [{"id": 1, "guaranteed": 9, "average": 8}]}, {"queues": [{"id": 1, "burst": 8}]}, {"speed": 3}):
+        with pytest.raises(Refused):
+            ovs.execute("set-qos", port="p", **lie)
+    ovs.execute("set-port", name="p", **{"out-average": 100})
+    with pytest.raises(Refused):
+        ovs.execute("set-qos", port="p", average=200)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/util.h"
+#include "switch/forward/bridge.h"
 #include "switch/forward/forward.h"
 #include "switch/forward/shaper.h"
 #include "unit.h"
@@ -76,7 +77,8 @@ static void a_burst_goes_at_the_peak_and_then_no_more(void **state)
     assert_about(pass(&meter, 2000 * MS, MS), 2 * RATE);
 }
 
-static void push(struct shaper *shaper, uint32_t number, uint32_t rest_bytes)
+static void push_from(struct shaper *shaper, const struct port *from, uint32_t number,
+                      uint32_t rest_bytes)
 {
     static uint8_t bytes[FRAME_BYTES_MAX];
     memcpy(bytes, &number, sizeof(number));
@@ -84,7 +86,12 @@ static void push(struct shaper *shaper, uint32_t number, uint32_t rest_bytes)
     const struct frame frame = {.rest = halves, .rest_count = 2, .rest_bytes = rest_bytes};
     port.pending[0] = 0;
     port.pending_count = 1;
-    shaper_send(shaper, &frame);
+    shaper_send(shaper, from, &frame);
+}
+
+static void push(struct shaper *shaper, uint32_t number, uint32_t rest_bytes)
+{
+    push_from(shaper, NULL, number, rest_bytes);
 }
 
 static void what_waits_goes_in_its_order_and_at_the_rate(void **state)
@@ -129,6 +136,93 @@ static void what_waits_is_lost_with_its_port(void **state)
     shaper_free(shaper);
 }
 
+/* --- Turns -------------------------------------------------------------------------- */
+
+#define SENDERS 3
+#define LEN 1000
+
+/* What arrived of each sender, in bytes, when each of them brings as much as it is told every
+ * millisecond; frames say whose they are. */
+static void compete(struct shaper *shaper, void (*choose)(unsigned sender),
+                    const unsigned frames_per_ms[SENDERS], unsigned ms, uint64_t got[SENDERS])
+{
+    static struct port from[SENDERS];
+    for (unsigned t = 0; t < ms; t++, forward.now_ns += MS) {
+        for (unsigned sender = 0; sender < SENDERS; sender++) {
+            from[sender].index = (uint16_t)sender;
+            choose(sender);
+            for (unsigned i = 0; i < frames_per_ms[sender]; i++)
+                push_from(shaper, &from[sender], sender, LEN - FRAME_HEAD);
+        }
+        if (!list_empty(&forward.shaped))
+            shaper_release(shaper);
+        for (unsigned i = 0; i < sent_count; i++)
+            got[sent[i]] += sent_len[i] + FRAME_HEAD;
+        sent_count = 0;
+    }
+}
+
+static struct bridge bridge;
+
+static void choose_nothing(unsigned sender)
+{
+}
+
+static void choose_queue(unsigned sender)
+{
+    bridge.queue = sender;
+}
+
+static void ports_share_a_rate_whatever_they_send(void **state)
+{
+    struct shaper *shaper = shaper_new(&port, &(struct meter_rates){.average = 3 * RATE});
+    const unsigned frames[SENDERS] = {40, 4, 4};
+    uint64_t got[SENDERS] = {0};
+    compete(shaper, choose_nothing, frames, 1000, got);
+    memset(got, 0, sizeof(got));
+    compete(shaper, choose_nothing, frames, 4000, got);
+    for (unsigned i = 0; i < SENDERS; i++)
+        assert_about(got[i], 4 * RATE);
+    /* One that wants less than its share gets it all, and loses nothing. */
+    const unsigned modest[SENDERS] = {40, 40, 0};
+    shaper_stop(shaper);
+    compete(shaper, choose_nothing, modest, 500, got);
+    memset(got, 0, sizeof(got));
+    compete(shaper, choose_nothing, (const unsigned[SENDERS]){40, 40, 1}, 4000, got);
+    assert_in_range(got[2], 3990 * LEN, 4000 * LEN);
+    assert_about(got[0], (12 * RATE - got[2]) / 2);
+    shaper_free(shaper);
+}
+
+static void queues_have_what_they_are_guaranteed_and_no_more_than_they_may(void **state)
+{
+    const struct shaper_queue_rates queues[SENDERS] = {
+        {.id = 0}, {.id = 1, .guaranteed = 2 * RATE}, {.id = 2, .most = {.average = RATE / 4}}};
+    struct shaper *shaper =
+        shaper_new_queues(&port, &(struct meter_rates){.average = 3 * RATE}, queues, SENDERS);
+    const unsigned frames[SENDERS] = {40, 40, 40};
+    uint64_t got[SENDERS] = {0};
+    port.bridge = &bridge;
+    compete(shaper, choose_queue, frames, 1000, got);
+    memset(got, 0, sizeof(got));
+    compete(shaper, choose_queue, frames, 4000, got);
+    assert_about(got[2], RATE);
+    assert_about(got[0] + got[1] + got[2], 12 * RATE);
+    assert_in_range(got[1], 8 * RATE, 10 * RATE);
+    assert_true(got[0] > RATE);
+    shaper_free(shaper);
+    /* Without a limit of all, each has its own only. */
+    shaper = shaper_new_queues(&port, &(struct meter_rates){0}, queues, SENDERS);
+    compete(shaper, choose_queue, (const unsigned[SENDERS]){1, 1, 1}, 500, got);
+    memset(got, 0, sizeof(got));
+    compete(shaper, choose_queue, (const unsigned[SENDERS]){2, 2, 2}, 4000, got);
+    assert_int_equal(got[0], 8000 * LEN);
+    assert_int_equal(got[1], 8000 * LEN);
+    assert_about(got[2], RATE);
+    shaper_stop(shaper);
+    shaper_free(shaper);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +230,9 @@ int main(void)
         cmocka_unit_test_setup(a_burst_goes_at_the_peak_and_then_no_more, set_up),
         cmocka_unit_test_setup(what_waits_goes_in_its_order_and_at_the_rate, set_up),
         cmocka_unit_test_setup(what_waits_is_lost_with_its_port, set_up),
+        cmocka_unit_test_setup(ports_share_a_rate_whatever_they_send, set_up),
+        cmocka_unit_test_setup(queues_have_what_they_are_guaranteed_and_no_more_than_they_may,
+                               set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

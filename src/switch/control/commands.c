@@ -78,6 +78,11 @@ static json_t *set_mirror(struct qmp_call *call)
     return done(vswitch_set_mirror(switch_of(call), call->arguments, &call->error));
 }
 
+static json_t *set_qos(struct qmp_call *call)
+{
+    return done(vswitch_set_qos(switch_of(call), call->arguments, &call->error));
+}
+
 static json_t *set_sflow(struct qmp_call *call)
 {
     return done(vswitch_set_sflow(switch_of(call), call->arguments, &call->error));
@@ -183,6 +188,8 @@ static const struct qmp_command commands[] = {
     {"set-port", "gives a port other VLANs, rates, and another limit of addresses", set_port,
      name_arguments, .open = true},
     {"set-mirror", "another port gets copies of a port's frames, or no more", set_mirror,
+     port_arguments, .open = true},
+    {"set-qos", "a port sends from queues with rates of their own, or no more", set_qos,
      port_arguments, .open = true},
     {"set-netflow", "a collector is told of a bridge's flows by NetFlow, or no more", set_netflow,
      bridge_arguments, .open = true},

@@ -2,8 +2,8 @@
 /*
  * The configuration as it stands; see config.h. Everything lies by its name: {"acls": {NAME: acl},
  * "bridges": {NAME: {"self": bridge, "ports": {NAME: port}, "mirrors": {PORT: mirror}, "filters":
- * {PORT: filter}, "macs": {"MAC VLAN": address}, "sflow": ..., "netflow": ..., "ipfix": ...}}}.
- * Objects keep their order.
+ * {PORT: filter}, "qos": {PORT: qos}, "macs": {"MAC VLAN": address}, "sflow": ..., "netflow": ...,
+ * "ipfix": ...}}}. Objects keep their order.
  */
 #include "switch/control/config.h"
 
@@ -115,6 +115,7 @@ static void remove_port(json_t *config, const json_t *object)
     json_t *bridge = bridge_with(config, name);
     json_object_del(json_object_get(bridge, "ports"), name);
     json_object_del(json_object_get(bridge, "filters"), name);
+    json_object_del(json_object_get(bridge, "qos"), name);
     remove_those(json_object_get(bridge, "mirrors"), "port", name);
     remove_those(json_object_get(bridge, "mirrors"), "to", name);
     remove_those(json_object_get(bridge, "macs"), "port", name);
@@ -144,6 +145,11 @@ static void set_mirror(json_t *config, const json_t *object)
 static void set_filter(json_t *config, const json_t *object)
 {
     set_of_port(config, "filters", object);
+}
+
+static void set_qos(json_t *config, const json_t *object)
+{
+    set_of_port(config, "qos", object);
 }
 
 /* They say their VLAN. */
@@ -209,6 +215,7 @@ static void (*const changes[])(json_t *config, const json_t *object) = {
     [VSWITCH_SET_ACL] = set_acl,
     [VSWITCH_REMOVE_ACL] = remove_acl,
     [VSWITCH_SET_FILTER] = set_filter,
+    [VSWITCH_SET_QOS] = set_qos,
     [VSWITCH_ADD_MAC] = add_mac,
     [VSWITCH_REMOVE_MAC] = remove_mac,
 };
@@ -235,7 +242,7 @@ static json_t *describe_bridge(const json_t *bridge)
     const char *name;
     json_t *value, *out = json_copy(json_object_get(bridge, "self"));
     json_object_foreach ((json_t *)bridge, name, value) {
-        static const char *const lists[] = {"ports", "mirrors", "filters", "macs"};
+        static const char *const lists[] = {"ports", "mirrors", "filters", "qos", "macs"};
         bool is_list = false;
         for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
             is_list |= strcmp(name, lists[i]) == 0;

@@ -60,6 +60,10 @@ int limits_make(struct limits *limits, const struct port_options *options, struc
                               .storm_rates = options->storm};
     if (check("in", &options->in, err) < 0 || check("out", &options->out, err) < 0)
         return -EINVAL;
+    if (limits->out_rates.average && port->qos)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                            "'out-average': the port has queues (set-qos); one of the two is "
+                            "possible");
     if (limits->out_rates.average && port_kind_of(port)->unlimited)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "'out-average': a %s has none; 'in-average' at its peer is possible",
@@ -115,6 +119,7 @@ void limits_drop(struct limits *limits, const struct port *port)
 
 void limits_free(struct port *port)
 {
+    json_decref(port->qos);
     free(port->meter);
     shaper_free(port->shaper);
     free(port->storm);
@@ -142,6 +147,8 @@ void limits_describe(const struct port *port, json_t *row)
     static const char *const out[] = {"out-average", "out-peak", "out-burst"};
     describe(&port->in_rates, in, row);
     describe(&port->out_rates, out, row);
+    if (port->qos)
+        json_object_set(row, "qos", port->qos);
     describe_number(port->storm_rates.broadcast, "storm-broadcast", row);
     describe_number(port->storm_rates.multicast, "storm-multicast", row);
     describe_number(port->storm_rates.unknown, "storm-unknown", row);

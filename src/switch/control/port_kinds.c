@@ -18,8 +18,6 @@
 #include "switch/ports/uplink.h"
 #include "switch/ports/vhost.h"
 
-#define RATE_MAX (UINT64_C(1) << 27)  /* KiB a second: 128 GiB/s */
-#define BURST_MAX (UINT64_C(1) << 22) /* KiB: 4 GiB */
 #define DELAY_MAX 600000              /* ms */
 #define STORM_MAX UINT64_C(100000000) /* frames a second */
 #define VLAN_LAST 4094                /* 4095 is reserved */
@@ -100,17 +98,17 @@ const struct option_spec port_option_specs[] = {
                  .help = "addresses that are learned at the port at most"),
     OPTION(UINT, struct port_options, ofport, .min = 1, .max = BRIDGE_PORTS_MAX,
            .help = "its number to OpenFlow, if that is free; else the lowest that is"),
-    OPTION_NAMED("in-average", UINT, struct port_options, in.average, .min = 1, .max = RATE_MAX,
-                 .help = "KiB a second that come in at most"),
-    OPTION_NAMED("in-peak", UINT, struct port_options, in.peak, .min = 1, .max = RATE_MAX,
+    OPTION_NAMED("in-average", UINT, struct port_options, in.average, .min = 1,
+                 .max = PORT_RATE_MAX, .help = "KiB a second that come in at most"),
+    OPTION_NAMED("in-peak", UINT, struct port_options, in.peak, .min = 1, .max = PORT_RATE_MAX,
                  .help = "KiB a second while a burst lasts"),
-    OPTION_NAMED("in-burst", UINT, struct port_options, in.burst, .min = 1, .max = BURST_MAX,
+    OPTION_NAMED("in-burst", UINT, struct port_options, in.burst, .min = 1, .max = PORT_BURST_MAX,
                  .help = "KiB that may be faster than the average"),
-    OPTION_NAMED("out-average", UINT, struct port_options, out.average, .min = 1, .max = RATE_MAX,
-                 .help = "KiB a second that go out at most"),
-    OPTION_NAMED("out-peak", UINT, struct port_options, out.peak, .min = 1, .max = RATE_MAX,
+    OPTION_NAMED("out-average", UINT, struct port_options, out.average, .min = 1,
+                 .max = PORT_RATE_MAX, .help = "KiB a second that go out at most"),
+    OPTION_NAMED("out-peak", UINT, struct port_options, out.peak, .min = 1, .max = PORT_RATE_MAX,
                  .help = "KiB a second while a burst lasts"),
-    OPTION_NAMED("out-burst", UINT, struct port_options, out.burst, .min = 1, .max = BURST_MAX,
+    OPTION_NAMED("out-burst", UINT, struct port_options, out.burst, .min = 1, .max = PORT_BURST_MAX,
                  .help = "KiB that may be faster than the average"),
     OPTION_END,
 };

@@ -35,6 +35,8 @@ struct port_options {
     char *primary;
 };
 
+#define PORT_RATE_MAX (UINT64_C(1) << 27)  /* KiB a second: 128 GiB/s */
+#define PORT_BURST_MAX (UINT64_C(1) << 22) /* KiB: 4 GiB */
 #define PORT_MAC_LIMIT 1024
 /* What is not said. */
 #define PORT_OPTIONS_USUAL                                            \

@@ -560,6 +560,7 @@ static int configure_list(struct vswitch *sw, const char *name, const json_t *li
 static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error *err)
 {
     json_t *ports = take_value(bridge, "ports"), *mirrors = take_value(bridge, "mirrors");
+    json_t *qos = take_value(bridge, "qos");
     json_t *filters = take_value(bridge, "filters"), *macs = take_value(bridge, "macs");
     const char *name = json_string_value(json_object_get(bridge, "name"));
     json_t *watching[ARRAY_SIZE(watchers)];
@@ -578,6 +579,8 @@ static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error 
     if (rc == 0)
         rc = configure_list(sw, "filters", filters, vswitch_set_filter, err);
     if (rc == 0)
+        rc = configure_list(sw, "qos", qos, vswitch_set_qos, err);
+    if (rc == 0)
         rc = configure_list(sw, "macs", macs, vswitch_add_mac, err);
     for (unsigned i = 0; i < ARRAY_SIZE(watchers); i++) {
         if (rc == 0 && watching[i]) {
@@ -588,6 +591,7 @@ static int configure_bridge(struct vswitch *sw, json_t *bridge, struct kv_error 
     }
     json_decref(ports);
     json_decref(mirrors);
+    json_decref(qos);
     json_decref(filters);
     json_decref(macs);
     return rc;

@@ -28,6 +28,7 @@ enum vswitch_change {
     VSWITCH_SET_PORT,
     VSWITCH_REMOVE_PORT,
     VSWITCH_SET_MIRROR,
+    VSWITCH_SET_QOS,
     VSWITCH_SET_SFLOW,
     VSWITCH_SET_NETFLOW,
     VSWITCH_SET_IPFIX,
@@ -73,6 +74,8 @@ int vswitch_add_port(struct vswitch *sw, const json_t *port, struct kv_error *er
 int vswitch_set_port(struct vswitch *sw, const json_t *port, struct kv_error *err);
 /* Copies of a port's frames go to another one of its bridge; without "to": no more. */
 int vswitch_set_mirror(struct vswitch *sw, const json_t *mirror, struct kv_error *err);
+/* A port's queues; without any: none any more. */
+int vswitch_set_qos(struct vswitch *sw, const json_t *qos, struct kv_error *err);
 /* An sFlow agent for a bridge; without "collector": none any more. */
 int vswitch_set_sflow(struct vswitch *sw, const json_t *sflow, struct kv_error *err);
 int vswitch_set_netflow(struct vswitch *sw, const json_t *netflow, struct kv_error *err);

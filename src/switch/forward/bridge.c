@@ -347,7 +347,7 @@ static inline void send_pending(const struct port *from, struct port *to,
     if (__builtin_expect(to->config & (PORT_NO_FORWARD | PORT_DISABLED | PORT_BLOCKED), 0))
         to->counters.drops[DROP_DISABLED] += to->pending_count;
     else if (__builtin_expect(to->shaper != NULL, 0))
-        shaper_send(to->shaper, frames);
+        shaper_send(to->shaper, from, frames);
     else if (__builtin_expect(from && from->leaves & ~to->takes, 0))
         offload_send(to, frames);
     else

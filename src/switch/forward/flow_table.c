@@ -19,6 +19,7 @@ struct work {
     struct bridge *bridge;
     struct port *from;                        /* or NULL */
     enum { UNASKED, ALLOWED, DENIED } filter; /* what the sender's says */
+    uint32_t queue;                           /* of those it is sent to */
     bool lost;                                /* it cannot be what actions make of it */
     struct frame frame;
     struct iovec rest[FRAME_SEGMENTS_MAX + 1];
@@ -130,7 +131,9 @@ static void output(struct work *w, struct port *to)
     frame_copy(&frame, &w->frame);
     frame.tagged = has_tag(&frame);
     frame.vlan = frame.tagged ? tag_of(&frame) & VLAN_ID_MASK : 0;
+    w->bridge->queue = w->queue;
     bridge_output(w->bridge, w->from, to, &frame);
+    w->bridge->queue = 0;
 }
 
 static void output_to_number(struct work *w, const struct flow_action *action)
@@ -139,6 +142,19 @@ static void output_to_number(struct work *w, const struct flow_action *action)
     /* Back to where it came from is an action of its own (1.0.0, 5.2.1). */
     if (to && to != w->from)
         output(w, to);
+}
+
+static void enqueue(struct work *w, const struct flow_action *action)
+{
+    uint32_t queue = w->queue;
+    w->queue = action->queue;
+    output_to_number(w, action);
+    w->queue = queue;
+}
+
+static void set_queue(struct work *w, const struct flow_action *action)
+{
+    w->queue = action->queue;
 }
 
 static void output_back(struct work *w, const struct flow_action *action)
@@ -174,7 +190,9 @@ static void go_normally(struct work *w, const struct flow_action *action)
         return;
     }
     frame_copy(&frame, &w->frame);
+    w->bridge->queue = w->queue;
     bridge_forward(w->from, &frame, 1);
+    w->bridge->queue = 0;
 }
 
 static void tell_controller(struct work *w, uint16_t max_len, bool missed)
@@ -200,7 +218,8 @@ static void go_to_controller(struct work *w, const struct flow_action *action)
 }
 
 static void (*const ops[FLOW_OPS])(struct work *w, const struct flow_action *action) = {
-    [FLOW_OUTPUT] = output_to_number,   [FLOW_IN_PORT] = output_back,
+    [FLOW_OUTPUT] = output_to_number,   [FLOW_ENQUEUE] = enqueue,
+    [FLOW_SET_QUEUE] = set_queue,       [FLOW_IN_PORT] = output_back,
     [FLOW_NORMAL] = go_normally,        [FLOW_FLOOD] = flood,
     [FLOW_ALL] = output_everywhere,     [FLOW_CONTROLLER] = go_to_controller,
     [FLOW_SET_VLAN] = set_vlan,         [FLOW_SET_PRIORITY] = set_priority,
@@ -219,6 +238,7 @@ static void begin(struct work *w, struct flow_table *table, const struct flow_ru
     w->from = from;
     w->filter = UNASKED;
     w->lost = false;
+    w->queue = 0;
     frame_copy(&w->frame, frame);
 }
 
@@ -275,7 +295,7 @@ static uint32_t becomes(const struct bridge *bridge, const struct flow_rule *rul
     for (unsigned i = 0; rule->actions && i < rule->actions->count; i++) {
         const struct flow_action *action = &rule->actions->list[i];
         outputs += action->op <= FLOW_CONTROLLER;
-        if (action->op == FLOW_OUTPUT)
+        if (action->op == FLOW_OUTPUT || action->op == FLOW_ENQUEUE)
             to = bridge_port_numbered(bridge, action->number);
     }
     if (outputs == 0)

@@ -18,6 +18,7 @@
 
 enum flow_op {
     FLOW_OUTPUT,  /* port: its number */
+    FLOW_ENQUEUE, /* port: its number, and queue */
     FLOW_IN_PORT, /* back to where it came from */
     FLOW_NORMAL,  /* as bridges do */
     FLOW_FLOOD,   /* all ports that want it, but the one it came from */
@@ -29,6 +30,7 @@ enum flow_op {
     FLOW_POP_VLAN,
     FLOW_SET_FROM_MAC,
     FLOW_SET_TO_MAC,
+    FLOW_SET_QUEUE, /* queue: of what is sent from then on */
     FLOW_OPS,
 };
 
@@ -36,6 +38,7 @@ struct flow_action {
     enum flow_op op;
     uint16_t number; /* of a port or VLAN, bytes, priority */
     uint8_t mac[6];
+    uint32_t queue; /* of the receiver (shaper.h) */
 };
 
 struct flow_actions {

@@ -31,3 +31,9 @@ bool meter_take(struct meter *meter, uint32_t bytes, int64_t now_ns)
     ratelimit_return(&meter->average, bytes);
     return false;
 }
+
+void meter_return(struct meter *meter, uint32_t bytes)
+{
+    ratelimit_return(&meter->average, bytes);
+    ratelimit_return(&meter->peak, bytes);
+}

@@ -29,5 +29,7 @@ void meter_init(struct meter *meter, const struct meter_rates *rates, int64_t pa
 
 /* Whether a frame may pass now (CLOCK_MONOTONIC); then its bytes are taken off. */
 bool meter_take(struct meter *meter, uint32_t bytes, int64_t now_ns);
+/* Of a frame that passed and then did not. */
+void meter_return(struct meter *meter, uint32_t bytes);
 
 #endif

@@ -11,14 +11,16 @@ enum {
     OFPAT10_STRIP_VLAN = 3,
     OFPAT10_SET_DL_SRC = 4,
     OFPAT10_SET_DL_DST = 5,
+    OFPAT10_ENQUEUE = 11,
     OFPAT13_PUSH_VLAN = 17,
     OFPAT13_POP_VLAN = 18,
+    OFPAT13_SET_QUEUE = 21,
     OFPAT13_SET_FIELD = 25,
     OFPAT_EXPERIMENTER = 0xffff,
 };
 
-const uint16_t ofp13_action_types[OFP13_ACTION_TYPES] = {OFPAT_OUTPUT, OFPAT13_PUSH_VLAN,
-                                                         OFPAT13_POP_VLAN, OFPAT13_SET_FIELD};
+const uint16_t ofp13_action_types[OFP13_ACTION_TYPES] = {
+    OFPAT_OUTPUT, OFPAT13_PUSH_VLAN, OFPAT13_POP_VLAN, OFPAT13_SET_QUEUE, OFPAT13_SET_FIELD};
 
 enum {
     OFPIT_APPLY_ACTIONS = 4,
@@ -71,7 +73,7 @@ static enum ofp_error read_output(uint16_t port, uint16_t max_len, struct flow_a
 static uint16_t port_of(const struct flow_action *action)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(special_ports); i++) {
-        if (action->op != FLOW_OUTPUT && special_ports[i].op == action->op)
+        if (action->op > FLOW_ENQUEUE && special_ports[i].op == action->op)
             return special_ports[i].port;
     }
     return action->number;
@@ -121,6 +123,15 @@ static enum ofp_error set_mac(enum flow_op op, const uint8_t *mac, struct flow_a
     return OFP_OK;
 }
 
+/* To a port, or back to where it came from. */
+static enum ofp_error read_enqueue(const uint8_t *body, struct flow_action *action)
+{
+    uint16_t port = (uint16_t)load_be(body, 2);
+    *action = (struct flow_action){
+        .op = FLOW_ENQUEUE, .number = port, .queue = (uint32_t)load_be(body + 8, 4)};
+    return (port && port < OFPP_MAX) || port == OFPP_LOCAL ? OFP_OK : OFP_ACTION_BAD_PORT;
+}
+
 /* data: the action of len bytes, a multiple of 8. */
 static enum ofp_error read_10(uint16_t type, const uint8_t *data, size_t len,
                               struct flow_action *action)
@@ -128,13 +139,15 @@ static enum ofp_error read_10(uint16_t type, const uint8_t *data, size_t len,
     const uint8_t *body = data + ACTION_HEADER;
     if (type == OFPAT_EXPERIMENTER)
         return OFP_ACTION_BAD_EXPERIMENTER;
-    if (type > OFPAT10_SET_DL_DST)
+    if (type > OFPAT10_SET_DL_DST && type != OFPAT10_ENQUEUE)
         return OFP_ACTION_BAD_TYPE;
     if (len != (type >= OFPAT10_SET_DL_SRC ? 16 : 8))
         return OFP_ACTION_BAD_LEN;
     switch (type) {
     case OFPAT_OUTPUT:
         return read_output((uint16_t)load_be(body, 2), (uint16_t)load_be(body + 2, 2), action);
+    case OFPAT10_ENQUEUE:
+        return read_enqueue(body, action);
     case OFPAT10_SET_VLAN_VID:
         return set_vlan(load_be(body, 2), action);
     case OFPAT10_SET_VLAN_PCP:
@@ -221,6 +234,9 @@ static enum ofp_error read_13(uint16_t type, const uint8_t *data, size_t len,
     case OFPAT13_POP_VLAN:
         *action = (struct flow_action){.op = FLOW_POP_VLAN};
         return len == 8 ? OFP_OK : OFP_ACTION_BAD_LEN;
+    case OFPAT13_SET_QUEUE:
+        *action = (struct flow_action){.op = FLOW_SET_QUEUE, .queue = (uint32_t)load_be(body, 4)};
+        return len == 8 ? OFP_OK : OFP_ACTION_BAD_LEN;
     case OFPAT13_SET_FIELD:
         return read_set_field(data, len, action);
     case OFPAT_EXPERIMENTER:
@@ -270,6 +286,39 @@ static void write_13(struct wire *wire, const struct flow_action *action)
     }
 }
 
+/* --- Queues ------------------------------------------------------------------------- */
+
+static void write_set_queue(struct wire *wire, uint32_t queue)
+{
+    wire_put(wire, OFPAT13_SET_QUEUE, 2);
+    wire_put(wire, 8, 2);
+    wire_put(wire, queue, 4);
+}
+
+static void write_enqueue(struct wire *wire, uint16_t port, uint32_t queue)
+{
+    wire_put(wire, OFPAT10_ENQUEUE, 2);
+    wire_put(wire, 16, 2);
+    wire_put(wire, port, 2);
+    wire_zeroes(wire, 6);
+    wire_put(wire, queue, 4);
+}
+
+/* An output to the queue. 1.0 can say so of ports only, 1.3 in two actions, or three: *said is what
+ * its last one told. */
+static void write_output_to_queue(uint8_t version, struct wire *wire,
+                                  const struct flow_action *action, uint32_t queue, uint32_t *said)
+{
+    bool is_port = action->op == FLOW_OUTPUT || action->op == FLOW_ENQUEUE;
+    if (version != OFP_13 && is_port && queue) {
+        write_enqueue(wire, action->number, queue);
+        return;
+    }
+    if (version == OFP_13 && queue != *said)
+        write_set_queue(wire, *said = queue);
+    write_output(version, wire, action);
+}
+
 /* --- Lists -------------------------------------------------------------------- */
 
 enum ofp_error ofp_actions_read(uint8_t version, const uint8_t *data, size_t len,
@@ -296,10 +345,14 @@ enum ofp_error ofp_actions_read(uint8_t version, const uint8_t *data, size_t len
 
 void ofp_actions_write(uint8_t version, struct wire *wire, const struct flow_actions *actions)
 {
+    uint32_t queue = 0, said = 0;
     for (unsigned i = 0; i < actions->count; i++) {
         const struct flow_action *action = &actions->list[i];
-        if (action->op <= FLOW_CONTROLLER)
-            write_output(version, wire, action);
+        if (action->op == FLOW_SET_QUEUE)
+            queue = action->queue;
+        else if (action->op <= FLOW_CONTROLLER)
+            write_output_to_queue(version, wire, action,
+                                  action->op == FLOW_ENQUEUE ? action->queue : queue, &said);
         else if (version == OFP_13)
             write_13(wire, action);
         else

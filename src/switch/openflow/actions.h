@@ -21,7 +21,7 @@ enum ofp_error ofp13_instructions_read(const uint8_t *data, size_t len,
 void ofp13_instructions_write(struct wire *wire, const struct flow_actions *actions);
 
 /* Those of 1.3 that are carried out. */
-#define OFP13_ACTION_TYPES 4
+#define OFP13_ACTION_TYPES 5
 extern const uint16_t ofp13_action_types[OFP13_ACTION_TYPES];
 
 /* Whether the port's number is among the outputs. */

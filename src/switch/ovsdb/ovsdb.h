@@ -68,6 +68,12 @@ void ovsdb_reconcile_exports(struct ovsdb *ovsdb);
 void ovsdb_reflect_export(struct ovsdb *ovsdb, struct row *bridge, enum vswitch_change change,
                           const json_t *object);
 
+/* qos.c: queues of ports, in both directions. */
+void ovsdb_reconcile_qos(struct ovsdb *ovsdb);
+void ovsdb_reflect_qos(struct ovsdb *ovsdb, struct row *port, const json_t *object);
+/* A key of a QoS' or Queue's other_config that is not served, or NULL. */
+const char *ovsdb_qos_unserved(const struct row *row);
+
 /* status.c: columns that the switch fills in. */
 void ovsdb_write_status(struct ovsdb *ovsdb);
 

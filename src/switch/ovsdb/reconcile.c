@@ -291,6 +291,7 @@ void ovsdb_reconcile(struct ovsdb *ovsdb)
     find_wanted(&wanted);
     apply(ovsdb, &wanted);
     reconcile_mirrors(ovsdb);
+    ovsdb_reconcile_qos(ovsdb);
     ovsdb_reconcile_exports(ovsdb);
     ovsdb->applying = ovsdb->sw->rows_decide = false;
     json_decref(wanted.bridges);

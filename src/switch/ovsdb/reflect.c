@@ -192,6 +192,13 @@ static void set_mirror(struct ovsdb *ovsdb, const json_t *object)
     refer(ovsdb, place.bridge, "mirrors", mirror, true);
 }
 
+static void set_qos(struct ovsdb *ovsdb, const json_t *object)
+{
+    struct place place = find_place(ovsdb, text(object, "port"));
+    if (place.port)
+        ovsdb_reflect_qos(ovsdb, place.port, object);
+}
+
 static void set_export(struct ovsdb *ovsdb, enum vswitch_change change, const json_t *object)
 {
     struct row *bridge = find_by_name(ovsdb, "Bridge", text(object, "bridge"));
@@ -201,10 +208,15 @@ static void set_export(struct ovsdb *ovsdb, enum vswitch_change change, const js
 
 /* A NULL: set_export(); behind the end: nothing that a column tells. */
 static void (*const changes[])(struct ovsdb *ovsdb, const json_t *object) = {
-    [VSWITCH_ADD_BRIDGE] = add_bridge,       [VSWITCH_SET_BRIDGE] = set_bridge,
-    [VSWITCH_REMOVE_BRIDGE] = remove_bridge, [VSWITCH_ADD_PORT] = add_port,
-    [VSWITCH_SET_PORT] = set_port,           [VSWITCH_REMOVE_PORT] = remove_port,
-    [VSWITCH_SET_MIRROR] = set_mirror,       [VSWITCH_SET_IPFIX] = NULL,
+    [VSWITCH_ADD_BRIDGE] = add_bridge,
+    [VSWITCH_SET_BRIDGE] = set_bridge,
+    [VSWITCH_REMOVE_BRIDGE] = remove_bridge,
+    [VSWITCH_ADD_PORT] = add_port,
+    [VSWITCH_SET_PORT] = set_port,
+    [VSWITCH_REMOVE_PORT] = remove_port,
+    [VSWITCH_SET_MIRROR] = set_mirror,
+    [VSWITCH_SET_QOS] = set_qos,
+    [VSWITCH_SET_IPFIX] = NULL,
 };
 
 void ovsdb_reflect(void *opaque, enum vswitch_change change, const json_t *object)

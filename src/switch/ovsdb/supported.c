@@ -3,6 +3,7 @@
 #include "switch/ovsdb/supported.h"
 
 #include "base/util.h"
+#include "switch/ovsdb/ovsdb.h"
 
 static const struct limit {
     const char *table, *column;
@@ -21,7 +22,6 @@ static const struct limit {
      "a bridge begins with the flow NORMAL; 'standalone' is possible"},
     {"Bridge", "datapath_type", (const char *const[]){"", "system", "netdev", NULL},
      "'system' and 'netdev' are possible, and are the same"},
-    {"Port", "qos", NULL, "queues are not served"},
     {"Port", "bond_fake_iface", NULL, "a bond's members are interfaces of their own"},
     {"Port", "mac", NULL, "a bridge's address is its interface's"},
     {"Interface", "ingress_policing_kpkts_rate", NULL, "only bytes are limited"},
@@ -33,6 +33,8 @@ static const struct limit {
     {"Mirror", "output_vlan", NULL, "a mirror has an output_port"},
     {"Mirror", "select_vlan", NULL, "a mirror is of ports"},
     {"Mirror", "snaplen", NULL, "whole frames are mirrored"},
+    {"QoS", "type", (const char *const[]){"", "linux-htb", NULL}, "'linux-htb' is possible"},
+    {"Queue", "dscp", NULL, "packets keep their class"},
     {"NetFlow", "engine_id", NULL, "it is a bridge's number"},
     {"NetFlow", "engine_type", NULL, "it is no part of version 9"},
     {"NetFlow", "add_id_to_interface", NULL, "interfaces have numbers of their own"},
@@ -96,6 +98,13 @@ static json_t *check_row(const struct row *row)
             return ovsdb_error("not supported", "%s, column %s: %s", row->table->name,
                                limits[i].column, limits[i].why);
     }
+    bool has_rates = strcmp(row->table->name, "QoS") == 0 || strcmp(row->table->name, "Queue") == 0;
+    const char *unserved = has_rates ? ovsdb_qos_unserved(row) : NULL;
+    if (unserved)
+        return ovsdb_error("not supported",
+                           "%s, other_config:%.100s: numbers of max-rate, burst and, of Queue, "
+                           "min-rate are possible",
+                           row->table->name, unserved);
     if (ovsdb_find_column(row->table, "targets") >= 0 && row_get(row, "targets")->count > 1)
         return ovsdb_error("not supported", "%s, column targets: one collector is possible",
                            row->table->name);

@@ -173,6 +173,7 @@ struct port {
     /* The control thread's. */
     char name[PORT_NAME_MAX];
     struct meter_rates in_rates, out_rates;
+    struct json_t *qos; /* what set-qos was told, or NULL */
     struct storm_rates storm_rates;
     uint32_t counter_samples;           /* told of the port by sFlow */
     char interface[PORT_INTERFACE_MAX]; /* of the kernel; "": the port is none */
