@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 from rows_start import figure
@@ -55,7 +56,17 @@ class Files:
 
 
 def run(*command):
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
+    # Python's own time limit looks every 50 ms whether the process has ended: that would be the
+    # grain of every figure. So the wait is the kernel's, and another thread minds the limit.
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        limit = threading.Timer(600, process.kill)
+        limit.start()
+        try:
+            status = process.wait()
+        finally:
+            limit.cancel()
+    if status != 0:
+        raise subprocess.CalledProcessError(status, command)
 
 
 def seconds(*command, before=None):
