@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A guest whose devices come and go: it does what the DSDT's methods do for an operating system
- * (src/vmm/x86/acpi_hotplug.c) and says what it saw, "new SLOT works" or "gone SLOT". Single
+ * (src/vmm/x86/acpi_pci_slots.c) and says what it saw, "new SLOT works" or "gone SLOT". Single
  * letters on COM1 change how it answers:
  *
  *   r  refuses the next request      i  ignores requests     a  answers them again

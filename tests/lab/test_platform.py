@@ -85,3 +85,19 @@ def test_a_panic_is_reported(shell_guest):
     guest.send("echo c >/proc/sysrq-trigger\n")
     assert guest.event("GUEST_PANICKED")["data"]["action"] == "poweroff"
     assert guest.wait() == 3
+
+
+def test_vcpus_are_plugged_and_unplugged_while_the_kernel_runs(shell_guest):
+    guest = shell_guest(cpus="1,max=3")
+    online = "/sys/devices/system/cpu/cpu%d/online"
+    assert guest.shell("cat /sys/devices/system/cpu/possible").strip() == "0-2"
+    guest.qmp("cpu-add", id=2)
+    guest.shell("until [ -e /sys/devices/system/cpu/cpu1 ]; do sleep 0.1; done; "
+                f"echo 1 >{online % 1}; taskset -c 1 true")
+    assert guest.shell("grep -c ^processor /proc/cpuinfo").strip() == "2"
+    guest.qmp("x-kvasir-cpu-remove", id=2)
+    assert guest.event("DEVICE_DELETED")["data"]["device"] == "vcpu2"
+    assert guest.shell("grep -c ^processor /proc/cpuinfo").strip() == "1"
+    guest.qmp("cpu-add", id=2)
+    guest.shell(f"until [ -e /sys/devices/system/cpu/cpu1 ]; do sleep 0.1; done; echo 1 >{online % 1}")
+    assert guest.shell(f"dmesg | grep -iE \"{COMPLAINTS}\" || true") == ""

@@ -247,8 +247,10 @@ static void link_tables(enum loader loader)
 {
     struct kv_error err = {0};
     uint32_t area_size, rsdp_size, script_size;
+    struct vcpu vcpu = {.machine = &fake.machine};
     fake.machine.vcpu_count = 1;
-    fake.machine.config.cpus = (struct cpus_config){1, 1, 1, 1, 1};
+    fake.machine.vcpus = &vcpu;
+    fake.machine.config.cpus = (struct cpus_config){1, 1, 1, 1, 1, 1};
     assert_int_equal(acpi_give_to_firmware(&fake.machine, fw_cfg, &err), 0);
     uint8_t *area = read_file("etc/acpi/tables", &area_size);
     uint8_t *rsdp = read_file("etc/acpi/rsdp", &rsdp_size);
@@ -284,6 +286,8 @@ static void link_tables(enum loader loader)
     free(area);
     free(rsdp);
     free(script);
+    fake.machine.vcpus = NULL;
+    fake.machine.vcpu_count = 0;
 }
 
 static void seabios_links_the_tables_wherever_it_puts_them(void **state)

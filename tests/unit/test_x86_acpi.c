@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "vmm/devices/cpu_hotplug.h"
 #include "vmm/pci/pci_hotplug.h"
 #include "x86_machine.h"
 
@@ -225,6 +226,37 @@ static void present_devices_are_described(void **state)
     forget_all(devices);
 }
 
+/* The last two of four vCPUs are plugged later. */
+static void make_two_pluggable(struct machine *m, struct device *hotplug)
+{
+    static const struct device_ops ops = {.type = CPU_HOTPLUG_TYPE};
+    m->config.cpus.count = 2;
+    m->vcpus[2].absent = m->vcpus[3].absent = true;
+    *hotplug = (struct device){.ops = &ops};
+    list_add_tail(&m->devices, &hotplug->node);
+}
+
+static void places_for_vcpus_are_listed_and_have_methods(void **state)
+{
+    struct machine *m = test_machine(MIB(128), 0, 4);
+    assert_null(memmem(dsdt(m), load_le(dsdt(m) + 4, 4), "_EJ0", 4));
+    struct device hotplug;
+    make_two_pluggable(m, &hotplug);
+    const uint8_t *madt = find_table(m, "APIC");
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(load_le(madt + 44 + 8 * i + 4, 4), i < 2 ? 1 : 2);
+    const uint8_t *body = dsdt(m), *at = body, *end = body + load_le(body + 4, 4);
+    unsigned ejected = 0;
+    while ((at = memmem(at, (size_t)(end - at), "_EJ0", 4))) {
+        ejected++;
+        at += 4;
+    }
+    assert_int_equal(ejected, 2);
+    m->vcpus[3].absent = false;
+    assert_int_equal(load_le(find_table(m, "APIC") + 44 + 8 * 3 + 4, 4), 1);
+    test_machine_free(m);
+}
+
 /* Compiles what it decompiles, warnings being errors; 6035 is about QEMU's name of the generation
  * ID device, which guests know. */
 static void run_iasl(const uint8_t *table, const char *name, const char *expected)
@@ -268,6 +300,9 @@ static void the_reference_compiler_accepts_every_table(void **state)
     m->config.numa[1].cpus = (char *)"2-3";
     m->config.numa[0].memory = m->config.numa[1].memory = GIB(2);
     run_iasl(dsdt(m), "dsdt", "QWordMemory");
+    struct device hotplug;
+    make_two_pluggable(m, &hotplug);
+    run_iasl(dsdt(m), "hotplug", "_OST");
     run_iasl(find_table(m, "FACP"), "facp", NULL);
     run_iasl(find_table(m, "APIC"), "apic", NULL);
     run_iasl(find_table(m, "MCFG"), "mcfg", NULL);
@@ -315,6 +350,7 @@ int main(void)
         cmocka_unit_test(a_malformed_cpu_list_is_refused),
         cmocka_unit_test(absent_devices_are_not_described),
         cmocka_unit_test(present_devices_are_described),
+        cmocka_unit_test(places_for_vcpus_are_listed_and_have_methods),
         cmocka_unit_test(the_reference_compiler_accepts_every_table),
         cmocka_unit_test(only_slots_whose_devices_may_leave_are_described),
     };

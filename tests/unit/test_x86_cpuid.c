@@ -37,7 +37,8 @@ static struct kvm_cpuid2 *make_list(uint32_t vendor)
 static struct machine *machine_of(unsigned sockets, unsigned dies, unsigned cores, unsigned threads)
 {
     struct machine *m = test_machine(MIB(2), 0, sockets * dies * cores * threads);
-    m->config.cpus = (struct cpus_config){m->vcpu_count, sockets, dies, cores, threads};
+    m->config.cpus =
+        (struct cpus_config){m->vcpu_count, m->vcpu_count, sockets, dies, cores, threads};
     return m;
 }
 

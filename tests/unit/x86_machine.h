@@ -16,9 +16,12 @@ static inline struct machine *test_machine(uint64_t low, uint64_t high, unsigned
     struct machine *m = calloc(1, sizeof(*m));
     list_init(&m->devices);
     m->config.firmware_fd = m->config.nvram_fd = m->config.kernel_fd = m->config.initrd_fd = -1;
-    m->config.cpus =
-        (struct cpus_config){.count = vcpus, .sockets = 1, .dies = 1, .cores = vcpus, .threads = 1};
+    m->config.cpus = (struct cpus_config){
+        .count = vcpus, .max = vcpus, .sockets = 1, .dies = 1, .cores = vcpus, .threads = 1};
     m->vcpu_count = vcpus;
+    m->vcpus = calloc(vcpus, sizeof(*m->vcpus));
+    for (unsigned i = 0; i < vcpus; i++)
+        m->vcpus[i] = (struct vcpu){.machine = m, .index = i, .fd = -1};
     m->memory.size = low + high;
     m->memory.low_size = low;
     m->memory.high_size = high;
@@ -40,6 +43,7 @@ static inline void test_machine_free(struct machine *m)
 {
     x86_close_images(m);
     munmap(m->memory.base, m->memory.size);
+    free(m->vcpus);
     free(m);
 }
 

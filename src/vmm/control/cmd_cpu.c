@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands about threads: vCPUs, I/O threads, registers. */
 #include "vmm/control/commands.h"
+#include "vmm/devices/cpu_hotplug.h"
 #include "vmm/jail/jail.h"
 #include "vmm/machine/machine.h"
 
@@ -26,6 +27,8 @@ static json_t *query_cpus_fast(struct qmp_call *call)
 {
     json_t *list = json_array();
     for (unsigned i = 0; i < call->machine->vcpu_count; i++) {
+        if (!vcpu_is_present(&call->machine->vcpus[i]))
+            continue;
         int tid = jail_outer_tid(thread_number(&call->machine->vcpus[i].tid));
         json_array_append_new(list,
                               json_pack("{s:i, s:o, s:o, s:i, s:s, s:o}", "thread-id", tid, "props",
@@ -36,15 +39,40 @@ static json_t *query_cpus_fast(struct qmp_call *call)
     return list;
 }
 
-/* All there can be are there from the start. */
+/* An empty place has no path. */
 static json_t *query_hotpluggable_cpus(struct qmp_call *call)
 {
     json_t *list = json_array();
-    for (unsigned i = call->machine->vcpu_count; i-- > 0;)
-        json_array_append_new(list, json_pack("{s:o, s:i, s:o, s:s}", "props",
-                                              props(call->machine, i), "vcpus-count", 1, "qom-path",
-                                              qom_path(i), "type", "host-x86_64-cpu"));
+    for (unsigned i = call->machine->vcpu_count; i-- > 0;) {
+        bool present = vcpu_is_present(&call->machine->vcpus[i]);
+        json_array_append_new(list,
+                              json_pack("{s:o, s:i, s:o*, s:s}", "props", props(call->machine, i),
+                                        "vcpus-count", 1, "qom-path", present ? qom_path(i) : NULL,
+                                        "type", "host-x86_64-cpu"));
+    }
     return list;
+}
+
+typedef int plug_fn(struct machine *machine, unsigned index, struct kv_error *err);
+
+static json_t *plug_or_unplug(struct qmp_call *call, plug_fn *act)
+{
+    int64_t id = 0;
+    qmp_integer(call, "id", &id);
+    if (id < 0 || id > UINT16_MAX)
+        return qmp_fail(call, QMP_GENERIC_ERROR, "id %lld is no vCPU's; accepted: 0 to %u",
+                        (long long)id, call->machine->vcpu_count - 1);
+    return act(call->machine, (unsigned)id, &call->error) < 0 ? NULL : json_object();
+}
+
+static json_t *cpu_add(struct qmp_call *call)
+{
+    return plug_or_unplug(call, cpu_hotplug_plug);
+}
+
+static json_t *cpu_remove(struct qmp_call *call)
+{
+    return plug_or_unplug(call, cpu_hotplug_unplug);
 }
 
 static json_t *query_iothreads(struct qmp_call *call)
@@ -73,7 +101,8 @@ static json_t *registers(struct qmp_call *call)
     if (running)
         vcpu_pause_all(machine);
     for (unsigned i = 0; i < machine->vcpu_count; i++) {
-        json_t *described = only < 0 || only == i ? vcpu_describe(&machine->vcpus[i]) : NULL;
+        bool wanted = only < 0 ? vcpu_is_present(&machine->vcpus[i]) : only == i;
+        json_t *described = wanted ? vcpu_describe(&machine->vcpus[i]) : NULL;
         if (!described)
             continue;
         json_object_set_new(described, "cpu-index", json_integer(i));
@@ -84,6 +113,11 @@ static json_t *registers(struct qmp_call *call)
     return list;
 }
 
+static const struct qmp_argument cpu_arguments[] = {
+    {"id", QMP_INTEGER},
+    {NULL},
+};
+
 static const struct qmp_argument registers_arguments[] = {
     {"cpu-index", QMP_INTEGER, .optional = true},
     {NULL},
@@ -91,7 +125,11 @@ static const struct qmp_argument registers_arguments[] = {
 
 const struct qmp_command qmp_cpu_commands[] = {
     {"query-cpus-fast", "the vCPUs with their threads and topology", query_cpus_fast},
-    {"query-hotpluggable-cpus", "the places for vCPUs; all are taken", query_hotpluggable_cpus},
+    {"query-hotpluggable-cpus", "the places for vCPUs; empty ones have no qom-path",
+     query_hotpluggable_cpus},
+    {"cpu-add", "plugs a vCPU; the guest is told by ACPI", cpu_add, cpu_arguments},
+    {"x-kvasir-cpu-remove", "asks the guest to give up a vCPU; DEVICE_DELETED tells when it has",
+     cpu_remove, cpu_arguments},
     {"query-iothreads", "the I/O threads", query_iothreads},
     {"x-kvasir-registers", "registers and instruction bytes of one or all vCPUs", registers,
      registers_arguments},

@@ -3,6 +3,7 @@
 #include "vmm/devices/platform.h"
 
 #include "base/util.h"
+#include "vmm/devices/cpu_hotplug.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/pm.h"
 #include "vmm/devices/pvpanic.h"
@@ -12,7 +13,7 @@
 #include "vmm/pci/pci_hotplug.h"
 
 static int (*const create[])(struct machine *machine, struct kv_error *err) = {
-    pm_create, rtc_create, i8042_create, pvpanic_create, vmgenid_create,
+    pm_create, cpu_hotplug_create, rtc_create, i8042_create, pvpanic_create, vmgenid_create,
 };
 
 int platform_create(struct machine *machine, struct kv_error *err)

@@ -278,7 +278,12 @@ static void fill_cmos(struct rtc *rtc, const struct machine *machine)
     store_le(cmos + 0x30, MIN(extended_kib, 0xffffu), 2);
     store_le(cmos + 0x34, MIN(above_16m, 0xffffu), 2);    /* 64 KiB units from 16 MiB on */
     store_le(cmos + 0x5b, MIN(high >> 16, 0xffffffu), 3); /* 64 KiB units from 4 GiB on */
-    cmos[0x5f] = (uint8_t)(MAX(machine->vcpu_count, 1u) - 1);
+}
+
+/* Other processors: BIOSes wait until so many have come up. */
+static void fill_cpu_count(struct rtc *rtc)
+{
+    rtc->cmos[0x5f] = (uint8_t)(MAX(vcpu_present_count(rtc->device.machine), 1u) - 1);
 }
 
 static struct rtc *to_rtc(struct device *dev)
@@ -294,6 +299,7 @@ static void rtc_reset(struct device *dev)
     show_time(rtc);
     bool stood = stands_still(rtc);
     rtc->index = 0;
+    fill_cpu_count(rtc);
     rtc->cmos[RTC_A] = A_DEFAULT;
     rtc->cmos[RTC_B] &= (uint8_t) ~(C_EVENTS | B_SQUARE_WAVE | B_SET);
     rtc->cmos[RTC_C] = 0;
@@ -380,6 +386,8 @@ int rtc_create_with_clock(struct machine *machine, int64_t (*realtime_ns)(void),
     rtc->offset_s = machine->config.rtc.offset;
     fill_cmos(rtc, machine);
     int rc = device_register(machine, &rtc->device, &rtc_ops, "rtc", err);
+    if (rc == 0)
+        fill_cpu_count(rtc);
     if (rc < 0) {
         free(rtc);
         return rc;

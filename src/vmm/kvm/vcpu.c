@@ -66,7 +66,7 @@ static bool vcpu_attend(struct vcpu *vcpu)
 
     pthread_mutex_lock(&control->lock);
     __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-    while (!control->stopping && (control->paused || vcpu->held)) {
+    while (!control->stopping && (control->paused || vcpu->held || vcpu->absent)) {
         tell(vcpu, true);
         pthread_cond_wait(&control->changed, &control->lock);
     }
@@ -280,6 +280,7 @@ static int create_one(struct machine *machine, struct vcpu *vcpu, unsigned index
 {
     vcpu->machine = machine;
     vcpu->index = index;
+    vcpu->absent = index >= machine->config.cpus.count;
     vcpu->fd = ioctl(machine->kvm.vm_fd, KVM_CREATE_VCPU, (long)index);
     if (vcpu->fd < 0)
         return kv_error_errno(err, KV_ERR_KVM, errno, "vCPU %u cannot be created", index);
@@ -293,7 +294,7 @@ static int create_one(struct machine *machine, struct vcpu *vcpu, unsigned index
 
 int vcpu_create_all(struct machine *machine, struct kv_error *err)
 {
-    unsigned count = (unsigned)machine->config.cpus.count;
+    unsigned count = (unsigned)machine->config.cpus.max;
 
     pthread_mutex_init(&machine->vcpu_control.lock, NULL);
     pthread_cond_init(&machine->vcpu_control.changed, NULL);
@@ -396,6 +397,49 @@ void vcpu_resume_all(struct machine *machine)
     pthread_mutex_unlock(&machine->vcpu_control.lock);
 }
 
+bool vcpu_is_present(struct vcpu *vcpu)
+{
+    struct vcpu_control *control = &vcpu->machine->vcpu_control;
+    pthread_mutex_lock(&control->lock);
+    bool present = !vcpu->absent;
+    pthread_mutex_unlock(&control->lock);
+    return present;
+}
+
+unsigned vcpu_present_count(struct machine *machine)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < machine->vcpu_count; i++)
+        count += vcpu_is_present(&machine->vcpus[i]);
+    return count;
+}
+
+int vcpu_plug(struct vcpu *vcpu, struct kv_error *err)
+{
+    struct vcpu_control *control = &vcpu->machine->vcpu_control;
+    int rc = x86_vcpu_reset(vcpu, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&control->lock);
+    vcpu->absent = false;
+    vcpu->held = false;
+    pthread_cond_broadcast(&control->changed);
+    pthread_mutex_unlock(&control->lock);
+    return 0;
+}
+
+void vcpu_unplug(struct vcpu *vcpu)
+{
+    struct vcpu_control *control = &vcpu->machine->vcpu_control;
+    pthread_mutex_lock(&control->lock);
+    vcpu->absent = true;
+    if (vcpu->started && !vcpu->parked)
+        kick(vcpu);
+    while (vcpu->started && !vcpu->parked)
+        pthread_cond_wait(&control->changed, &control->lock);
+    pthread_mutex_unlock(&control->lock);
+}
+
 void vcpu_synchronize_all(struct machine *machine)
 {
     pthread_mutex_lock(&machine->vcpu_control.lock);
@@ -426,7 +470,7 @@ void vcpu_release_all(struct machine *machine)
 int vcpu_inject_nmi_all(struct machine *machine)
 {
     for (unsigned i = 0; i < machine->vcpu_count; i++) {
-        if (ioctl(machine->vcpus[i].fd, KVM_NMI) < 0)
+        if (vcpu_is_present(&machine->vcpus[i]) && ioctl(machine->vcpus[i].fd, KVM_NMI) < 0)
             return -errno;
     }
     return 0;

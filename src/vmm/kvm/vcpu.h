@@ -31,6 +31,7 @@ struct vcpu {
     bool started;
     bool powered; /* x86_vcpu_reset() ran before: the registers may hold anything */
     /* Under the machine's vcpu_control.lock. */
+    bool absent;   /* not plugged: it stays parked */
     bool parked;   /* waits outside the guest */
     bool held;     /* stays parked until a reset, whatever the others do */
     unsigned seen; /* last synchronization it took part in */
@@ -54,6 +55,18 @@ struct vcpu_control {
 /* Creates the machine's vCPUs (descriptors and mappings, no threads). */
 int vcpu_create_all(struct machine *machine, struct kv_error *err);
 void vcpu_destroy_all(struct machine *machine);
+
+/*
+ * Those beyond config.cpus.count are absent at first: their threads are there and wait outside the
+ * guest. A guest that wakes an absent one by its APIC wakes nobody.
+ */
+bool vcpu_is_present(struct vcpu *vcpu);
+unsigned vcpu_present_count(struct machine *machine);
+
+/* Control thread: as after power-on, waiting for the guest to wake it. Presence is not checked. */
+int vcpu_plug(struct vcpu *vcpu, struct kv_error *err);
+/* Control thread: it is outside the guest when this returns. */
+void vcpu_unplug(struct vcpu *vcpu);
 
 /* Starts the threads; they wait until vcpu_resume_all(). */
 int vcpu_start_all(struct machine *machine, struct kv_error *err);

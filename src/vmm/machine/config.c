@@ -68,6 +68,8 @@ const struct option_spec memory_config_options[] = {
 const struct option_spec cpus_config_options[] = {
     OPTION(UINT, struct cpus_config, count, .min = 1, .max = VCPUS_MAX,
            .help = "1 to 254 (default: the product of the others)"),
+    OPTION(UINT, struct cpus_config, max, .min = 1, .max = VCPUS_MAX,
+           .help = "with those that are plugged later (default: count)"),
     OPTION(UINT, struct cpus_config, sockets, .min = 1, .max = VCPUS_MAX),
     OPTION(UINT, struct cpus_config, dies, .min = 1, .max = VCPUS_MAX, .help = "in a socket"),
     OPTION(UINT, struct cpus_config, cores, .min = 1, .max = VCPUS_MAX, .help = "in a die"),
@@ -250,13 +252,18 @@ static int choose_topology(struct cpus_config *cpus, struct kv_error *err)
     uint64_t product = 1;
     for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
         product *= MAX(*order[i], UINT64_C(1));
+    if (!cpus->max)
+        cpus->max = cpus->count ? cpus->count : product;
     if (!cpus->count)
-        cpus->count = product;
-    if (cpus->count > VCPUS_MAX)
-        return refuse(err, "--cpus: %" PRIu64 " are not possible; accepted: 1 to %d", cpus->count,
+        cpus->count = cpus->max;
+    if (cpus->max > VCPUS_MAX)
+        return refuse(err, "--cpus: %" PRIu64 " are not possible; accepted: 1 to %d", cpus->max,
                       VCPUS_MAX);
-    uint64_t missing = cpus->count / product;
-    bool fits = cpus->count % product == 0;
+    if (cpus->count > cpus->max)
+        return refuse(err, "--cpus: count %" PRIu64 " is more than max %" PRIu64, cpus->count,
+                      cpus->max);
+    uint64_t missing = cpus->max / product;
+    bool fits = cpus->max % product == 0;
     for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
         if (*order[i])
             continue;
@@ -265,9 +272,10 @@ static int choose_topology(struct cpus_config *cpus, struct kv_error *err)
     }
     if (!fits || missing != 1)
         return refuse(err,
-                      "--cpus: count %" PRIu64 " is not what the topology makes: %" PRIu64
+                      "--cpus: %s %" PRIu64 " is not what the topology makes: %" PRIu64
                       " sockets x %" PRIu64 " dies x %" PRIu64 " cores x %" PRIu64 " threads",
-                      cpus->count, cpus->sockets, cpus->dies, cpus->cores, cpus->threads);
+                      cpus->max == cpus->count ? "count" : "max", cpus->max, cpus->sockets,
+                      cpus->dies, cpus->cores, cpus->threads);
     return 0;
 }
 
@@ -283,9 +291,9 @@ static int check_numa(const struct machine_config *config, struct kv_error *err)
         for (unsigned cpu = 0; cpu < 64 * ARRAY_SIZE(set); cpu++) {
             if (!(set[cpu / 64] & BIT(cpu % 64)))
                 continue;
-            if (cpu >= config->cpus.count)
+            if (cpu >= config->cpus.max)
                 return refuse(err, "--numa: vCPU %u is not there; there are %" PRIu64, cpu,
-                              config->cpus.count);
+                              config->cpus.max);
             if (all[cpu / 64] & BIT(cpu % 64))
                 return refuse(err, "--numa: vCPU %u is in two nodes", cpu);
             all[cpu / 64] |= BIT(cpu % 64);
@@ -300,9 +308,9 @@ static int check_numa(const struct machine_config *config, struct kv_error *err)
         return refuse(err,
                       "--numa: the nodes have %" PRIu64 " bytes together, --memory says %" PRIu64,
                       sum, config->memory.size);
-    if (config->numa_count && covered != config->cpus.count)
+    if (config->numa_count && covered != config->cpus.max)
         return refuse(err, "--numa: only %u of %" PRIu64 " vCPUs are in a node", covered,
-                      config->cpus.count);
+                      config->cpus.max);
     return 0;
 }
 

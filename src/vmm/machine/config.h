@@ -47,8 +47,9 @@ enum memory_policy {
 
 /* Virtual CPUs (--cpus count=,sockets=,cores=,threads=). */
 struct cpus_config {
-    uint64_t count;
-    uint64_t sockets, dies, cores, threads; /* 0: chosen so that the product is count */
+    uint64_t count;                         /* from the start */
+    uint64_t max;                           /* with those that are plugged later */
+    uint64_t sockets, dies, cores, threads; /* 0: chosen so that the product is max */
 };
 
 /* What the real-time clock shows at first (--rtc). */

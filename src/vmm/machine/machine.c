@@ -296,6 +296,8 @@ json_t *machine_metrics(struct machine *machine)
     json_t *out = json_object(), *vcpus = json_array(), *devices = json_object();
 
     for (unsigned i = 0; i < machine->vcpu_count; i++) {
+        if (!vcpu_is_present(&machine->vcpus[i]))
+            continue;
         json_t *exits = json_object();
         for (unsigned reason = 0; reason < VCPU_EXIT_REASONS; reason++) {
             uint64_t count = atomic_load(&machine->vcpus[i].exits[reason]);

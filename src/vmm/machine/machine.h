@@ -80,7 +80,7 @@ struct machine {
     unsigned iothread_count; /* at least 1 */
     struct iothread *iothreads;
     unsigned next_iothread; /* round robin for machine_pick_iothread() */
-    unsigned vcpu_count;
+    unsigned vcpu_count;    /* all there can be; vcpu_is_present() */
     struct vcpu *vcpus;
     struct x86 x86;
     struct vcpu_control vcpu_control;

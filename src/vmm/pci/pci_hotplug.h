@@ -15,7 +15,7 @@ struct device;
 struct machine;
 struct pci_device;
 
-/* Registers at PORT_PCI_HOTPLUG, 32 bits each, a bit a slot; x86/acpi_hotplug.c has their other
+/* Registers at PORT_PCI_HOTPLUG, 32 bits each, a bit a slot; x86/acpi_pci_slots.c has their other
  * side. */
 enum pci_hotplug_register {
     PCI_HOTPLUG_UP = 0,    /* slots with a new device; reading clears */

@@ -172,30 +172,30 @@ size_t aml_else(struct aml *a)
     return a->len;
 }
 
-void aml_port_region(struct aml *a, const char *name, uint16_t base, uint8_t len)
+void aml_region(struct aml *a, const char *name, enum aml_space space, uint32_t base, uint32_t len)
 {
     byte(a, EXT_OP_PREFIX);
     byte(a, REGION_OP);
     aml_path(a, name);
-    byte(a, 1); /* SystemIO */
+    byte(a, space);
     aml_integer(a, base);
     aml_integer(a, len);
 }
 
-size_t aml_field(struct aml *a, const char *region)
+size_t aml_field(struct aml *a, const char *region, enum aml_access access)
 {
     byte(a, EXT_OP_PREFIX);
     byte(a, FIELD_OP);
     size_t mark = a->len;
     aml_path(a, region);
-    byte(a, 3); /* DWordAcc, NoLock, Preserve */
+    byte(a, access); /* NoLock, Preserve */
     return mark;
 }
 
-void aml_field_dword(struct aml *a, const char *name)
+void aml_register(struct aml *a, const char *name, unsigned bits)
 {
     aml_path(a, name);
-    byte(a, 32); /* bits, as a package length */
+    byte(a, bits); /* as a package length */
 }
 
 size_t aml_buffer(struct aml *a)

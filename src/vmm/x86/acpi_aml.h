@@ -31,6 +31,19 @@ void aml_path(struct aml *a, const char *path);  /* a name where it is used */
 
 #define AML_SERIALIZED 8 /* a method that creates names runs once at a time */
 
+/* An operation region, and registers in it, one after the other. */
+enum aml_space {
+    AML_MEMORY = 0,
+    AML_PORTS = 1,
+};
+enum aml_access {
+    AML_BYTES = 1,
+    AML_DWORDS = 3,
+};
+void aml_region(struct aml *a, const char *name, enum aml_space space, uint32_t base, uint32_t len);
+size_t aml_field(struct aml *a, const char *region, enum aml_access access); /* ends by aml_end() */
+void aml_register(struct aml *a, const char *name, unsigned bits);           /* fewer than 64 */
+
 /* What has a length. Each begins a thing and returns its mark for aml_end(). */
 size_t aml_scope(struct aml *a, const char *path);
 size_t aml_device(struct aml *a, const char *name);
@@ -39,10 +52,6 @@ size_t aml_package(struct aml *a, unsigned elements);
 size_t aml_buffer(struct aml *a); /* its bytes follow */
 size_t aml_if(struct aml *a);     /* predicate, then terms */
 size_t aml_else(struct aml *a);
-/* An operation region of ports and its fields, 32 bits each, one after the other. */
-void aml_port_region(struct aml *a, const char *name, uint16_t base, uint8_t len);
-size_t aml_field(struct aml *a, const char *region);
-void aml_field_dword(struct aml *a, const char *name);
 void aml_end(struct aml *a, size_t mark);
 void aml_buffer_end(struct aml *a, size_t mark);
 

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "vmm/devices/cpu_hotplug.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/tpm.h"
 #include "vmm/machine/machine.h"
@@ -120,7 +121,7 @@ static void pci_root(struct aml *a, struct machine *machine)
 }
 
 /* The configuration space must be claimed by a device outside the bridge (PCI Firmware 4.1.2). */
-static void motherboard(struct aml *a, const struct machine *machine)
+static void motherboard(struct aml *a, struct machine *machine)
 {
     size_t device = aml_device(a, "MBRD");
     aml_name_eisa_id(a, "_HID", "PNP0C02");
@@ -131,20 +132,10 @@ static void motherboard(struct aml *a, const struct machine *machine)
     aml_io(a, PORT_GPE0, GPE0_BYTES);
     if (machine->platform.pci_hotplug)
         aml_io(a, PORT_PCI_HOTPLUG, PORTS_PCI_HOTPLUG);
+    if (acpi_has_device(machine, CPU_HOTPLUG_TYPE))
+        aml_memory32_fixed(a, LAYOUT_CPU_HOTPLUG_BASE, machine->vcpu_count);
     aml_crs_end(a, crs);
     aml_end(a, device);
-}
-
-static void processors(struct aml *a, const struct machine *machine)
-{
-    for (unsigned i = 0; i < machine->vcpu_count; i++) {
-        char name[5];
-        snprintf(name, sizeof(name), "C%03X", i & 0xfff);
-        size_t device = aml_device(a, name);
-        aml_name_string(a, "_HID", "ACPI0007");
-        aml_name_integer(a, "_UID", i);
-        aml_end(a, device);
-    }
 }
 
 /* The first serial port in the machine's list is COM1, and so on. */
@@ -299,7 +290,7 @@ size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generatio
     size_t sb = aml_scope(a, "\\_SB_");
     pci_root(a, machine);
     motherboard(a, machine);
-    processors(a, machine);
+    acpi_processors(a, machine);
     serial_ports(a, machine);
     if (count_devices(machine, "rtc"))
         rtc(a);
@@ -315,6 +306,7 @@ size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generatio
     if (has_generation_id)
         generation_id_event(a);
     acpi_pci_slots_event(a, machine);
+    acpi_processors_event(a, machine);
     switch_off(a);
     return address;
 }

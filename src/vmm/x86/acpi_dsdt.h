@@ -13,7 +13,11 @@ size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generatio
 /* Whether there is a device of this type in the machine's list. */
 bool acpi_has_device(struct machine *machine, const char *type);
 
-/* acpi_hotplug.c: inside the PCI root, and behind everything else. */
+/* acpi_processors.c: inside \_SB, and behind everything else. */
+void acpi_processors(struct aml *a, struct machine *machine);
+void acpi_processors_event(struct aml *a, struct machine *machine);
+
+/* acpi_pci_slots.c: inside the PCI root, and behind everything else. */
 void acpi_pci_slots(struct aml *a, struct machine *machine);
 void acpi_pci_slots_event(struct aml *a, struct machine *machine);
 

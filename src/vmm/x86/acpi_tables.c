@@ -224,7 +224,8 @@ static void build_madt(struct acpi *acpi)
         aml_number(out, 8, 1);
         aml_number(out, i, 1);
         aml_number(out, x86_apic_id(acpi->machine, i), 1);
-        aml_number(out, 1, 4); /* enabled */
+        aml_number(out, vcpu_is_present(&acpi->machine->vcpus[i]) ? 1 : 2,
+                   4); /* or plugged later */
     }
     aml_number(out, 1, 1);
     aml_number(out, 12, 1);

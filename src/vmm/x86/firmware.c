@@ -178,7 +178,7 @@ static int set_u16(struct fw_cfg *fw_cfg, unsigned item, unsigned value)
 static int describe_cpus(struct machine *machine, struct fw_cfg *fw_cfg)
 {
     unsigned last = x86_apic_id(machine, machine->vcpu_count - 1);
-    int rc = set_u16(fw_cfg, FW_CFG_NB_CPUS, machine->vcpu_count);
+    int rc = set_u16(fw_cfg, FW_CFG_NB_CPUS, vcpu_present_count(machine));
     return rc < 0 ? rc : set_u16(fw_cfg, FW_CFG_MAX_CPUS, last + 1);
 }
 

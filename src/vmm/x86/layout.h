@@ -21,6 +21,7 @@
 #define LAYOUT_MMIO32_END UINT64_C(0xfe000000)
 #define LAYOUT_IOAPIC_BASE UINT64_C(0xfec00000)
 #define LAYOUT_TPM_BASE UINT64_C(0xfed40000)
+#define LAYOUT_CPU_HOTPLUG_BASE UINT64_C(0xfed50000) /* devices/cpu_hotplug.h */
 #define LAYOUT_LAPIC_BASE UINT64_C(0xfee00000)
 /* KVM's own pages on Intel: identity map (1 page) and TSS (3 pages). */
 #define LAYOUT_IDENTITY_MAP UINT64_C(0xfeffc000)
@@ -92,6 +93,7 @@
 
 /* GPE0 status bits. */
 #define GPE_PCI_HOTPLUG 1
+#define GPE_CPU_HOTPLUG 2
 #define GPE_VMGENID 5
 
 /* GSIs. */

@@ -27,12 +27,12 @@ static void slot_name(unsigned slot, char name[5])
 
 static void registers(struct aml *a)
 {
-    aml_port_region(a, REGION, PORT_PCI_HOTPLUG, PORTS_PCI_HOTPLUG);
-    size_t field = aml_field(a, REGION);
-    aml_field_dword(a, UP);
-    aml_field_dword(a, DOWN);
-    aml_field_dword(a, EJECT);
-    aml_field_dword(a, STATUS);
+    aml_region(a, REGION, AML_PORTS, PORT_PCI_HOTPLUG, PORTS_PCI_HOTPLUG);
+    size_t field = aml_field(a, REGION, AML_DWORDS);
+    aml_register(a, UP, 32);
+    aml_register(a, DOWN, 32);
+    aml_register(a, EJECT, 32);
+    aml_register(a, STATUS, 32);
     aml_end(a, field);
 }
 
