@@ -4,16 +4,10 @@
  * processor, memory, disk, net and name, x by exits to the host; q ends. The table is as long as
  * the terminal. Not at a terminal: --count tables one behind the other.
  */
-#include <errno.h>
 #include <libvirt/libvirt.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <termios.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "cli/args.h"
+#include "cli/live.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 
@@ -48,18 +42,6 @@ struct table_of_machines {
     unsigned n;
     double at; /* seconds */
 };
-
-static volatile sig_atomic_t resized, interrupted;
-
-static void note_resize(int number)
-{
-    resized = 1;
-}
-
-static void note_interrupt(int number)
-{
-    interrupted = 1;
-}
 
 static double number_of(const wire_param *param)
 {
@@ -103,7 +85,7 @@ static void add_figure(struct row *row, const wire_param *param)
         row->totals[EXITS] += value;
 }
 
-static int look(struct cli *cli, struct table_of_machines *out)
+static int read_all(struct cli *cli, struct table_of_machines *out)
 {
     const REMOTE_RET(CONNECT_GET_ALL_DOMAIN_STATS) *all =
         CALL(cli, CONNECT_GET_ALL_DOMAIN_STATS,
@@ -112,9 +94,7 @@ static int look(struct cli *cli, struct table_of_machines *out)
              .flags = VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE);
     if (!all)
         return -1;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    out->at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    out->at = live_now();
     out->n = all->ret_stats.ret_stats_len;
     out->rows = calloc(out->n + 1, sizeof(*out->rows));
     if (!out->rows)
@@ -159,26 +139,18 @@ static int by_column(const void *a, const void *b)
     return strcmp(one->name, two->name);
 }
 
-static void print_size(double bytes)
-{
-    const char *unit;
-    double size = size_pretty((uint64_t)bytes, &unit);
-    printf("  %7.1f %-3s", size, unit);
-}
-
 static void print_rows(const struct table_of_machines *now, unsigned most, bool screen)
 {
-    const char *end = screen ? "\033[K\n" : "\n", *bold = screen ? "\033[7m" : "";
-    printf("%s%-24s %5s  %7s  %11s  %11s  %11s  %8s%s%s", bold, "Name", "vCPUs", "CPU %", "Memory",
-           "Disk/s", "Net/s", "Exits/s", screen ? "\033[0m" : "", end);
+    printf("%s%-24s %5s  %7s  %11s  %11s  %11s  %8s%s", live_heading(screen), "Name", "vCPUs",
+           "CPU %", "Memory", "Disk/s", "Net/s", "Exits/s", live_heading_end(screen));
     for (unsigned i = 0; i < now->n && i < most; i++) {
         const struct row *row = &now->rows[i];
         printf("%-24.24s %5d  %7.1f", row->name, row->vcpus, row->rates[CPU]);
-        print_size(row->rates[MEMORY]);
-        print_size(row->rates[DISK]);
-        print_size(row->rates[NET]);
+        live_print_size(row->rates[MEMORY]);
+        live_print_size(row->rates[DISK]);
+        live_print_size(row->rates[NET]);
         printf("  %8.0f", row->rates[EXITS]);
-        fputs(end, stdout);
+        fputs(live_line_end(screen), stdout);
     }
 }
 
@@ -194,119 +166,71 @@ static void print_json(struct cli *cli, const struct table_of_machines *now)
     }
 }
 
-static unsigned screen_lines(void)
+/* --- Again and again ----------------------------------------------------------- */
+
+struct top {
+    struct table_of_machines before, now;
+};
+
+static int look(struct cli *cli, void *opaque)
 {
-    struct winsize size;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 3 ? size.ws_row : 24;
+    struct top *top = opaque;
+    struct table_of_machines next = {.n = 0};
+    if (read_all(cli, &next) < 0)
+        return -1;
+    /* Of a short time there are no rates. */
+    if (!top->before.rows || top->now.at - top->before.at > 0.5) {
+        free(top->before.rows);
+        top->before = top->now;
+    } else {
+        free(top->now.rows);
+    }
+    top->now = next;
+    compare(&top->now, &top->before);
+    qsort(top->now.rows, top->now.n, sizeof(*top->now.rows), by_column);
+    return 0;
 }
 
-/* Waits for a key or the next look. True: end. */
-static bool wait_for_key(double until)
+static void print(struct cli *cli, void *opaque, unsigned most, bool screen)
 {
-    for (;;) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        double left = until - ((double)now.tv_sec + (double)now.tv_nsec / 1e9);
-        if (left <= 0 || resized)
-            return false;
-        struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
-        char key;
-        if (interrupted)
-            return true;
-        if (poll(&in, 1, (int)(left * 1000) + 1) <= 0)
-            continue;
-        if (read(STDIN_FILENO, &key, 1) != 1 || key == 'q')
-            return true;
-        for (int c = 0; c <= COLUMNS; c++)
-            if (columns[c].key == key) {
-                sort_column = c;
-                return false;
-            }
+    const struct top *top = opaque;
+    if (cli->json) {
+        print_json(cli, &top->now);
+        return;
     }
+    if (screen)
+        printf("%u machines, by %s (c m d n x a sort, q ends)%s", top->now.n,
+               columns[sort_column].name, live_line_end(true));
+    print_rows(&top->now, most, screen);
 }
 
-/* --count tables, or until somebody ends it. */
-static int show(struct cli *cli, int interval, int count, bool screen)
+static bool sort_by_key(void *opaque, char key)
 {
-    struct table_of_machines before = {.n = 0}, now = {.n = 0};
-    int r = look(cli, &before);
-    bool over = false;
-    if (r == 0 && !screen)
-        sleep((unsigned)interval);
-    for (int i = 0; r == 0 && !over && !interrupted && (count <= 0 || i < count); i++) {
-        free(now.rows);
-        now.rows = NULL;
-        r = look(cli, &now);
-        if (r < 0)
-            break;
-        compare(&now, &before);
-        qsort(now.rows, now.n, sizeof(*now.rows), by_column);
-        if (cli->json) {
-            print_json(cli, &now);
-            break;
-        }
-        if (screen) {
-            printf("\033[H%u machines, by %s (c m d n x a sort, q ends)\033[K\n", now.n,
-                   columns[sort_column].name);
-            print_rows(&now, screen_lines() - 3, true);
-            fputs("\033[J", stdout);
-        } else {
-            print_rows(&now, UINT32_MAX, false);
-        }
-        fflush(stdout);
-        resized = 0;
-        if (screen)
-            over = wait_for_key(now.at + interval);
-        else if (i + 1 < count)
-            sleep((unsigned)interval);
-        if (now.at - before.at > 0.5) {
-            free(before.rows);
-            before = now;
-            now.rows = NULL;
+    for (int c = 0; c <= COLUMNS; c++) {
+        if (columns[c].key == key) {
+            sort_column = c;
+            return true;
         }
     }
-    free(before.rows);
-    free(now.rows);
-    return r;
+    return false;
 }
 
 int top_show(struct cli *cli)
 {
     const char *sort = "cpu";
-    int interval = 1, count = 0, c = 0;
-    if (arg_text(cli, "sort", &sort) < 0 || arg_int(cli, "interval", &interval) < 0 ||
-        arg_int(cli, "count", &count) < 0)
+    struct top top = {{NULL}, {NULL}};
+    const struct live live = {look, print, sort_by_key, &top};
+    int c = 0;
+    if (arg_text(cli, "sort", &sort) < 0)
         return -1;
     while (c <= COLUMNS && strcmp(columns[c].name, sort) != 0)
         c++;
     if (c > COLUMNS)
         return cli_error(
             cli, "cannot sort by '%s': cpu, memory, disk, net, exits and name are known", sort);
-    if (interval < 1)
-        return cli_error(cli, "the interval is at least one second");
-    if (count < 0)
-        return cli_error(cli, "--count %d: how many tables can only be 0 (without end) or more",
-                         count);
     sort_column = c;
-    bool screen = !cli->json && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && count <= 0;
-    struct termios before, raw;
-    struct sigaction old_int, old_winch;
-    if (!screen)
-        return show(cli, interval, MAX(count, 1), false);
-    if (tcgetattr(STDIN_FILENO, &before) < 0)
-        return cli_error(cli, "the terminal: %s", strerror(errno));
-    raw = before;
-    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-    tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-    interrupted = 0;
-    sigaction(SIGINT, &(struct sigaction){.sa_handler = note_interrupt}, &old_int);
-    sigaction(SIGWINCH, &(struct sigaction){.sa_handler = note_resize}, &old_winch);
-    fputs("\033[?1049h\033[?25l", stdout);
-    int r = show(cli, interval, 0, true);
-    fputs("\033[?25h\033[?1049l", stdout);
-    fflush(stdout);
-    sigaction(SIGINT, &old_int, NULL);
-    sigaction(SIGWINCH, &old_winch, NULL);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+    int r = live_show(cli, &live, false);
+    free(top.before.rows);
+    free(top.now.rows);
     return r;
 }

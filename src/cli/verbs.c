@@ -78,6 +78,10 @@ static const struct verb beyond[] = {
      switch_ports, VERB_OFFLINE},
     {"switch-show", "[--socket=<string>]", "the switch's bridges and ports", "switch show",
      switch_show, VERB_OFFLINE},
+    {"switch-top",
+     "[--sort=<string>] [--interval=<number>] [--count=<number>] [--batch] [--socket=<string>]",
+     "the switch's ports and what goes through them, live", "switch top --sort drops", switch_top,
+     VERB_OFFLINE},
     {"switch-trace",
      "<port> [--type=<string>] [--protocol=<string>] [--from=<string>] [--to=<string>] "
      "[--from-port=<number>] [--to-port=<number>] [--from-mac=<string>] [--to-mac=<string>] "

@@ -28,7 +28,7 @@ struct bridge {
     struct flow_table *flows;                    /* NULL: frames go the bridge's own way */
     uint16_t touched[BRIDGE_PORTS_MAX];          /* of the burst: who gets something */
     unsigned touched_count;
-    uint32_t queue; /* of shapers, that a flow says for what it sends; 0 */
+    uint32_t queue;                   /* of shapers, that a flow says for what it sends; 0 */
     struct list samplers;             /* monitor/sampler.h */
     uint32_t sample_in, sample_every; /* frames until one is taken, and at the last look; 0: none */
     struct filter_tables *tables;     /* filter/filter.h; there once a port had a filter */
