@@ -24,8 +24,8 @@ def test_the_busiest_port_is_first(switch, spaces):
         finally:
             pinging.terminate()
     assert [line.split()[1] for line in table if line] == ["Port", a, b] * 2 and table[0].split()[0] == "Bridge"
-    assert rows[0]["name"] == a and 25 < float(rows[0]["in-frames"]) < 60 and float(rows[0]["in-bytes"]) > 25000
-    assert float(rows[1]["in-bytes"]) < 1000
+    assert rows[0]["name"] == a and 25 < float(rows[0]["in_frames"]) < 60 and float(rows[0]["in_bytes"]) > 25000
+    assert float(rows[1]["in_bytes"]) < 1000
 
 
 def test_nonsense_is_refused(switch):
