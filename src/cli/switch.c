@@ -42,15 +42,18 @@ static json_t *hear(struct link *link)
     return said;
 }
 
-/* What a command returns, a new reference; NULL: told why not. */
-static json_t *ask(struct cli *cli, struct link *link, const char *command, json_t *arguments)
+/* What a command returns, a new reference; NULL: told why not. fd: goes along, or -1. */
+static json_t *ask(struct cli *cli, struct link *link, const char *command, json_t *arguments,
+                   int fd)
 {
     json_t *request =
         json_pack("{s:s, s:o}", "execute", command, "arguments", arguments ?: json_object());
     cleanup_free char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
     json_t *answer = NULL;
-    if (text && fd_write_all(fileno(link->file), text, strlen(text)) == 0 &&
+    /* The descriptor comes with what precedes the line. */
+    bool sent = fd < 0 || fd_send(fileno(link->file), " ", 1, &fd, 1) == 1;
+    if (sent && text && fd_write_all(fileno(link->file), text, strlen(text)) == 0 &&
         fd_write_all(fileno(link->file), "\n", 1) == 0)
         answer = hear(link);
     json_t *result = json_incref(json_object_get(answer, "return"));
@@ -85,20 +88,25 @@ static int call(struct cli *cli, struct link *link)
         return cli_error(cli, "%s", strerror(errno));
     }
     json_decref(hear(link)); /* the greeting */
-    json_t *done = ask(cli, link, "qmp_capabilities", NULL);
+    json_t *done = ask(cli, link, "qmp_capabilities", NULL, -1);
     json_decref(done);
     return done ? 0 : -1;
 }
 
-json_t *switch_ask(struct cli *cli, const char *command, json_t *arguments)
+json_t *switch_ask_with(struct cli *cli, const char *command, json_t *arguments, int fd)
 {
     struct link link;
     json_t *answer = NULL;
     if (call(cli, &link) == 0)
-        answer = ask(cli, &link, command, json_incref(arguments));
+        answer = ask(cli, &link, command, json_incref(arguments), fd);
     hang_up(&link);
     json_decref(arguments);
     return answer;
+}
+
+json_t *switch_ask(struct cli *cli, const char *command, json_t *arguments)
+{
+    return switch_ask_with(cli, command, arguments, -1);
 }
 
 int switch_list(struct cli *cli, const char *command, json_t *arguments, struct table *table,

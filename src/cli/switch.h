@@ -12,6 +12,8 @@ struct table;
 /* What the command returns at the socket that --socket names, a new reference; NULL: told why not.
  * Takes the arguments over, which may be NULL. */
 json_t *switch_ask(struct cli *cli, const char *command, json_t *arguments);
+/* With a descriptor that goes along. */
+json_t *switch_ask_with(struct cli *cli, const char *command, json_t *arguments, int fd);
 
 /* The whole verb: one question, whose answer is a list, and a table of it. */
 int switch_list(struct cli *cli, const char *command, json_t *arguments, struct table *table,

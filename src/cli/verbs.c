@@ -60,6 +60,11 @@ static const struct verb beyond[] = {
     {"switch-acl-set", "<file> [--socket=<string>]",
      "make an ACL of a file with JSON, or replace the one of its name", "switch acl-set web.json",
      switch_acl_set, VERB_OFFLINE},
+    {"switch-capture",
+     "<bridge> [--port=<string>] [--count=<number>] [--bytes=<number>] [--write=<string>] "
+     "[--socket=<string>]",
+     "frames that come in at a bridge of the switch, as pcapng",
+     "switch capture br0 | tcpdump -r -", switch_capture, VERB_OFFLINE},
     {"switch-fdb", "<bridge> [--socket=<string>]", "addresses that a bridge of the switch knows",
      "switch fdb br0", switch_fdb, VERB_OFFLINE},
     {"switch-fdb-add", "<port> <mac> [--vlan=<number>] [--socket=<string>]",

@@ -82,6 +82,8 @@ verb_fn help_run;
 verb_fn own_cd, own_pwd, own_echo, own_quit, own_connect, own_complete;
 /* switch.c */
 verb_fn switch_show, switch_ports, switch_fdb, switch_fdb_add, switch_fdb_remove;
+/* switch_capture.c */
+verb_fn switch_capture;
 /* switch_top.c */
 verb_fn switch_top;
 /* switch_filter.c */

@@ -2,6 +2,7 @@
 /* Commands of the control socket; see commands.h and docs/switch.md. */
 #include "switch/control/commands.h"
 
+#include "base/cleanup.h"
 #include "base/version.h"
 
 static struct vswitch *switch_of(struct qmp_call *call)
@@ -81,6 +82,12 @@ static json_t *set_mirror(struct qmp_call *call)
 static json_t *set_qos(struct qmp_call *call)
 {
     return done(vswitch_set_qos(switch_of(call), call->arguments, &call->error));
+}
+
+static json_t *capture(struct qmp_call *call)
+{
+    cleanup_fd int fd = qmp_take_descriptor(call->client);
+    return done(vswitch_capture(switch_of(call), call->arguments, &fd, &call->error));
 }
 
 static json_t *set_sflow(struct qmp_call *call)
@@ -196,6 +203,8 @@ static const struct qmp_command commands[] = {
     {"set-ipfix", "a collector is told of a bridge's flows by IPFIX, or no more", set_ipfix,
      bridge_arguments, .open = true},
     {"set-sflow", "samples of a bridge's frames go to a collector, or no more", set_sflow,
+     bridge_arguments, .open = true},
+    {"capture", "frames of a bridge go into a pipe that comes along, as pcapng", capture,
      bridge_arguments, .open = true},
     {"set-acl", "makes an ACL, or puts it in the place of the one of its name", set_acl,
      name_arguments, .open = true},

@@ -4,6 +4,7 @@
 
 #include "base/options.h"
 #include "switch/control/vswitch.h"
+#include "switch/monitor/capture.h"
 #include "switch/monitor/flow_export.h"
 #include "switch/monitor/sflow.h"
 
@@ -172,6 +173,7 @@ void vswitch_describe_export(const struct bridge *bridge, json_t *row)
 
 void vswitch_end_export(struct bridge *bridge)
 {
+    capture_stop_all(bridge);
     sflow_stop(bridge->sflow);
     bridge->sflow = NULL;
     for (unsigned i = 0; i < FLOW_PROTOCOLS; i++) {

@@ -15,6 +15,7 @@
 #include "switch/control/port_kinds.h"
 #include "switch/control/protocols.h"
 #include "switch/forward/bridge.h"
+#include "switch/monitor/capture.h"
 #include "switch/openflow/openflow.h"
 
 #define MAC_ENTRIES 8192
@@ -334,6 +335,7 @@ static int attach(struct vswitch *sw, struct bridge *bridge, struct port *port,
 
 static void detach(struct vswitch *sw, struct port *port)
 {
+    capture_forget_port(port);
     forward_run(port->forward, detach_here, port);
     list_del(&port->node);
     sw->port_count--;

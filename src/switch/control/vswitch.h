@@ -76,6 +76,8 @@ int vswitch_set_port(struct vswitch *sw, const json_t *port, struct kv_error *er
 int vswitch_set_mirror(struct vswitch *sw, const json_t *mirror, struct kv_error *err);
 /* A port's queues; without any: none any more. */
 int vswitch_set_qos(struct vswitch *sw, const json_t *qos, struct kv_error *err);
+/* Frames of a bridge go into a pipe (monitor/capture.h), whose descriptor is taken over. */
+int vswitch_capture(struct vswitch *sw, const json_t *capture, int *fd, struct kv_error *err);
 /* An sFlow agent for a bridge; without "collector": none any more. */
 int vswitch_set_sflow(struct vswitch *sw, const json_t *sflow, struct kv_error *err);
 int vswitch_set_netflow(struct vswitch *sw, const json_t *netflow, struct kv_error *err);

@@ -33,6 +33,7 @@ struct bridge *bridge_new(struct forward *forward, const char *name, unsigned ma
     bridge->forward = forward;
     list_init(&bridge->ports);
     list_init(&bridge->samplers);
+    list_init(&bridge->captures);
     return bridge;
 }
 

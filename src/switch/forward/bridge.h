@@ -40,6 +40,7 @@ struct bridge {
     struct protocols *protocols;         /* control/protocols.h, or NULL */
     uint32_t number;                     /* in the switch, for good */
     struct flow_export *flow_exports[2]; /* by enum flow_protocol; or NULL, as the next one */
+    struct list captures;                /* monitor/capture.h */
     struct sflow *sflow;                 /* or NULL */
     struct openflow *openflow;           /* or NULL */
 };

@@ -334,7 +334,8 @@ struct flow_export *flow_export_start(struct bridge *bridge, struct loop *loop, 
                                    .opaque = e};
     if (collector_open(&e->collector, collector, err) < 0 ||
         flow_cache_init(&e->cache, (unsigned)settings->entries, err) < 0 ||
-        ring_init(&e->ring, loop, SAMPLE_SLOTS, sizeof(struct sample), on_sample, e, err) < 0) {
+        ring_init(&e->ring, loop, SAMPLE_SLOTS, SAMPLE_SLOT(SAMPLE_BYTES_MAX), on_sample, e, err) <
+            0) {
         release(e);
         return NULL;
     }

@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "switch/forward/bridge.h"
+#include "switch/forward/forward.h"
 
 /* 1 to 2 N - 1, N in the middle (xorshift64*). */
 static uint32_t next_skip(struct sampler *sampler)
@@ -71,6 +72,7 @@ void sampler_take(struct bridge *bridge, const struct port *from, const struct f
         sample->out = out;
         sample->pool = sampler->pool;
         sample->frame_bytes = FRAME_HEAD + frame->rest_bytes;
+        sample->taken_ns = bridge->forward->now_ns;
         sample->vlan = frame->vlan;
         sample->tagged = frame->tagged;
         sample->priority = frame->tagged ? frame->head[14] >> 5 : 0;

@@ -9,10 +9,11 @@
 #define KV_SWITCH_MONITOR_SAMPLER_H
 
 #include "base/list.h"
+#include "base/util.h"
 #include "switch/monitor/ring.h"
 #include "switch/ports/port.h"
 
-#define SAMPLE_BYTES_MAX 256
+#define SAMPLE_BYTES_MAX 256 /* of collectors */
 #define SAMPLE_SLOTS 1024
 
 /* What became of a frame, beside going out at the port of that number. */
@@ -25,16 +26,19 @@ struct sample {
     uint32_t frame_bytes;
     uint16_t vlan;
     uint8_t priority;
-    bool tagged;  /* bytes have a tag */
-    uint16_t len; /* of bytes */
-    uint8_t bytes[SAMPLE_BYTES_MAX];
+    bool tagged;      /* bytes have a tag */
+    uint16_t len;     /* of bytes */
+    int64_t taken_ns; /* CLOCK_MONOTONIC */
+    uint8_t bytes[];  /* as many as the sampler keeps */
 };
+/* Of a ring, for a sampler that keeps so many bytes of a frame. */
+#define SAMPLE_SLOT(bytes) ALIGN_UP(sizeof(struct sample) + (bytes), _Alignof(struct sample))
 
 struct sampler {
     struct list node; /* among the bridge's */
     struct ring *ring;
     uint32_t one_in;
-    uint16_t bytes; /* of a frame that are kept, SAMPLE_BYTES_MAX at most */
+    uint16_t bytes; /* of a frame that are kept: as many as the ring's slots have room for */
     uint32_t skip;  /* frames until the next one that is taken */
     uint32_t pool;
     uint64_t random; /* not 0 */

@@ -318,8 +318,8 @@ struct sflow *sflow_start(struct bridge *bridge, struct loop *loop, uint32_t sub
                                       .random = (uint64_t)sflow->started_ns};
     list_init(&sflow->sampler.node);
     if (collector_open(&sflow->collector, collector, err) < 0 || set_agent(sflow, err) < 0 ||
-        ring_init(&sflow->ring, loop, SAMPLE_SLOTS, sizeof(struct sample), on_sample, sflow, err) <
-            0) {
+        ring_init(&sflow->ring, loop, SAMPLE_SLOTS, SAMPLE_SLOT(SAMPLE_BYTES_MAX), on_sample, sflow,
+                  err) < 0) {
         release(sflow);
         return NULL;
     }
