@@ -433,6 +433,19 @@ def test_a_bond_is_a_port_of_several_interfaces(ovs):
     assert [port["name"] for port in ports(ovs)] == ["br0"]
 
 
+def test_multicast_snooping_is_the_bridge_s(ovs):
+    ovs.tools.get("add-br br0 -- set Bridge br0 mcast_snooping_enable=true other_config:mcast-snooping-aging-time=60 "
+                  "other_config:mcast-snooping-disable-flood-unregistered=true "
+                  "-- set Port br0 other_config:mcast-snooping-flood=true")
+    bridge = ovs.execute("query-bridges")[0]
+    assert (bridge["snooping"], bridge["snooping-ageing"], bridge["drop-unregistered"]) == (True, 60, True)
+    assert bridge["ports"][0]["multicast-flood"]
+    ovs.execute("set-bridge", name="br0", snooping=True, snooping_groups=99)
+    assert ovs.tools.get("get Bridge br0 other_config:mcast-snooping-table-size") == '"99"'
+    ovs.tools.get("set Bridge br0 mcast_snooping_enable=false")
+    assert "snooping" not in ovs.execute("query-bridges")[0]
+
+
 @pytest.mark.parametrize("words, is_so", [
     ("vlan_mode=native-tagged tag=7", {"native": 7, "native-tagged": True}),
     ("vlan_mode=dot1q-tunnel tag=9", {"tag": 9, "tunnel": True, "customers": "0-4094", "outer-tag": "802.1ad"}),

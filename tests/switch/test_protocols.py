@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import subprocess
 import time
 
 import pytest
@@ -117,3 +118,58 @@ def test_a_backup_takes_over_when_the_active_link_is_lost(wires):
 def test_bonds_that_cannot_be_are_refused(wires, lie):
     with pytest.raises(Refused):
         wires.switch.execute("add-port", bridge="br0", name="p", **lie)
+
+
+LISTEN = """
+import socket, struct, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.1.2.3") + socket.inet_aton(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+SHOUT = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[1]))
+for _ in range(100):
+    s.sendto(b"x" * 900, ("239.1.2.3", 9))
+"""
+
+
+def shout(space, address):
+    run("ip", "netns", "exec", space, "python3", "-c", SHOUT, address)
+
+
+def test_groups_reach_those_who_joined_them(wires):
+    switch = wires.switch
+    switch.execute("set-bridge", name="br1", snooping=True, drop_unregistered=True)
+    sender = wires.add_station("br1", "198.51.100.1/24")
+    names = [sender]
+    for number in (2, 3):  # further stations of the same bridge
+        name = f"kvq{number}x{os.getpid()}"[:15]
+        switch.execute("add-port", bridge="br1", name=name, type="tap", fast_leave=True)
+        run("ip", "netns", "add", name)
+        wires.spaces.append(name)
+        run("ip", "link", "set", name, "netns", name)
+        run("ip", "netns", "exec", name, "ip", "link", "set", name, "up")
+        run("ip", "netns", "exec", name, "ip", "address", "add", f"198.51.100.{number}/24", "dev", name)
+        names.append(name)
+    groups = {"group": "01:00:5e:01:02:03", "vlan": 0, "port": names[1]}
+    with subprocess.Popen(["ip", "netns", "exec", names[1], "python3", "-c", LISTEN, "198.51.100.2"], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
+        try:
+            assert listener.stdout.readline() == "ready\n"
+            wait(lambda: any(groups.items() <= row.items() for row in switch.execute("query-groups", bridge="br1")))
+            time.sleep(0.05)
+            shout(sender, "198.51.100.1")
+            assert switch.statistics(names[1])["out-bytes"] > 90000 > switch.statistics(names[2])["out-bytes"]
+        finally:
+            listener.stdin.close()
+    wait(lambda: not any(groups.items() <= row.items() for row in switch.execute("query-groups", bridge="br1")))
+    time.sleep(0.05)
+    before = switch.statistics(names[1])["out-bytes"]
+    shout(sender, "198.51.100.1")
+    assert switch.statistics(names[1])["out-bytes"] < before + 90000
+    switch.execute("set-bridge", name="br1")
+    shout(sender, "198.51.100.1")
+    assert switch.statistics(names[2])["out-bytes"] > 90000

@@ -101,7 +101,8 @@ static struct port *port_of(unsigned guest)
 
 static void make_access(unsigned guest, unsigned vlan)
 {
-    struct port_vlans vlans = {.access = true, .native = (uint16_t)vlan, .untagged = (uint16_t)vlan};
+    struct port_vlans vlans = {
+        .access = true, .native = (uint16_t)vlan, .untagged = (uint16_t)vlan};
     vlans.carried[vlan / 64] = BIT(vlan % 64);
     port_of(guest)->vlans = vlans;
 }

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/version.h"
+#include "switch/control/snooping.h"
 
 static struct vswitch *switch_of(struct qmp_call *call)
 {
@@ -145,6 +146,13 @@ static json_t *query_macs(struct qmp_call *call)
     return vswitch_macs(switch_of(call), qmp_string(call, "bridge"), &call->error);
 }
 
+static json_t *query_groups(struct qmp_call *call)
+{
+    const struct bridge *bridge =
+        vswitch_get_bridge(switch_of(call), qmp_string(call, "bridge"), &call->error);
+    return bridge ? snooping_list(bridge) : NULL;
+}
+
 static json_t *add_mac(struct qmp_call *call)
 {
     return done(vswitch_add_mac(switch_of(call), call->arguments, &call->error));
@@ -218,6 +226,8 @@ static const struct qmp_command commands[] = {
      .open = true},
     {"query-bridges", "bridges and their ports", query_bridges},
     {"query-statistics", "counters of all ports", query_statistics},
+    {"query-groups", "multicast groups that a bridge's ports want, and routers' ports",
+     query_groups, bridge_arguments},
     {"add-mac", "tells a bridge at which port a station is", add_mac, port_arguments, .open = true},
     {"remove-mac", "takes back what add-mac said", remove_mac, port_arguments, .open = true},
     {"query-macs", "addresses that a bridge knows", query_macs, bridge_arguments},

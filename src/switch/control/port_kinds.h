@@ -26,6 +26,7 @@ struct port_options {
     char *customers;
     int outer_tag; /* row of port_outer_tags */
     uint64_t community;
+    bool fast_leave, all_groups, all_reports;
     char *bond; /* whose member the port is */
     /* Of a bond. */
     int mode, lacp, lacp_time; /* rows of the names in bonds.h */

@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/util.h"
 #include "switch/control/bonds.h"
+#include "switch/control/snooping.h"
+#include "switch/forward/admit.h"
 #include "switch/forward/forward.h"
 #include "switch/monitor/ring.h"
 
@@ -31,9 +34,14 @@ static void hear(void *opaque, const void *slot)
     const struct protocols *protocols = opaque;
     const struct screen_record *record = slot;
     struct port *port = find_numbered(protocols->bridge, record->port);
+    const size_t len = MIN(record->len, SCREEN_BYTES);
     /* It may be gone, or no longer want to hear. */
-    if (port && port->screen)
-        bonds_hear(port, record->bytes, MIN(record->len, SCREEN_BYTES));
+    if (!port)
+        return;
+    if (!mac_is_reserved(record->bytes))
+        snooping_hear(port, record->vlan, record->bytes, len);
+    else if (port->screen)
+        bonds_hear(port, record->bytes, len);
 }
 
 struct ring_task {

@@ -14,6 +14,7 @@
 #include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
 #include "switch/control/protocols.h"
+#include "switch/control/snooping.h"
 #include "switch/forward/bridge.h"
 #include "switch/monitor/capture.h"
 #include "switch/openflow/openflow.h"
@@ -25,7 +26,13 @@
 struct bridge_options {
     char *name;
     uint64_t ageing, mac_entries, core;
+    struct snooping_options snooping;
 };
+#define BRIDGE_OPTIONS_INIT                                                 \
+    {                                                                       \
+        .ageing = 300, .mac_entries = MAC_ENTRIES, .core = CORE_NOT_SAID,   \
+        .snooping = {.ageing = SNOOPING_AGEING, .groups = SNOOPING_GROUPS}, \
+    }
 
 static const struct option_spec bridge_option_specs[] = {
     OPTION(STRING, struct bridge_options, name, .required = true, .help = "the bridge's name"),
@@ -33,6 +40,14 @@ static const struct option_spec bridge_option_specs[] = {
            .help = "seconds that a silent station is remembered"),
     OPTION_NAMED("mac-entries", UINT, struct bridge_options, mac_entries, .min = 64, .max = 1 << 20,
                  .help = "addresses that the bridge learns at most, about"),
+    OPTION_NAMED("snooping", BOOL, struct bridge_options, snooping.on,
+                 .help = "multicast groups go to the ports that want them (IGMP, MLD)"),
+    OPTION_NAMED("snooping-ageing", UINT, struct bridge_options, snooping.ageing, .min = 1,
+                 .max = 3600, .help = "seconds that a wish, or a router, is remembered"),
+    OPTION_NAMED("snooping-groups", UINT, struct bridge_options, snooping.groups, .min = 1,
+                 .max = 65536, .help = "wishes that are remembered"),
+    OPTION_NAMED("drop-unregistered", BOOL, struct bridge_options, snooping.drop_unregistered,
+                 .help = "groups that nobody wants go to routers only"),
     OPTION(UINT, struct bridge_options, core, .max = FORWARD_CORE_MAX,
            .help = "the one of --core whose thread forwards its frames"),
     OPTION_END,
@@ -73,6 +88,7 @@ static void remove_port(struct vswitch *sw, struct port *port);
 static void remove_bridge(struct bridge *bridge)
 {
     vswitch_end_export(bridge);
+    snooping_stop(bridge);
     protocols_stop(bridge);
     openflow_stop(bridge->openflow);
     list_del(&bridge->node);
@@ -195,8 +211,7 @@ static int start_openflow(struct vswitch *sw, struct bridge *bridge, struct kv_e
 
 int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    struct bridge_options options = {
-        .ageing = 300, .mac_entries = MAC_ENTRIES, .core = CORE_NOT_SAID};
+    struct bridge_options options = BRIDGE_OPTIONS_INIT;
     struct forward *forward = NULL;
     struct bridge *bridge = NULL;
     int rc = options_parse_json(bridge_option_specs, "bridge", object, &options, err);
@@ -216,6 +231,11 @@ int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error
         forward->bridges++;
         list_add_tail(&sw->bridges, &bridge->node);
         rc = start_openflow(sw, bridge, err);
+    }
+    if (rc == 0) {
+        rc = snooping_set(bridge, &sw->loop, &options.snooping, err);
+        if (rc < 0)
+            remove_bridge(bridge);
     }
     options_free(bridge_option_specs, &options);
     return vswitch_tell(sw, VSWITCH_ADD_BRIDGE, object, rc);
@@ -261,13 +281,12 @@ static int set_bridge(struct vswitch *sw, const struct bridge_options *options,
         return kv_error_set(err, KV_ERR_CONFIG, ENOSPC,
                             "bridge '%s': the addresses that were added need more 'mac-entries'",
                             options->name);
-    return 0;
+    return snooping_set(task.bridge, &sw->loop, &options->snooping, err);
 }
 
 int vswitch_set_bridge(struct vswitch *sw, const json_t *object, struct kv_error *err)
 {
-    struct bridge_options options = {
-        .ageing = 300, .mac_entries = MAC_ENTRIES, .core = CORE_NOT_SAID};
+    struct bridge_options options = BRIDGE_OPTIONS_INIT;
     int rc = options_parse_json(bridge_option_specs, "bridge", object, &options, err);
     if (rc == 0 && options.core != CORE_NOT_SAID)
         rc = kv_error_set(err, KV_ERR_CONFIG, EINVAL,
@@ -354,6 +373,7 @@ static void remove_port(struct vswitch *sw, struct port *port)
 {
     const struct port_kind *kind = port_kind_of(port);
     bonds_leave(port);
+    snooping_forget_port(port->bridge, port);
     kind->stop(port);
     detach(sw, port);
     free_port(port);
@@ -398,6 +418,14 @@ static uint16_t community_of(const struct port_options *options)
     return options->isolated ? PORT_ISOLATED : (uint16_t)options->community;
 }
 
+static void set_groups(struct port *port, const struct port_options *options)
+{
+    port->fast_leave = options->fast_leave;
+    port->all_groups = options->all_groups;
+    port->all_reports = options->all_reports;
+    snooping_port_changed(port->bridge);
+}
+
 static int add_port(struct vswitch *sw, const struct port_options *options, const json_t *object,
                     struct kv_error *err)
 {
@@ -438,6 +466,8 @@ static int add_port(struct vswitch *sw, const struct port_options *options, cons
     rc = given ? kind->take(port, given, err) : kind->start(port, err);
     if (rc == 0)
         rc = bonds_join(port, err);
+    if (rc == 0)
+        set_groups(port, options);
     if (rc < 0) {
         kind->stop(port);
         detach(sw, port);
@@ -509,6 +539,7 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
         task.community = community_of(&options);
         task.no_flood = options.no_flood;
         forward_run(port->forward, set_here, &task);
+        set_groups(port, &options);
         limits_drop(&task.limits, port);
     }
     free(task.vlans.customers);

@@ -10,6 +10,7 @@
 #include "switch/control/bonds.h"
 #include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
+#include "switch/control/snooping.h"
 #include "switch/control/vswitch.h"
 #include "switch/forward/bridge.h"
 
@@ -106,6 +107,12 @@ static json_t *describe_port(struct port *port)
                                       vswitch_mirror_names[port->mirror_what]));
     if (view.config & PORT_QUIET)
         json_object_set_new(row, "no-flood", json_true());
+    if (port->fast_leave)
+        json_object_set_new(row, "fast-leave", json_true());
+    if (port->all_groups)
+        json_object_set_new(row, "multicast-flood", json_true());
+    if (port->all_reports)
+        json_object_set_new(row, "multicast-reports", json_true());
     describe_vlans(port, row);
     return row;
 }
@@ -122,6 +129,7 @@ json_t *vswitch_describe(struct vswitch *sw)
                                 (json_int_t)bridge->macs.ageing_s, "ports", ports);
         if (bridge->forward->core != FORWARD_CORE_ANY)
             json_object_set_new(row, "core", json_integer(bridge->forward->core));
+        snooping_describe(bridge, row);
         vswitch_describe_export(bridge, row);
         json_array_append_new(list, row);
     }

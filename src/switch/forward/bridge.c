@@ -10,6 +10,7 @@
 #include "switch/forward/admit.h"
 #include "switch/forward/flow_table.h"
 #include "switch/forward/forward.h"
+#include "switch/forward/group_view.h"
 #include "switch/forward/offload.h"
 #include "switch/forward/screen.h"
 #include "switch/forward/shaper.h"
@@ -234,10 +235,13 @@ static void flood(struct bridge *bridge, struct port *from, struct frame *frame,
         port_drop(from, DROP_STORM);
         return;
     }
+    const uint64_t *hear = NULL;
+    if (__builtin_expect(bridge->groups != NULL, 0) && mac_is_group(frame->head))
+        hear = group_view_receive(bridge->groups, from, frame);
     for (unsigned i = 0; i < bridge->slots_used; i++) {
         struct port *to = bridge->slots[i];
         struct filter_verdict out;
-        if (!to || !port_takes_flood(from, to, frame->vlan))
+        if (!to || (hear && !port_set_has(hear, i)) || !port_takes_flood(from, to, frame->vlan))
             continue;
         if (pass(bridge, from, frame, in, to, FILTER_OUT, &out))
             send_to(bridge, to, index);

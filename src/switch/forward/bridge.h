@@ -33,11 +33,13 @@ struct bridge {
     uint32_t sample_in, sample_every; /* frames until one is taken, and at the last look; 0: none */
     struct filter_tables *tables;     /* filter/filter.h; there once a port had a filter */
     struct ring *protocol_frames;     /* for the control thread (screen.h), or NULL */
+    struct group_view *groups;        /* who hears which, or NULL: everybody hears all */
     /* The control thread's. */
     char name[PORT_NAME_MAX];
     struct list ports;
     struct list node;
     struct protocols *protocols;         /* control/protocols.h, or NULL */
+    struct snooping *snooping;           /* or NULL */
     uint32_t number;                     /* in the switch, for good */
     struct flow_export *flow_exports[2]; /* by enum flow_protocol; or NULL, as the next one */
     struct list captures;                /* monitor/capture.h */

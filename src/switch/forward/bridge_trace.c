@@ -4,6 +4,7 @@
 
 #include "switch/forward/admit.h"
 #include "switch/forward/forward.h"
+#include "switch/forward/group_view.h"
 
 static void drop(struct bridge_trace *trace, const struct port *port, enum port_drop why)
 {
@@ -31,13 +32,16 @@ static void send_to(struct bridge_trace *trace, struct port *to, const struct fi
         trace->receivers[trace->receiver_count++] = to;
 }
 
-static void flood(struct bridge_trace *trace, const struct port *from,
+static void flood(struct bridge_trace *trace, const struct port *from, const uint8_t *to_mac,
                   const struct filter_frame *frame)
 {
     const struct bridge *bridge = from->bridge;
+    const uint64_t *hear = bridge->groups && mac_is_group(to_mac)
+                               ? group_view_find(bridge->groups, to_mac, trace->vlan)
+                               : NULL;
     for (unsigned i = 0; i < bridge->slots_used; i++) {
         struct port *to = bridge->slots[i];
-        if (to && port_takes_flood(from, to, trace->vlan))
+        if (to && (!hear || port_set_has(hear, i)) && port_takes_flood(from, to, trace->vlan))
             send_to(trace, to, frame);
     }
 }
@@ -51,7 +55,7 @@ static void look_up(struct bridge_trace *trace, struct port *from, const uint8_t
     if (!mac_is_group(to_mac))
         known = mac_table_find(&bridge->macs, mac_key(to_mac, trace->vlan), from->forward->now_s);
     if (known < 0) {
-        flood(trace, from, frame);
+        flood(trace, from, to_mac, frame);
         return;
     }
     struct port *to = bridge->slots[known];

@@ -17,10 +17,10 @@ void screen_init(struct screen *screen)
 
 /* --- Telling the control thread ---------------------------------------------- */
 
-static void tell(struct port *from, const struct frame *frame)
+void screen_tell(struct port *from, const struct frame *frame)
 {
     struct ring *ring = from->bridge->protocol_frames;
-    if (!ring || ratelimit_take(&from->screen->pace, 1, from->forward->now_ns) > 0)
+    if (!ring)
         return;
     struct screen_record *record = ring_reserve(ring);
     if (!record)
@@ -52,9 +52,10 @@ static void learn(struct port *from, struct frame *frame)
 /* Whether the frame goes on. */
 static bool look(struct port *from, struct frame *frame)
 {
-    const struct screen *screen = from->screen;
+    struct screen *screen = from->screen;
     if (neighbour_protocol(frame) & screen->protocols) {
-        tell(from, frame);
+        if (ratelimit_take(&screen->pace, 1, from->forward->now_ns) == 0)
+            screen_tell(from, frame);
         return false;
     }
     if (__builtin_expect(screen->state == SCREEN_FORWARDING, 1))

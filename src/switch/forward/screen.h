@@ -22,7 +22,6 @@ struct bond;
 enum screen_protocol {
     SCREEN_LACP = 1,
     SCREEN_RSTP = 2,
-    SCREEN_GROUPS = 4, /* IGMP and MLD, which are forwarded as well */
 };
 
 enum screen_state {
@@ -50,6 +49,9 @@ void screen_init(struct screen *screen);
 
 /* Leaves those that are to be forwarded at the front of the burst; returns how many. */
 unsigned screen_receive(struct port *from, struct frame *frames, unsigned count);
+
+/* The control thread gets the frame, if there is room. */
+void screen_tell(struct port *from, const struct frame *frame);
 
 /* Sends a frame of the switch's own, as it is, whatever the port's state. */
 void screen_send(struct port *to, const uint8_t *bytes, size_t len);

@@ -43,6 +43,15 @@ static const struct pair {
 } bridge_numbers[] = {
     {"mac-aging-time", "ageing"},
     {"mac-table-size", "mac-entries"},
+    {"mcast-snooping-aging-time", "snooping-ageing"},
+    {"mcast-snooping-table-size", "snooping-groups"},
+};
+#define DROP_UNREGISTERED "mcast-snooping-disable-flood-unregistered"
+
+/* Flags of a port in Port.other_config. */
+static const struct pair port_flags[] = {
+    {"mcast-snooping-flood", "multicast-flood"},
+    {"mcast-snooping-flood-reports", "multicast-reports"},
 };
 
 /* Keys of Interface.options that are called otherwise here. */
@@ -98,6 +107,8 @@ static const char *const elsewhere[] = {"bridge",
                                         "up-delay",
                                         "down-delay",
                                         "primary",
+                                        "multicast-flood",
+                                        "multicast-reports",
                                         NULL};
 
 static bool is_among(const char *const *names, const char *name)
@@ -118,6 +129,11 @@ json_t *spec_of_bridge(const struct row *bridge)
         if (text && parse_u64(text, &number) == 0 && number <= INT32_MAX)
             json_object_set_new(object, bridge_numbers[i].name, json_integer((json_int_t)number));
     }
+    const char *drop = datum_map_get(row_get(bridge, "other_config"), DROP_UNREGISTERED);
+    if (drop && strcmp(drop, "true") == 0)
+        json_object_set_new(object, "drop-unregistered", json_true());
+    if (row_get(bridge, "mcast_snooping_enable")->keys->boolean)
+        json_object_set_new(object, "snooping", json_true());
     return object;
 }
 
@@ -266,6 +282,11 @@ static void add_port_columns(json_t *object, const struct row *port)
     if (limit)
         set_option(object, "mac-limit", limit, NULL);
     add_vlans(object, port);
+    for (unsigned i = 0; i < ARRAY_SIZE(port_flags); i++) {
+        const char *flag = datum_map_get(row_get(port, "other_config"), port_flags[i].key);
+        if (flag && strcmp(flag, "true") == 0)
+            json_object_set_new(object, port_flags[i].name, json_true());
+    }
     if (row_get(port, "protected")->keys->boolean)
         json_object_set_new(object, "isolated", json_true());
 }
@@ -351,6 +372,11 @@ void spec_to_bridge(struct database *db, struct row *bridge, const json_t *objec
     for (unsigned i = 0; i < ARRAY_SIZE(bridge_numbers); i++)
         set_element(db, bridge, "other_config", bridge_numbers[i].key,
                     json_object_get(object, bridge_numbers[i].name));
+    set_element(db, bridge, "other_config", DROP_UNREGISTERED,
+                json_object_get(object, "drop-unregistered"));
+    struct datum snooping;
+    datum_init_boolean(&snooping, json_is_true(json_object_get(object, "snooping")));
+    row_set(db, bridge, "mcast_snooping_enable", snooping);
 }
 
 static struct datum integer_or_none(const json_t *value)
@@ -427,6 +453,9 @@ void spec_to_port(struct database *db, struct row *port, struct row *interface,
     datum_init_boolean(&isolated, json_is_true(json_object_get(object, "isolated")));
     row_set(db, port, "protected", isolated);
     set_element(db, port, "other_config", "mac-limit", json_object_get(object, "mac-limit"));
+    for (unsigned i = 0; i < ARRAY_SIZE(port_flags); i++)
+        set_element(db, port, "other_config", port_flags[i].key,
+                    json_object_get(object, port_flags[i].name));
     policing_to_row(db, interface, object);
     row_set(db, interface, "ofport_request", integer_or_none(json_object_get(object, "ofport")));
     set_options(db, interface, object, false);

@@ -14,7 +14,6 @@ static const struct limit {
     {"Open_vSwitch", "ssl", NULL, "the database is served at the socket of --ovsdb"},
     {"Bridge", "stp_enable", NULL, "there is no spanning tree"},
     {"Bridge", "rstp_enable", NULL, "there is no spanning tree"},
-    {"Bridge", "mcast_snooping_enable", NULL, "multicast frames go to all ports of a VLAN"},
     {"Bridge", "flood_vlans", NULL, "addresses are learned in all VLANs"},
     {"Bridge", "flow_tables", NULL, "there is one table, and it is as it is"},
     {"Bridge", "auto_attach", NULL, "there is no LLDP"},

@@ -175,11 +175,12 @@ struct port {
     struct meter_rates in_rates, out_rates;
     struct json_t *qos; /* what set-qos was told, or NULL */
     struct storm_rates storm_rates;
-    uint32_t counter_samples;           /* told of the port by sFlow */
-    char interface[PORT_INTERFACE_MAX]; /* of the kernel; "": the port is none */
-    char bond[PORT_NAME_MAX];           /* whose member it is to be; "": of none */
-    unsigned kind;                      /* row of port_kinds (control/port_kinds.h) */
-    struct list node;                   /* among the bridge's */
+    uint32_t counter_samples;                 /* told of the port by sFlow */
+    char interface[PORT_INTERFACE_MAX];       /* of the kernel; "": the port is none */
+    bool fast_leave, all_groups, all_reports; /* to snooping (control/snooping.h) */
+    char bond[PORT_NAME_MAX];                 /* whose member it is to be; "": of none */
+    unsigned kind;                            /* row of port_kinds (control/port_kinds.h) */
+    struct list node;                         /* among the bridge's */
 };
 
 /* Frames that came in and went nowhere, frames that did not go out. */
