@@ -181,7 +181,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     flows =
         (struct flow_cache){.idle_ns = 5 * SECOND_NS, .active_ns = 20 * SECOND_NS, .tell = on_flow};
     require(flow_cache_init(&flows, FLOWS, &err) == 0);
-    require(ring_init(&samples, &loop, 256, SAMPLE_SLOT(SAMPLE_BYTES_MAX), on_sample, NULL, &err) == 0);
+    require(ring_init(&samples, &loop, 256, SAMPLE_SLOT(SAMPLE_BYTES_MAX), on_sample, NULL, &err) ==
+            0);
     /* It is emptied here after each burst: nobody is to be woken. */
     atomic_store(&samples.wake, false);
     sampler =

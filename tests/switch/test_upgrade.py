@@ -164,3 +164,25 @@ def test_a_process_that_cannot_take_over_leaves_the_old_one_running(switch, fold
         assert new.execute("query-bridges") == before
         assert [(row["mac"], row["vlan"], row["static"]) for row in new.execute("query-macs", bridge="br0")] == [
             ("52:54:00:00:00:01", 3, True)]
+
+
+def test_patches_tunnels_and_queues_go_over(switch, folder):
+    spaces = Spaces(switch)
+    try:
+        switch.execute("add-bridge", name="br1")
+        one = spaces.add(1, "192.0.2.1/24")
+        spaces.add(2, "192.0.2.2/24", bridge="br1")
+        for bridge, name, peer in (("br0", "p0", "p1"), ("br1", "p1", "p0")):
+            switch.execute("add-port", bridge=bridge, name=name, type="patch", peer=peer)
+        for key in (1, 2):
+            switch.execute("add-port", bridge="br0", name=f"vx{key}", type="vxlan", remote_ip="198.51.100.9", key=key,
+                           dst_port=4799, ttl="7")
+        switch.execute("set-qos", port=one, average=5000, queues=[{"id": 3, "guaranteed": 100}])
+        before = switch.execute("query-bridges")
+        with Successor(switch, folder) as new:
+            inside(one, "ping", "-c", "1", "-W", "5", "192.0.2.2")
+            for bridge, was in zip(new.execute("query-bridges"), before):
+                for port, old in zip(bridge["ports"], was["ports"]):
+                    assert {**port, "macs": 0} == {**old, "macs": 0}
+    finally:
+        spaces.remove()
