@@ -377,6 +377,8 @@ def test_a_mirror_of_the_rows_shows_frames(ovs, space):
     pings(space, "192.0.2.2", 1)
     assert ovs.statistics("span")["out-frames"] > before
     assert [p["mirror"] for p in ports(ovs) if "mirror" in p] == [{"to": "span", "direction": "both"}]
+    get("set Mirror m select_vlan=7,20")
+    assert [p["mirror"] for p in ports(ovs) if "mirror" in p] == [{"to": "span", "direction": "both", "vlans": "7,20"}]
     get("clear Bridge br0 mirrors")
     assert not [p for p in ports(ovs) if "mirror" in p]
 

@@ -111,7 +111,13 @@ def test_a_mirror_hears_what_others_say(switch, spaces):
     assert mirrored["mirror"] == {"to": span, "direction": "both"}
     seen = switch.statistics(a)
     assert switch.statistics(span)["out-frames"] >= seen["in-frames"]
-    for lie in ({"port": a, "to": a}, {"port": span, "to": b}, {"port": b, "to": a}, {"port": b, "to": "nobody"}):
+    switch.execute("set-mirror", port=a, to=span, vlans="5-7")
+    before = switch.statistics(span)["out-frames"]
+    assert pings(a, "192.0.2.2") and switch.statistics(span)["out-frames"] == before
+    for port in (a, b):
+        switch.execute("set-port", name=port, tag=6)
+    assert pings(a, "192.0.2.2") and switch.statistics(span)["out-frames"] > before
+    for lie in ({"port": a, "to": span, "vlans": "4096"}, {"port": a, "to": a}, {"port": span, "to": b}, {"port": b, "to": a}, {"port": b, "to": "nobody"}):
         with pytest.raises(Refused):
             switch.execute("set-mirror", **lie)
     switch.execute("remove-port", name=span)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Mirrors: ports that get copies of what others receive and send; see vswitch.h. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/options.h"
+#include "base/parse.h"
 #include "switch/control/vswitch.h"
 #include "switch/forward/bridge.h"
 
 struct mirror_options {
-    char *port, *to;
+    char *port, *to, *vlans;
     int direction; /* row of the names, less 1: of enum port_mirror */
 };
 
@@ -19,18 +21,24 @@ static const struct option_spec mirror_option_specs[] = {
     OPTION(STRING, struct mirror_options, to, .help = "the port that gets copies; else none does"),
     OPTION(ENUM, struct mirror_options, direction, .values = vswitch_mirror_names + 1,
            .help = "those that come in there, that go out, or both"),
+    OPTION(STRING, struct mirror_options, vlans,
+           .help = "only frames of those VLANs: \"10,20-29\""),
     OPTION_END,
 };
 
 struct mirror_task {
     struct port *port, *to;
     unsigned what;
+    uint64_t *vlans; /* NULL: all; afterwards: what there was before */
 };
 
 static void set_here(void *opaque)
 {
-    const struct mirror_task *task = opaque;
+    struct mirror_task *task = opaque;
+    uint64_t *before = task->port->mirror_vlans;
     bridge_mirror(task->port, task->to, task->what);
+    task->port->mirror_vlans = task->vlans;
+    task->vlans = before;
 }
 
 static int check(const struct mirror_task *task, struct kv_error *err)
@@ -47,6 +55,20 @@ static int check(const struct mirror_task *task, struct kv_error *err)
     return 0;
 }
 
+static int read_vlans(const char *text, uint64_t **vlans, struct kv_error *err)
+{
+    *vlans = calloc(1, sizeof(vlan_set));
+    if (!*vlans)
+        return kv_error_errno(err, KV_ERR_CONFIG, ENOMEM, "vlans");
+    if (parse_bitmap(text, *vlans, VLAN_COUNT / 64) == 0)
+        return 0;
+    free(*vlans);
+    *vlans = NULL;
+    return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
+                        "vlans '%.100s': a list of VLANs such as 10,20-29 is accepted, below 4096",
+                        text);
+}
+
 static int set_mirror(struct vswitch *sw, const struct mirror_options *options,
                       struct kv_error *err)
 {
@@ -59,10 +81,13 @@ static int set_mirror(struct vswitch *sw, const struct mirror_options *options,
         if (!task.to)
             return vswitch_not_there("port", options->to, err);
         int rc = check(&task, err);
+        if (rc == 0 && options->vlans)
+            rc = read_vlans(options->vlans, &task.vlans, err);
         if (rc < 0)
             return rc;
     }
     forward_run(task.port->forward, set_here, &task);
+    free(task.vlans);
     return 0;
 }
 

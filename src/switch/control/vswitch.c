@@ -365,6 +365,7 @@ static void free_port(struct port *port)
     limits_free(port);
     free(port->vlans.customers);
     free(port->screen);
+    free(port->mirror_vlans);
     vswitch_free_filter(port);
     port_kind_of(port)->free(port);
 }

@@ -101,10 +101,13 @@ static json_t *describe_port(struct port *port)
     if (filter)
         json_object_set_new(row, "filter", filter);
     /* Changed by tasks of this thread only. */
-    if (port->mirror)
-        json_object_set_new(row, "mirror",
-                            json_pack("{s:s, s:s}", "to", port->mirror->name, "direction",
-                                      vswitch_mirror_names[port->mirror_what]));
+    if (port->mirror) {
+        json_t *mirror = json_pack("{s:s, s:s}", "to", port->mirror->name, "direction",
+                                   vswitch_mirror_names[port->mirror_what]);
+        if (port->mirror_vlans)
+            json_object_set_new(mirror, "vlans", list_vlans(port->mirror_vlans));
+        json_object_set_new(row, "mirror", mirror);
+    }
     if (view.config & PORT_QUIET)
         json_object_set_new(row, "no-flood", json_true());
     if (port->fast_leave)

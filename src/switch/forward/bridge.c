@@ -144,20 +144,23 @@ static void add_pending(struct bridge *bridge, struct port *to, unsigned frame)
     to->pending[to->pending_count++] = (uint8_t)frame;
 }
 
-/* One copy, though the frame may come in and go out at mirrored ports. */
-static void send_copy(struct bridge *bridge, struct port *mirror, unsigned frame)
+/* One copy for who mirrors the port, though the frame may come in and go out at mirrored ports. */
+static void send_copy(struct bridge *bridge, const struct port *port, unsigned frame, unsigned vlan)
 {
+    struct port *mirror = port->mirror;
+    if (port->mirror_vlans && !vlan_set_has(port->mirror_vlans, vlan))
+        return;
     if (!mirror->up)
         port_drop(mirror, DROP_DOWN);
     else if (mirror->pending_count == 0 || mirror->pending[mirror->pending_count - 1] != frame)
         add_pending(bridge, mirror, frame);
 }
 
-static void send_to(struct bridge *bridge, struct port *to, unsigned frame)
+static void send_to(struct bridge *bridge, struct port *to, unsigned frame, unsigned vlan)
 {
     add_pending(bridge, to, frame);
     if (__builtin_expect(to->mirror_what & MIRROR_OUT, 0))
-        send_copy(bridge, to->mirror, frame);
+        send_copy(bridge, to, frame, vlan);
 }
 
 /* --- Filters ---------------------------------------------------------------- */
@@ -244,7 +247,7 @@ static void flood(struct bridge *bridge, struct port *from, struct frame *frame,
         if (!to || (hear && !port_set_has(hear, i)) || !port_takes_flood(from, to, frame->vlan))
             continue;
         if (pass(bridge, from, frame, in, to, FILTER_OUT, &out))
-            send_to(bridge, to, index);
+            send_to(bridge, to, index, frame->vlan);
         else
             port_drop(to, out.why);
     }
@@ -379,7 +382,7 @@ void bridge_watch(struct port *from, const struct frame *frame, uint32_t out)
     if (sampled)
         sampler_take(bridge, from, &own, out);
     if (from->mirror_what & MIRROR_IN) {
-        send_copy(bridge, from->mirror, 0);
+        send_copy(bridge, from, 0, own.vlan);
         send_touched(bridge, from, &own);
     }
 }
@@ -413,9 +416,10 @@ void bridge_output(struct bridge *bridge, const struct port *from, struct port *
         port_drop(to, verdict.why);
         return;
     }
+    unsigned vlan = frame->vlan;
     /* A frame of the port's own VLAN goes untagged, of any other with the tag that it has. */
     frame->vlan = frame->tagged ? to->vlans.untagged ^ 1 : to->vlans.untagged;
-    send_to(bridge, to, 0);
+    send_to(bridge, to, 0, vlan);
     send_touched(bridge, from, frame);
 }
 
@@ -485,7 +489,7 @@ void bridge_forward(struct port *from, struct frame *frames, unsigned count)
             heed_filters(&v, &in);
         }
         if (__builtin_expect(from->mirror_what & MIRROR_IN && v.admitted, 0))
-            send_copy(bridge, from->mirror, i);
+            send_copy(bridge, from, i, frame->vlan);
         if (__builtin_expect(bridge->sample_in != 0, 0) && --bridge->sample_in == 0)
             take_sample(bridge, from, frame, &v);
         if (__builtin_expect(v.drop, 0))
@@ -493,7 +497,7 @@ void bridge_forward(struct port *from, struct frame *frames, unsigned count)
         else if (v.flood)
             flood(bridge, from, frame, i, &v, &in);
         else
-            send_to(bridge, v.port, i);
+            send_to(bridge, v.port, i, frame->vlan);
     }
     from->counters.in_frames += count;
     from->counters.in_bytes += bytes;

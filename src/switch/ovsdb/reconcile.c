@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/parse.h"
+#include "base/util.h"
 #include "switch/control/port_kinds.h"
 #include "switch/forward/bridge.h"
 #include "switch/ovsdb/ovsdb.h"
@@ -168,13 +170,14 @@ void ovsdb_adopt_port(struct ovsdb *ovsdb, struct row *bridge, struct row *port,
 
 /* --- Mirrors --------------------------------------------------------------- */
 
-/* Who is mirrored where: {port: {"port", "to", "direction"}}. */
+/* Who is mirrored where: {port: {"port", "to", "direction", "vlans"}}. */
 struct mirrors {
     struct ovsdb *ovsdb;
     struct row *bridge;
     json_t *wanted;
     unsigned what; /* of enum port_mirror */
     const char *to;
+    const struct datum *vlans; /* that are selected; none: all */
 };
 
 static void trouble(struct mirrors *mirrors, const char *why)
@@ -192,14 +195,21 @@ static void want_mirror(struct mirrors *mirrors, const char *port)
         trouble(mirrors, "a port is selected by two mirrors with different output ports");
         return;
     }
+    json_t *vlans = mirrors->vlans->count ? spec_vlan_list(mirrors->vlans) : NULL;
+    const json_t *had_vlans = json_object_get(had, "vlans");
+    if (had && (vlans || had_vlans) && !(vlans && had_vlans && json_equal(vlans, had_vlans))) {
+        trouble(mirrors, "a port is selected by two mirrors with different VLANs");
+        json_decref(vlans);
+        return;
+    }
     for (unsigned i = MIRROR_IN; had && i <= (MIRROR_IN | MIRROR_OUT); i++) {
         if (strcmp(json_string_value(json_object_get(had, "direction")), vswitch_mirror_names[i]) ==
             0)
             what |= i;
     }
     json_object_set_new(mirrors->wanted, port,
-                        json_pack("{s:s, s:s, s:s}", "port", port, "to", mirrors->to, "direction",
-                                  vswitch_mirror_names[what]));
+                        json_pack("{s:s, s:s, s:s, s:o*}", "port", port, "to", mirrors->to,
+                                  "direction", vswitch_mirror_names[what], "vlans", vlans));
 }
 
 /* The name of a port's interface, or of a bond, which is the switch's port. */
@@ -231,6 +241,7 @@ static void want_mirrors(struct mirrors *mirrors)
     for (unsigned i = 0; i < list->count; i++) {
         const struct row *mirror = ovsdb_follow(db, "Mirror", &list->keys[i]);
         const struct datum *output = row_get(mirror, "output_port");
+        mirrors->vlans = row_get(mirror, "select_vlan");
         mirrors->to = output->count ? interface_of(db, output->keys) : NULL;
         if (!mirrors->to)
             continue;
@@ -241,13 +252,23 @@ static void want_mirrors(struct mirrors *mirrors)
     }
 }
 
+static bool has_vlans(const struct port *port, const char *list)
+{
+    vlan_set vlans = {0};
+    if (!list || !port->mirror_vlans)
+        return !list && !port->mirror_vlans;
+    return parse_bitmap(list, vlans, ARRAY_SIZE(vlans)) == 0 &&
+           memcmp(vlans, port->mirror_vlans, sizeof(vlans)) == 0;
+}
+
 /* What the port's mirror is, changed by the control thread only. */
 static bool is_mirrored_so(const struct port *port, const json_t *want)
 {
     return want && port->mirror &&
            strcmp(json_string_value(json_object_get(want, "to")), port->mirror->name) == 0 &&
            strcmp(json_string_value(json_object_get(want, "direction")),
-                  vswitch_mirror_names[port->mirror_what]) == 0;
+                  vswitch_mirror_names[port->mirror_what]) == 0 &&
+           has_vlans(port, json_string_value(json_object_get(want, "vlans")));
 }
 
 /* Those that end before those that begin: a port that got copies may be mirrored then. */

@@ -185,6 +185,8 @@ static void set_mirror(struct ovsdb *ovsdb, const json_t *object)
     struct row *mirror = insert(ovsdb, "Mirror", place.name);
     datum_init_uuid(&output, &to.port->uuid);
     row_set(&ovsdb->db, mirror, "output_port", output);
+    if (text(object, "vlans"))
+        row_set(&ovsdb->db, mirror, "select_vlan", spec_vlan_set(text(object, "vlans")));
     if (!direction || strcmp(direction, vswitch_mirror_names[MIRROR_OUT]) != 0)
         refer(ovsdb, mirror, "select_src_port", place.port, true);
     if (!direction || strcmp(direction, vswitch_mirror_names[MIRROR_IN]) != 0)

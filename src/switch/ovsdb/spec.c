@@ -197,12 +197,12 @@ static int add_kind(json_t *object, const struct row *interface, const char *run
     }
     return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                         "type '%.100s': system, internal, tap, dpdkvhostuser, "
-                        "dpdkvhostuserclient and pcap are possible",
+                        "dpdkvhostuserclient, pcap, patch, vxlan and geneve are possible",
                         type);
 }
 
 /* The VLANs of a set as text. */
-static json_t *vlan_list(const struct datum *vlans)
+json_t *spec_vlan_list(const struct datum *vlans)
 {
     json_t *json = NULL;
     size_t len = 0, size = (size_t)vlans->count * 5 + 1;
@@ -225,7 +225,7 @@ static void add_tunnel(json_t *object, const struct row *port)
     json_object_set_new(object, "tag", json_integer(row_get(port, "tag")->keys->integer));
     json_object_set_new(object, "tunnel", json_true());
     if (cvlans->count)
-        json_object_set_new(object, "customers", vlan_list(cvlans));
+        json_object_set_new(object, "customers", spec_vlan_list(cvlans));
     if (outer)
         json_object_set_new(object, "outer-tag", json_string(outer));
 }
@@ -250,7 +250,7 @@ static void add_vlans(json_t *object, const struct row *port)
         return;
     }
     if (trunks->count)
-        json_object_set_new(object, "trunks", vlan_list(trunks));
+        json_object_set_new(object, "trunks", spec_vlan_list(trunks));
     if (vlan && strcmp(mode, "trunk") != 0)
         json_object_set_new(object, "native", json_integer(vlan));
     if (vlan && strcmp(mode, "native-tagged") == 0)
@@ -388,7 +388,7 @@ static struct datum integer_or_none(const json_t *value)
     return datum;
 }
 
-static struct datum vlans_of(const char *text)
+struct datum spec_vlan_set(const char *text)
 {
     uint64_t set[4096 / 64] = {0};
     struct datum datum;
@@ -441,8 +441,10 @@ void spec_to_port(struct database *db, struct row *port, struct row *interface,
     const bool tunnel = json_is_true(json_object_get(object, "tunnel"));
     struct datum mode, isolated;
     row_set(db, port, "tag", integer_or_none(tag ? tag : native));
-    row_set(db, port, "trunks", vlans_of(json_string_value(json_object_get(object, "trunks"))));
-    row_set(db, port, "cvlans", vlans_of(json_string_value(json_object_get(object, "customers"))));
+    row_set(db, port, "trunks",
+            spec_vlan_set(json_string_value(json_object_get(object, "trunks"))));
+    row_set(db, port, "cvlans",
+            spec_vlan_set(json_string_value(json_object_get(object, "customers"))));
     set_element(db, port, "other_config", "qinq-ethtype", json_object_get(object, "outer-tag"));
     datum_init_string(&mode, tunnel    ? "dot1q-tunnel"
                              : !native ? NULL

@@ -19,6 +19,10 @@ json_t *spec_of_port(const struct row *bridge, const struct row *port, const str
 bool spec_is_bond(const struct row *port);
 json_t *spec_of_bond(const struct row *bridge, const struct row *port);
 
+/* A set of VLANs as "10,20", and back. */
+json_t *spec_vlan_list(const struct datum *vlans);
+struct datum spec_vlan_set(const char *text);
+
 /* Sets rows to what such an object says. */
 void spec_to_bridge(struct database *db, struct row *bridge, const json_t *object);
 /* What set-port can change; what the object leaves out is as in a new port. */

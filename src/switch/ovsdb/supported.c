@@ -30,7 +30,6 @@ static const struct limit {
     {"Interface", "cfm_mpid", NULL, "there is no CFM"},
     {"Interface", "lldp", NULL, "there is no LLDP"},
     {"Mirror", "output_vlan", NULL, "a mirror has an output_port"},
-    {"Mirror", "select_vlan", NULL, "a mirror is of ports"},
     {"Mirror", "snaplen", NULL, "whole frames are mirrored"},
     {"QoS", "type", (const char *const[]){"", "linux-htb", NULL}, "'linux-htb' is possible"},
     {"Queue", "dscp", NULL, "packets keep their class"},

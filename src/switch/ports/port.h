@@ -156,15 +156,16 @@ struct port {
     uint8_t config;     /* of enum port_config */
     uint16_t community; /* talks only to its own and to ports of 0; PORT_ISOLATED: only to those */
     unsigned mac_limit;
-    struct port *mirror;   /* gets copies, or NULL; on the same bridge */
-    unsigned mirror_what;  /* of enum port_mirror */
-    unsigned mirrors;      /* ports that this one gets copies of: it gets nothing else then */
-    struct screen *screen; /* with PORT_SCREENED */
-    struct storm *storm;   /* limits what is flooded for its stations, or NULL */
-    struct meter *meter;   /* of what comes in; NULL: as fast as it can */
-    struct shaper *shaper; /* of what goes out, likewise */
-    struct list active;    /* while polled, or among those that are looked at */
-    int64_t busy_ns;       /* when it had work last */
+    struct port *mirror;    /* gets copies, or NULL; on the same bridge */
+    unsigned mirror_what;   /* of enum port_mirror */
+    uint64_t *mirror_vlans; /* whose frames it gets; NULL: all. Allocated */
+    unsigned mirrors;       /* ports that this one gets copies of: it gets nothing else then */
+    struct screen *screen;  /* with PORT_SCREENED */
+    struct storm *storm;    /* limits what is flooded for its stations, or NULL */
+    struct meter *meter;    /* of what comes in; NULL: as fast as it can */
+    struct shaper *shaper;  /* of what goes out, likewise */
+    struct list active;     /* while polled, or among those that are looked at */
+    int64_t busy_ns;        /* when it had work last */
     struct port_vlans vlans;
     struct filter *filter; /* what its frames are checked by, or NULL */
     uint8_t pending_count;
