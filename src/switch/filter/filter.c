@@ -129,6 +129,7 @@ static void remember_connection(struct port *port, enum filter_direction directi
     } else if (tracked->kind == TRACKING_KNOWN) {
         conntrack_forget(conntrack, tracked->connection);
     } else if (tracked->kind == TRACKING_NEW && verdict->allowed) {
+        verdict->begins = true;
         if (conntrack_add(conntrack, tracked, direction, key, filter->connections, now_s)) {
             tracked->connection->checked = filter->acl->serial;
         } else {

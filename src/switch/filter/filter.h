@@ -39,6 +39,7 @@ struct filter_frame {
 /* What becomes of a frame, and who says so. */
 struct filter_verdict {
     bool allowed;
+    bool begins;           /* a connection */
     enum port_drop why;    /* where it is not allowed */
     struct acl_rule *rule; /* that decides, or NULL */
 };

@@ -238,6 +238,7 @@ static void flood(struct bridge *bridge, struct port *from, struct frame *frame,
         port_drop(from, DROP_STORM);
         return;
     }
+    from->costly++;
     const uint64_t *hear = NULL;
     if (__builtin_expect(bridge->groups != NULL, 0) && mac_is_group(frame->head))
         hear = group_view_receive(bridge->groups, from, frame);
@@ -286,8 +287,10 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
         drop(v, from, v->in.why);
         return;
     }
-    if (mac_table_learn(&bridge->macs, mac_key(from_mac, frame->vlan), from->index, now_s,
-                        from->mac_limit) >= MAC_OVER_LIMIT) {
+    enum mac_learned learned = mac_table_learn(&bridge->macs, mac_key(from_mac, frame->vlan),
+                                               from->index, now_s, from->mac_limit);
+    from->costly += (learned != MAC_KNOWN) + v->in.begins;
+    if (learned >= MAC_OVER_LIMIT) {
         port_drop(from, DROP_NOT_LEARNED);
         v->again = ALONE;
     }
@@ -312,6 +315,7 @@ static void decide(struct bridge *bridge, struct port *from, struct frame *frame
         drop(v, from, DROP_ISOLATED);
     else if (!pass(bridge, from, frame, in, to, FILTER_OUT, &v->out))
         drop(v, to, v->out.why);
+    from->costly += v->out.begins;
 }
 
 static inline bool has_head(const struct verdict *v, const struct frame *frame)

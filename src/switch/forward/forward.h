@@ -37,10 +37,12 @@ struct forward {
     unsigned bridges; /* that are its own */
     bool stop;
     struct list active; /* ports that are polled */
+    struct list costly; /* likewise, with many costly frames lately (port.h): they have to rest */
     struct list shaped; /* shapers (shaper.h) with frames that wait */
     struct list looked; /* ports asleep whose work has no event: they are looked at each look_ns */
     unsigned asleep;    /* ports that are not polled */
     int64_t now_ns, events_ns, looked_ns, look_ns;
+    int64_t costly_ns, others_ns; /* the last turn of costly ports, and the others' since then */
     struct port *notify[FORWARD_NOTIFY_MAX]; /* have something to tell */
     unsigned notify_count;
     struct notifier notifier;

@@ -164,8 +164,9 @@ struct port {
     struct storm *storm;    /* limits what is flooded for its stations, or NULL */
     struct meter *meter;    /* of what comes in; NULL: as fast as it can */
     struct shaper *shaper;  /* of what goes out, likewise */
-    struct list active;     /* while polled, or among those that are looked at */
+    struct list active;     /* while polled (two lists of it), or among those looked at */
     int64_t busy_ns;        /* when it had work last */
+    unsigned costly;        /* frames that it sent lately, one of which takes as long as many */
     struct port_vlans vlans;
     struct filter *filter; /* what its frames are checked by, or NULL */
     uint8_t pending_count;
