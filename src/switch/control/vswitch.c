@@ -83,6 +83,12 @@ int vswitch_start(struct vswitch *sw, struct kv_error *err)
     return rc;
 }
 
+void vswitch_stop(struct vswitch *sw)
+{
+    for (unsigned i = 0; i < sw->forward_count; i++)
+        forward_stop(&sw->forwards[i]);
+}
+
 static void remove_port(struct vswitch *sw, struct port *port);
 
 static void remove_bridge(struct bridge *bridge)

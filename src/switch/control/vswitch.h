@@ -60,8 +60,9 @@ struct vswitch {
 
 /* Each of the cores has a forwarding thread; no cores: one anywhere. */
 int vswitch_init(struct vswitch *sw, const int *cores, unsigned core_count, struct kv_error *err);
-/* Starts the forwarding threads. */
+/* Starts the forwarding threads; stops them: no frame moves, and none is lost. */
 int vswitch_start(struct vswitch *sw, struct kv_error *err);
+void vswitch_stop(struct vswitch *sw);
 /* Removes ports and bridges and ends the forwarding threads. */
 void vswitch_destroy(struct vswitch *sw);
 

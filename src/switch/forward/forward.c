@@ -349,12 +349,18 @@ static void end(void *opaque)
     forward->stop = true;
 }
 
+void forward_stop(struct forward *forward)
+{
+    if (!forward->started)
+        return;
+    forward_run(forward, end, forward);
+    pthread_join(forward->thread, NULL);
+    forward->started = forward->stop = false;
+}
+
 void forward_destroy(struct forward *forward)
 {
-    if (forward->started) {
-        forward_run(forward, end, forward);
-        pthread_join(forward->thread, NULL);
-    }
+    forward_stop(forward);
     if (forward->epoll_fd >= 0)
         close(forward->epoll_fd);
     if (forward->wake_fd >= 0)

@@ -58,6 +58,8 @@ struct forward {
 /* core: of the host, or FORWARD_CORE_ANY. */
 int forward_init(struct forward *forward, int core, struct kv_error *err);
 int forward_start(struct forward *forward, struct kv_error *err);
+/* Ends the thread between two bursts: frames stay where they are until the next start. */
+void forward_stop(struct forward *forward);
 /* Ends the thread. Ports must have been removed. */
 void forward_destroy(struct forward *forward);
 

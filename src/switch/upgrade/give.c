@@ -25,7 +25,10 @@ static void each_port(struct vswitch *sw, bool pause)
 
 static void go_on(struct upgrade *upgrade)
 {
+    struct kv_error err = {0};
     each_port(upgrade->sw, false);
+    if (vswitch_start(upgrade->sw, &err) < 0)
+        log_error("%s", err.message);
     if (upgrade->ovsdb->sw)
         ovsdb_resume(upgrade->ovsdb);
 }
@@ -53,6 +56,8 @@ static int give(struct upgrade *upgrade, int channel, int control_fd, struct kv_
         return kv_error_errno(err, KV_ERR_CONTROL, -rc, "the descriptor is no socket");
     bequest_init(&bequest);
     int64_t paused_ns = clock_monotonic_ns();
+    /* All at once: a port that stands still alone loses what others send there. */
+    vswitch_stop(upgrade->sw);
     each_port(upgrade->sw, true);
     json_t *state = describe(upgrade, paused_ns, control_fd, &bequest, &tables);
     rc = !state || bequest.failed
