@@ -35,6 +35,8 @@ enum vhost_user_request {
     VHOST_USER_SET_VRING_ENABLE = 18,
     VHOST_USER_SEND_RARP = 19,
     VHOST_USER_NET_SET_MTU = 20,
+    VHOST_USER_GET_INFLIGHT_FD = 31,
+    VHOST_USER_SET_INFLIGHT_FD = 32,
     VHOST_USER_SET_STATUS = 39,
     VHOST_USER_GET_STATUS = 40,
 };
@@ -47,6 +49,7 @@ enum vhost_user_request {
 #define VHOST_USER_PROTOCOL_F_MQ 0
 #define VHOST_USER_PROTOCOL_F_REPLY_ACK 3
 #define VHOST_USER_PROTOCOL_F_NET_MTU 4
+#define VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD 12
 #define VHOST_USER_PROTOCOL_F_STATUS 16
 
 #define VHOST_USER_VERSION 1U
@@ -71,6 +74,14 @@ struct vhost_user_vring_addr {
     uint64_t desc, used, avail, log;
 };
 
+/* Memory that outlives the back end, whose contents are the back end's alone. */
+struct vhost_user_inflight {
+    uint64_t mmap_size, mmap_offset;
+    uint16_t queues, queue_size;
+    uint32_t padding; /* is not sent */
+};
+#define VHOST_USER_INFLIGHT_SIZE 20
+
 struct vhost_user_region {
     uint64_t gpa, size, address, mmap_offset;
 };
@@ -87,6 +98,7 @@ struct vhost_user_message {
         struct vhost_user_vring_state state;
         struct vhost_user_vring_addr addr;
         struct vhost_user_memory memory;
+        struct vhost_user_inflight inflight;
     } __attribute__((packed)) payload;
 } __attribute__((packed));
 

@@ -71,8 +71,9 @@ int virtqueue_start(struct virtqueue *vq, struct guest_mem *mem, struct kv_error
                             vq->last_avail, vq->used_idx);
     }
     vq->mem = mem;
-    vq->seen_avail = vq->last_avail;
     vq->region = 0;
+    virtqueue_record_start(vq);
+    vq->seen_avail = vq->last_avail;
     vq->started = true;
     virtqueue_enable_kick(vq);
     return 0;
@@ -89,7 +90,7 @@ void virtqueue_stop(struct virtqueue *vq)
 
 void virtqueue_reset(struct virtqueue *vq)
 {
-    *vq = (struct virtqueue){.size = vq->size};
+    *vq = (struct virtqueue){.size = vq->size, .record = vq->record};
 }
 
 void virtqueue_break(struct virtqueue *vq, const char *reason)
@@ -254,6 +255,11 @@ void virtqueue_set_state(struct virtqueue *vq, uint32_t state)
         vq->last_avail = vq->used_idx = (uint16_t)state;
     }
     vq->positioned = true;
+    virtqueue_nothing_in_flight(vq);
+}
+
+void virtqueue_nothing_in_flight(struct virtqueue *vq)
+{
     vq->inflight = vq->inflight_slots = 0;
     /* Nobody knows any more what the driver was told last: tell it once too often. */
     vq->pushed = UINT64_C(1) << 32;

@@ -66,6 +66,7 @@ struct virtqueue {
     uint16_t inflight;       /* chains popped and not pushed yet */
     uint16_t inflight_slots; /* packed: ring slots that they take */
     uint64_t pushed;         /* since the last virtqueue_should_interrupt(); packed: slots */
+    struct virtqueue_record *record; /* see below; NULL: none */
 };
 
 /* Maps the rings and starts from the beginning, or from where virtqueue_stop() or
@@ -146,6 +147,17 @@ void virtqueue_break(struct virtqueue *vq, const char *reason);
  * vhost-user's GET_VRING_BASE). What is set is checked by the start. */
 uint32_t virtqueue_get_state(const struct virtqueue *vq);
 void virtqueue_set_state(struct virtqueue *vq, uint32_t state);
+
+/*
+ * For a server that may die without a word, and one that goes on in its place, which must push as
+ * it popped: memory of virtqueue_record_size() bytes, zeroes at first, that outlives the server and
+ * that vq->record points to before the start. A start finds what the last server left there, and
+ * goes on behind what it gave back, whatever positions were set. Once the positions are told to
+ * somebody the record ends.
+ */
+struct virtqueue_record;
+size_t virtqueue_record_size(uint16_t size);
+void virtqueue_record_end(struct virtqueue *vq);
 
 /* Whoever served the ring in our place is gone without a word: go on behind what it gave back, so
  * that what it had taken comes again. False, and nothing is done, where the ring does not tell

@@ -159,6 +159,19 @@ bool virtqueue_split_empty(struct virtqueue *vq);
 /* As it stands in shared memory. */
 uint16_t virtqueue_split_used_index(const struct virtqueue *vq);
 
+/* Chains that were popped before come again. */
+void virtqueue_nothing_in_flight(struct virtqueue *vq);
+
+/* virtqueue_record.c: takes what the last server left, and keeps a record from now on; around what
+ * a push of that many slots of a packed ring writes. */
+void virtqueue_record_start(struct virtqueue *vq);
+void virtqueue_record_pushing(struct virtqueue *vq, unsigned slots);
+void virtqueue_record_pushed(struct virtqueue *vq);
+
+/* Whether the driver sees the slot, which is the next one to be used, as used; passes slots over
+ * that are. */
+bool virtqueue_packed_is_used(const struct virtqueue *vq, uint16_t slot);
+void virtqueue_packed_skip_used(struct virtqueue *vq, unsigned slots);
 int virtqueue_packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 void virtqueue_packed_unpop_slots(struct virtqueue *vq, unsigned slots);
 void virtqueue_packed_push(struct virtqueue *vq, const struct virtqueue_chain *chains,

@@ -44,6 +44,17 @@ static uint16_t used_flags(const struct virtqueue *vq, bool written)
     return (vq->used_wrap ? DESC_AVAIL | DESC_USED : 0) | (written ? DESC_WRITE : 0);
 }
 
+bool virtqueue_packed_is_used(const struct virtqueue *vq, uint16_t slot)
+{
+    uint16_t flags = load16_acquire(&desc_at(vq, slot)->flags);
+    return !(flags & DESC_AVAIL) == !vq->used_wrap && !(flags & DESC_USED) == !vq->used_wrap;
+}
+
+void virtqueue_packed_skip_used(struct virtqueue *vq, unsigned slots)
+{
+    advance(&vq->used_idx, &vq->used_wrap, slots, vq->size);
+}
+
 static int add_indirect(struct virtqueue *vq, struct virtqueue_chain *chain,
                         const struct packed_desc *head)
 {
@@ -142,6 +153,8 @@ void virtqueue_packed_push_buffers(struct virtqueue *vq, const struct virtqueue_
     uint16_t first_flags = used_flags(vq, in && buffers[0].len);
     /* In order, the last one stands for all of them (2.8.8), where no lengths are told. */
     bool one = vq->in_order && !in;
+    if (__builtin_expect(vq->record != NULL, 0))
+        virtqueue_record_pushing(vq, count);
     first->id = buffers[one ? count - 1 : 0].id;
     first->len = in ? buffers[0].len : 0;
     if (one) {
@@ -159,7 +172,17 @@ void virtqueue_packed_push_buffers(struct virtqueue *vq, const struct virtqueue_
     vq->inflight_slots -= (uint16_t)count;
     vq->pushed += count;
     store16_release(&first->flags, first_flags);
+    if (__builtin_expect(vq->record != NULL, 0))
+        virtqueue_record_pushed(vq);
     mark_dirty(vq, vq->desc_gpa, DESC_SIZE * (uint64_t)vq->size);
+}
+
+static unsigned slots_of(const struct virtqueue_chain *chains, unsigned count)
+{
+    unsigned slots = 0;
+    for (unsigned i = 0; i < count; i++)
+        slots += chains[i].ring_slots;
+    return slots;
 }
 
 /* The driver looks at used descriptors in ring order, so storing the first one's flags last shows
@@ -170,6 +193,8 @@ void virtqueue_packed_push(struct virtqueue *vq, const struct virtqueue_chain *c
     uint64_t first_gpa = vq->desc_gpa + UINT64_C(16) * vq->used_idx;
     struct packed_desc *first = desc_at(vq, vq->used_idx);
     uint16_t first_flags = 0;
+    if (__builtin_expect(vq->record != NULL, 0))
+        virtqueue_record_pushing(vq, slots_of(chains, count));
     for (unsigned i = 0; i < count; i++) {
         struct packed_desc *d = desc_at(vq, vq->used_idx);
         uint16_t flags = used_flags(vq, written[i]);
@@ -185,6 +210,8 @@ void virtqueue_packed_push(struct virtqueue *vq, const struct virtqueue_chain *c
         advance(&vq->used_idx, &vq->used_wrap, chains[i].ring_slots, vq->size);
     }
     store16_release(&first->flags, first_flags);
+    if (__builtin_expect(vq->record != NULL, 0))
+        virtqueue_record_pushed(vq);
     mark_dirty(vq, first_gpa, DESC_SIZE);
 }
 

@@ -471,6 +471,47 @@ static void rings_stop_tell_where_and_go_on(void **state)
 
 /* --- Descriptors ------------------------------------------------------------ */
 
+/* It dies, frames come meanwhile, and the next one is told that the rings are at their begin. */
+static void a_guest_goes_on_where_a_lost_switch_kept_that_it_was(void **state)
+{
+    struct vhost_user_inflight said = {.queues = 2, .queue_size = GUEST_RING_SIZE};
+    struct kv_error err;
+    int fd = vhost_inflight_make(&said, &err);
+    assert_true(fd >= 0);
+    struct switch_guest *g = &guests[0];
+    uint8_t frame[LEN];
+    for (unsigned lost = 0; lost < 4; lost++) {
+        vhost_session_end(g->vp);
+        vhost_session_begin(g->vp);
+        if (lost == 0)
+            switch_guest_renew(g);
+        else
+            switch_guest_send(g, frame, make(frame, 1, 0, -1, LEN));
+        assert_int_equal(switch_guest_say(g, VHOST_USER_SET_INFLIGHT_FD, &said,
+                                          VHOST_USER_INFLIGHT_SIZE, fd),
+                         0);
+        switch_guest_start(g);
+        switch_step(&bench);
+        if (lost)
+            assert_gets(1, 1, 0, -1, LEN);
+        for (unsigned i = 0; i < GUEST_RING_SIZE + 7 + lost; i++) {
+            transmit(0, 1, -1);
+            assert_gets(1, 1, 0, -1, LEN);
+            transmit(1, 0, -1);
+            assert_gets(0, 0, 1, -1, LEN);
+        }
+    }
+    said.queue_size = 0;
+    assert_true(vhost_inflight_make(&said, &err) < 0);
+    said.queue_size = GUEST_RING_SIZE;
+    said.mmap_offset = 4096;
+    vhost_session_end(g->vp);
+    vhost_session_begin(g->vp);
+    assert_true(switch_guest_say(g, VHOST_USER_SET_INFLIGHT_FD, &said, VHOST_USER_INFLIGHT_SIZE,
+                                 fd) < 0);
+    close(fd);
+}
+
 static void a_guest_is_signalled_of_what_it_got(void **state)
 {
     eventfd_t count;
@@ -577,6 +618,8 @@ int main(void)
         TEST(huge_pages_that_vanish_cost_the_port_and_nothing_else, split),
         TEST(messages_that_break_the_protocol_are_refused, split),
         TEST(rings_stop_tell_where_and_go_on, split),
+        TEST(a_guest_goes_on_where_a_lost_switch_kept_that_it_was, split),
+        TEST(a_guest_goes_on_where_a_lost_switch_kept_that_it_was, packed),
         TEST(a_guest_is_signalled_of_what_it_got, split),
         TEST(a_guest_is_signalled_of_what_it_got, packed),
         TEST(a_full_eventfd_holds_nobody_up, split),

@@ -256,6 +256,59 @@ static void packed_rings_need_a_reset_after_a_loss(void **state)
     echo(0, 60, 2);
 }
 
+static void with_records(void)
+{
+    peer_init(&peer);
+    peer.protocol_features |= BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
+}
+
+static void packed_rings_go_on_where_a_lost_back_end_kept_that_it_was(void **state)
+{
+    with_records();
+    config.packed = NET_PACKED_ON;
+    create_listening();
+    start(true);
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned n = 0; n < RING + 5 + i; n++)
+            echo(0, 60 + n, (uint8_t)n);
+        peer_stop(&peer);
+        assert_true(driver_wait_for(link_is_down, NULL));
+        assert_false(needs_reset(NULL));
+        add_rx(RX);
+        add_tx(TX, 200, 77);
+        with_records();
+        peer_connect(&peer, path);
+        expect_echo(0, 200, 77);
+        assert_true(driver_wait_for(link_is_up, NULL));
+    }
+    /* What the device knows itself is not taken from there. */
+    virtio_device_stop(d.dev);
+    assert_int_equal(virtio_device_start(d.dev, d.ready), 0);
+    echo(0, 60, 99);
+    driver_reset(&d);
+    start(true);
+    echo(0, 60, 100);
+}
+
+static void a_back_end_that_cannot_go_on_with_packed_rings_is_not_used(void **state)
+{
+    with_records();
+    config.packed = NET_PACKED_ON;
+    create_listening();
+    start(true);
+    echo(0, 60, 1);
+    peer_stop(&peer);
+    assert_true(driver_wait_for(link_is_down, NULL));
+    peer_init(&peer);
+    peer_connect(&peer, path);
+    peer_stop(&peer);
+    assert_true(link_is_down(NULL));
+    with_records();
+    peer_connect(&peer, path);
+    assert_true(driver_wait_for(link_is_up, NULL));
+    echo(0, 60, 2);
+}
+
 static void a_back_end_that_can_do_less_than_the_first_one_is_not_used(void **state)
 {
     create_listening();
@@ -401,6 +454,8 @@ int main(void)
         VHOST_TEST(an_unplugged_cable_disables_the_rings),
         VHOST_TEST(after_a_loss_the_next_back_end_goes_on_with_split_rings),
         VHOST_TEST(packed_rings_need_a_reset_after_a_loss),
+        VHOST_TEST(packed_rings_go_on_where_a_lost_back_end_kept_that_it_was),
+        VHOST_TEST(a_back_end_that_cannot_go_on_with_packed_rings_is_not_used),
         VHOST_TEST(a_back_end_that_can_do_less_than_the_first_one_is_not_used),
         VHOST_TEST(what_the_back_end_cannot_do_is_not_offered),
         VHOST_TEST(an_old_back_end_without_protocol_features_is_served),

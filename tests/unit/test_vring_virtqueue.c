@@ -10,6 +10,7 @@
 
 #include "base/util.h"
 #include "unit.h"
+#include "vring/virtqueue_internal.h"
 #include "vring_driver.h"
 
 #define MEM_SIZE MIB(4)
@@ -186,6 +187,68 @@ static void lone_buffers_are_taken_many_at_a_time(const struct format *f)
         }
         assert_false(vring_driver_get(&driver, &token, &written));
         vring_driver_enable_interrupts(&driver, 0);
+    }
+}
+
+/* What the next server of the ring pops, in order, and how much the driver gets back then. */
+static void expect_again(const struct format *f, struct virtqueue_record *record, unsigned first,
+                         unsigned lost)
+{
+    struct virtqueue_buffer got[256];
+    uint64_t token;
+    uint32_t written;
+    struct virtqueue next = {.record = record};
+    vring_driver_describe(&driver, &next);
+    assert_int_equal(virtqueue_start(&next, &mem, NULL), 0);
+    assert_int_equal(virtqueue_pop_buffers(&next, got, 256, true), lost);
+    for (unsigned i = 0; i < lost; i++) {
+        assert_ptr_equal(got[i].data, memory + DATA + 64 * (first + i));
+        assert_int_equal(got[i].len, 10 + first + i);
+    }
+    virtqueue_push_buffers(&next, got, lost, true);
+    for (unsigned i = 0; i < first + lost; i++) {
+        assert_true(vring_driver_get(&driver, &token, &written));
+        assert_int_equal(token, i);
+        assert_int_equal(written, 10 + i);
+    }
+    assert_false(vring_driver_get(&driver, &token, &written));
+    vq = next;
+}
+
+/* Whether it dies before a push, amid it, or behind it. */
+static void who_goes_on_for_a_dead_server_gets_what_it_had_taken(const struct format *f)
+{
+    static uint64_t memory_of_record[1024];
+    struct virtqueue_record *record = (void *)memory_of_record;
+    struct virtqueue_buffer got[256];
+    unsigned before = f->size / 3, amid = f->size - before;
+    if (!f->packed || virtqueue_record_size(f->size) > sizeof(memory_of_record))
+        return;
+    memset(memory_of_record, 0, sizeof(memory_of_record));
+    vq.record = record;
+    virtqueue_stop(&vq);
+    assert_int_equal(virtqueue_start(&vq, &mem, NULL), 0);
+    for (unsigned round = 0; round < 9; round++) {
+        unsigned half = round % 3;
+        for (unsigned i = 0; i < f->size; i++) {
+            const struct vring_buffer buffer = {DATA + 64 * i, 10 + i, true};
+            assert_true(vring_driver_add(&driver, &buffer, 1, 0, i));
+        }
+        assert_int_equal(virtqueue_pop_buffers(&vq, got, 256, true), f->size);
+        virtqueue_push_buffers(&vq, got, before, true);
+        if (half == 0) {
+            expect_again(f, record, before, amid);
+            continue;
+        }
+        /* The push does all but to say that it has; the driver sees it by the first one's flags. */
+        uint16_t slot = vq.used_idx;
+        uint16_t flags = vring_packed_desc_at(&driver, slot)->flags;
+        virtqueue_record_pushing(&vq, amid);
+        vq.record = NULL;
+        virtqueue_push_buffers(&vq, got + before, amid, true);
+        if (half == 1)
+            vring_packed_desc_at(&driver, slot)->flags = flags;
+        expect_again(f, record, half == 1 ? before : f->size, half == 1 ? amid : 0);
     }
 }
 
@@ -541,6 +604,7 @@ int main(void)
         IN_ALL_FORMATS(a_buffer_may_cross_into_the_next_region),
         IN_ALL_FORMATS(what_is_unpopped_comes_again),
         IN_ALL_FORMATS(lone_buffers_are_taken_many_at_a_time),
+        IN_ALL_FORMATS(who_goes_on_for_a_dead_server_gets_what_it_had_taken),
         IN_ALL_FORMATS(what_is_no_lone_buffer_is_left_for_the_general_way),
         IN_ALL_FORMATS(in_order_the_last_one_stands_for_all),
         IN_ALL_FORMATS(many_are_pushed_at_once),

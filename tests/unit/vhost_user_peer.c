@@ -33,6 +33,7 @@ void peer_init(struct peer *peer)
                              BIT(VHOST_USER_PROTOCOL_F_NET_MTU) | BIT(VHOST_USER_PROTOCOL_F_STATUS),
         .pairs = PEER_RINGS / 2,
         .socket = -1,
+        .reply_fd = -1,
     };
     for (unsigned i = 0; i < PEER_RINGS; i++)
         peer->kick[i] = peer->call[i] = -1;
@@ -134,6 +135,36 @@ static void keep_fd(int *place, const int *fds, size_t count)
     *place = fds[0];
 }
 
+static void make_records(struct peer *peer, struct vhost_user_message *m)
+{
+    struct vhost_user_inflight said = m->payload.inflight;
+    said.mmap_size = said.queues * virtqueue_record_size(said.queue_size);
+    said.mmap_offset = 0;
+    m->payload.inflight = said;
+    m->header.size = VHOST_USER_INFLIGHT_SIZE;
+    peer->reply_fd = memfd_create("peer", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(peer->reply_fd, (off_t)said.mmap_size), 0);
+}
+
+static void take_records(struct peer *peer, const struct vhost_user_message *m, int fd)
+{
+    const struct vhost_user_inflight said = m->payload.inflight;
+    peer->record_size = virtqueue_record_size(said.queue_size);
+    peer->records_size = said.mmap_size;
+    peer->records = mmap(NULL, said.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(peer->records, MAP_FAILED);
+    close(fd);
+}
+
+static void start_ring(struct peer *peer, unsigned ring)
+{
+    struct kv_error err = {0};
+    if (peer->records)
+        peer->rings[ring].record = (void *)(peer->records + ring * peer->record_size);
+    if (virtqueue_start(&peer->rings[ring], &peer->mem, &err) < 0)
+        fail_msg("%s", err.message);
+}
+
 /* Acts on the message; its payload becomes the answer. False: it has none but an acknowledgement.
  */
 static bool obey(struct peer *peer, struct vhost_user_message *m, const int *fds, size_t count)
@@ -143,7 +174,6 @@ static bool obey(struct peer *peer, struct vhost_user_message *m, const int *fds
     struct vhost_user_vring_addr addr = m->payload.addr;
     struct virtqueue *vq = &peer->rings[state.index % PEER_RINGS];
     unsigned ring = state.index % PEER_RINGS;
-    struct kv_error err = {0};
     switch (m->header.request) {
     case VHOST_USER_GET_FEATURES:
         m->payload.number = peer->features;
@@ -173,8 +203,7 @@ static bool obey(struct peer *peer, struct vhost_user_message *m, const int *fds
         break;
     case VHOST_USER_SET_VRING_KICK:
         keep_fd(&peer->kick[number % PEER_RINGS], fds, count);
-        if (virtqueue_start(&peer->rings[number % PEER_RINGS], &peer->mem, &err) < 0)
-            fail_msg("%s", err.message);
+        start_ring(peer, number % PEER_RINGS);
         break;
     case VHOST_USER_SET_VRING_CALL:
         keep_fd(&peer->call[number % PEER_RINGS], fds, count);
@@ -185,7 +214,15 @@ static bool obey(struct peer *peer, struct vhost_user_message *m, const int *fds
         else
             atomic_fetch_and(&peer->enabled, ~(1u << ring));
         break;
+    case VHOST_USER_GET_INFLIGHT_FD:
+        make_records(peer, m);
+        return true;
+    case VHOST_USER_SET_INFLIGHT_FD:
+        assert_int_equal(count, 1);
+        take_records(peer, m, fds[0]);
+        break;
     case VHOST_USER_GET_VRING_BASE:
+        virtqueue_record_end(vq);
         m->payload.state.num = virtqueue_get_state(vq);
         virtqueue_stop(vq);
         close(peer->kick[ring]);
@@ -210,7 +247,7 @@ static bool answer(struct peer *peer, struct vhost_user_message *m, bool has_ans
     if (!has_answer && acknowledged) {
         m->payload.number = 0;
         m->header.size = sizeof(m->payload.number);
-    } else if (has_answer) {
+    } else if (has_answer && peer->reply_fd < 0) {
         m->header.size = sizeof(m->payload.number);
     }
     m->header.flags = VHOST_USER_VERSION | VHOST_USER_FLAG_REPLY;
@@ -242,8 +279,13 @@ static bool answer(struct peer *peer, struct vhost_user_message *m, bool has_ans
             break;
         }
     }
-    return (!has_answer && !acknowledged) ||
-           fd_send(peer->socket, m, sizeof(m->header) + m->header.size, NULL, 0) > 0;
+    int fd = peer->reply_fd;
+    peer->reply_fd = -1;
+    bool sent = (!has_answer && !acknowledged) ||
+                fd_send(peer->socket, m, sizeof(m->header) + m->header.size, &fd, fd >= 0) > 0;
+    if (fd >= 0)
+        close(fd);
+    return sent;
 }
 
 static bool serve_message(struct peer *peer)
@@ -309,6 +351,9 @@ void peer_stop(struct peer *peer)
     close(peer->socket);
     peer->socket = -1;
     forget_memory(peer);
+    if (peer->records)
+        munmap(peer->records, peer->records_size);
+    peer->records = NULL;
     for (unsigned i = 0; i < PEER_RINGS; i++) {
         if (peer->kick[i] >= 0)
             close(peer->kick[i]);

@@ -35,11 +35,13 @@ struct peer {
     uint32_t fault_at; /* a request; 0: none */
     enum peer_fault fault;
 
-    int socket;
+    int socket, reply_fd; /* that goes along with an answer, or -1 */
     pthread_t thread;
     atomic_uint messages, last; /* received; the last request */
     atomic_uint enabled;        /* a bit a ring */
     atomic_uint status, mtu;
+    uint8_t *records; /* the in-flight memory, or NULL */
+    size_t record_size, records_size;
     struct guest_mem mem;
     uint64_t addresses[VHOST_USER_REGIONS_MAX]; /* of the regions in the front end */
     struct virtqueue rings[PEER_RINGS];

@@ -141,6 +141,7 @@ const struct rule jail_rules[] = {
     {C, SYS_fdatasync},
     {C, SYS_ftruncate},
     {C, SYS_fallocate},
+    {C, SYS_memfd_create},
 
     /* What interfaces are, for who asks. */
     IOCTL(C | O, SIOCGIFFLAGS),

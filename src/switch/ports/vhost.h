@@ -3,9 +3,9 @@
  * A vhost-user port: the back end of a virtio network device (virtio 1.2, 5.1) whose rings lie in
  * a guest's memory. vhost_port.c has its socket, vhost_session.c the front end's messages,
  * vhost_memory.c the guest's memory, vhost_ring.c starts and stops rings, vhost_poll.c and
- * vhost_send.c move frames, vhost_inherit.c hands all of it to another process. The front end is
- * hostile: a message that breaks the protocol ends the connection, a ring that breaks the rules
- * ends that ring.
+ * vhost_send.c move frames, vhost_inflight.c keeps where rings stand, vhost_inherit.c hands all of
+ * it to another process. The front end is hostile: a message that breaks the protocol ends the
+ * connection, a ring that breaks the rules ends that ring.
  */
 #ifndef KV_SWITCH_PORTS_VHOST_H
 #define KV_SWITCH_PORTS_VHOST_H
@@ -40,6 +40,15 @@ struct vhost_memory {
 struct vhost_ready {
     unsigned first, count;
     struct virtqueue_buffer *buffers; /* FRAME_BURST, while the ring is running */
+};
+
+/* Where the rings stand, for who serves them when this process is gone. */
+struct vhost_inflight {
+    struct vhost_user_inflight said;
+    int fd; /* -1: the front end has none */
+    void *map;
+    size_t map_size;
+    atomic_bool lost; /* the file was cut short: nothing is kept any more */
 };
 
 struct vhost_ring {
@@ -77,6 +86,7 @@ struct vhost_port {
     struct vhost_user_inbox inbox;
     uint64_t features, protocol;
     struct vhost_memory *memory; /* or NULL */
+    struct vhost_inflight inflight;
     struct vhost_ring rings[VHOST_RINGS_MAX];
 };
 
@@ -115,8 +125,20 @@ int vhost_port_take(struct vhost_port *vp, const json_t *state, struct kv_error 
 struct vhost_memory *vhost_memory_new(const struct vhost_user_memory *table, int *fds,
                                       size_t fd_count, struct kv_error *err);
 void vhost_memory_free(struct vhost_memory *memory);
+/* Whether the descriptor's file is memory, and holds the region; *page: bytes of one of its. */
+int vhost_memory_check(int fd, const struct vhost_user_region *region, uint64_t *page,
+                       struct kv_error *err);
 /* The guest's address of the front end's; false: it is in no region. */
 bool vhost_memory_translate(const struct vhost_memory *memory, uint64_t user, uint64_t *gpa);
+
+/* vhost_inflight.c: makes a file for the question, which becomes the answer; -errno with err. Takes
+ * one, whose descriptor becomes -1; the rings are stopped. */
+int vhost_inflight_make(struct vhost_user_inflight *inflight, struct kv_error *err);
+int vhost_inflight_take(struct vhost_port *vp, const struct vhost_user_inflight *said, int *fd,
+                        struct kv_error *err);
+void vhost_inflight_drop(struct vhost_port *vp);
+/* The ring's place there; NULL: it has none. */
+struct virtqueue_record *vhost_inflight_record(const struct vhost_port *vp, unsigned ring);
 
 /* vhost_ring.c, on the control thread: starts the rings that are complete, stops those that are
  * not any more. */

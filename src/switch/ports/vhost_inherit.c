@@ -101,6 +101,9 @@ json_t *vhost_port_give(const struct vhost_port *vp, struct bequest *bequest)
         tell(&telling, VHOST_USER_SET_MEM_TABLE, &vp->memory->table,
              VHOST_USER_MEMORY_SIZE(vp->memory->table.count), vp->memory->fds,
              vp->memory->table.count);
+    if (vp->inflight.fd >= 0)
+        tell(&telling, VHOST_USER_SET_INFLIGHT_FD, &vp->inflight.said, VHOST_USER_INFLIGHT_SIZE,
+             &vp->inflight.fd, 1);
     for (unsigned i = 0; i < VHOST_RINGS_MAX; i++)
         tell_ring(&telling, vp, i);
     return telling.messages;

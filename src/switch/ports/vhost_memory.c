@@ -12,10 +12,9 @@
 #include "switch/ports/guard.h"
 #include "switch/ports/vhost.h"
 
-/* Only memory: a file of another file system may make us wait for its server at every touch. page:
- * bytes of one of the file's. */
-static int check_file(int fd, const struct vhost_user_region *r, uint64_t *page,
-                      struct kv_error *err)
+/* A file of another file system may make us wait for its server at every touch. */
+int vhost_memory_check(int fd, const struct vhost_user_region *r, uint64_t *page,
+                       struct kv_error *err)
 {
     struct stat st;
     struct statfs fs;
@@ -39,7 +38,7 @@ static int map_region(struct vhost_memory *memory, const struct vhost_user_regio
                       struct kv_error *err)
 {
     uint64_t page = 0;
-    int rc = check_file(fd, r, &page, err);
+    int rc = vhost_memory_check(fd, r, &page, err);
     if (rc < 0)
         return rc;
     /* From the file's beginning, as the offset of huge pages must be aligned to them; to the end of

@@ -138,6 +138,7 @@ static int start_ring(struct vhost_port *vp, unsigned index, struct kv_error *er
     vq->event_idx = has(vp, VIRTIO_RING_F_EVENT_IDX);
     vq->indirect = has(vp, VIRTIO_RING_F_INDIRECT_DESC);
     vq->in_order = has(vp, VIRTIO_F_IN_ORDER);
+    vq->record = vhost_inflight_record(vp, index);
     struct ring_task task = {.vp = vp, .index = index};
     if (index % 2 == 0) {
         ring->ready =

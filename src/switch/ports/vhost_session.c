@@ -27,7 +27,9 @@
      BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |                           \
      BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | \
      BIT(VIRTIO_F_IN_ORDER))
-#define PROTOCOL_FEATURES (BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK))
+#define PROTOCOL_FEATURES                                                   \
+    (BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) | \
+     BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
 
 struct call {
     struct vhost_port *vp;
@@ -35,6 +37,7 @@ struct call {
     int *fds;
     size_t fd_count;
     size_t reply; /* bytes of the payload that go back; 0: none */
+    int reply_fd; /* that goes along, or -1 */
     struct kv_error *err;
 };
 
@@ -190,6 +193,7 @@ static int get_vring_base(struct call *call)
     if (!ring)
         return -EPROTO;
     vhost_ring_stop(call->vp, state.index);
+    virtqueue_record_end(&ring->vq);
     ring->has_kick = false;
     state.num = virtqueue_get_state(&ring->vq);
     call->message->payload.state = state;
@@ -275,6 +279,28 @@ static int set_vring_err(struct call *call)
     return 0;
 }
 
+/* What the next server of the rings finds when this one dies without a word. */
+static int get_inflight_fd(struct call *call)
+{
+    struct vhost_user_inflight inflight = call->message->payload.inflight;
+    call->reply_fd = vhost_inflight_make(&inflight, call->err);
+    if (call->reply_fd < 0)
+        return call->reply_fd;
+    call->message->payload.inflight = inflight;
+    call->reply = VHOST_USER_INFLIGHT_SIZE;
+    return 0;
+}
+
+static int set_inflight_fd(struct call *call)
+{
+    const struct vhost_user_inflight inflight = call->message->payload.inflight;
+    if (call->fd_count != 1)
+        return refuse(call, "not exactly one descriptor");
+    if (any_running(call->vp))
+        return refuse(call, "other memory while rings are running");
+    return vhost_inflight_take(call->vp, &inflight, &call->fds[0], call->err);
+}
+
 static int set_vring_enable(struct call *call)
 {
     const struct vhost_user_vring_state state = call->message->payload.state;
@@ -305,6 +331,8 @@ static const struct handler {
     [VHOST_USER_GET_PROTOCOL_FEATURES] = {get_protocol_features, 0},
     [VHOST_USER_SET_PROTOCOL_FEATURES] = {set_protocol_features, sizeof(uint64_t)},
     [VHOST_USER_GET_QUEUE_NUM] = {get_queue_num, 0},
+    [VHOST_USER_GET_INFLIGHT_FD] = {get_inflight_fd, VHOST_USER_INFLIGHT_SIZE},
+    [VHOST_USER_SET_INFLIGHT_FD] = {set_inflight_fd, VHOST_USER_INFLIGHT_SIZE},
     [VHOST_USER_SET_VRING_ENABLE] = {set_vring_enable, sizeof(struct vhost_user_vring_state)},
 };
 
@@ -314,14 +342,15 @@ static int send_reply(struct call *call, int socket)
     m->header.flags = VHOST_USER_VERSION | VHOST_USER_FLAG_REPLY;
     m->header.size = (uint32_t)call->reply;
     /* A front end that does not read its answers is not waited for. */
-    int rc = vhost_user_send(socket, m, NULL, 0, 0);
+    int rc = vhost_user_send(socket, m, &call->reply_fd, call->reply_fd >= 0, 0);
     return rc < 0 ? kv_error_errno(call->err, KV_ERR_NET, -rc, "an answer") : 0;
 }
 
 int vhost_session_message(struct vhost_port *vp, struct vhost_user_message *message, int *fds,
                           size_t fd_count, int socket, struct kv_error *err)
 {
-    struct call call = {.vp = vp, .message = message, .fds = fds, .fd_count = fd_count, .err = err};
+    struct call call = {
+        .vp = vp, .message = message, .fds = fds, .fd_count = fd_count, .reply_fd = -1, .err = err};
     uint32_t request = message->header.request;
     bool ack = message->header.flags & VHOST_USER_FLAG_NEED_REPLY &&
                vp->protocol & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK);
@@ -334,13 +363,17 @@ int vhost_session_message(struct vhost_port *vp, struct vhost_user_message *mess
         return rc;
     if (call.reply == 0 && ack)
         answer(&call, 0);
-    return call.reply ? send_reply(&call, socket) : 0;
+    rc = call.reply ? send_reply(&call, socket) : 0;
+    if (call.reply_fd >= 0)
+        close(call.reply_fd);
+    return rc;
 }
 
 void vhost_session_begin(struct vhost_port *vp)
 {
     for (unsigned i = 0; i < VHOST_RINGS_MAX; i++)
         vp->rings[i] = (struct vhost_ring){.kick_fd = -1, .call_fd = -1, .err_fd = -1};
+    vp->inflight.fd = -1;
     vp->features = vp->protocol = 0;
     vp->ended = false;
 }
@@ -353,6 +386,7 @@ void vhost_session_end(struct vhost_port *vp)
         replace(&vp->rings[i].call_fd, -1);
         replace(&vp->rings[i].err_fd, -1);
     }
+    vhost_inflight_drop(vp);
     vhost_memory_free(vp->memory);
     vp->memory = NULL;
     vhost_user_inbox_clear(&vp->inbox);

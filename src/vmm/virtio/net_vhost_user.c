@@ -52,6 +52,8 @@ struct net_vhost_user {
     /* What the device's side wants. */
     bool running, link_up;
     bool handed_over; /* the rings are the back end's */
+    bool unknown;     /* where packed rings stand: only what is kept tells the next back end */
+    struct vhost_user_kept kept;
     unsigned active_pairs;
     struct vhost_call calls[2 * NET_PAIRS_MAX];
 };
@@ -82,6 +84,12 @@ static void drop_calls(struct net_vhost_user *nvu)
         vhost_call_drop(&nvu->calls[i]);
 }
 
+static void fail_unknown(struct net_vhost_user *nvu)
+{
+    nvu->unknown = false;
+    virtio_fail(nvu->dev, "its vhost-user back end went away with the positions of packed rings");
+}
+
 static void disconnect(struct net_vhost_user *nvu, const char *why)
 {
     struct virtio_device *dev = nvu->dev;
@@ -91,7 +99,9 @@ static void disconnect(struct net_vhost_user *nvu, const char *why)
     drop_calls(nvu);
     atomic_store(&nvu->connected, false);
     if (nvu->handed_over && !vhost_user_recover(dev, 2 * nvu->pairs))
-        virtio_fail(dev, "its vhost-user back end went away with the positions of packed rings");
+        nvu->unknown = true;
+    if (nvu->unknown && nvu->kept.fd < 0)
+        fail_unknown(nvu);
     nvu->handed_over = false;
     nvu->changed(dev);
     come_back(nvu);
@@ -101,9 +111,11 @@ static void start_rings(struct net_vhost_user *nvu)
 {
     struct kv_error err = {0};
     nvu->handed_over = true;
-    if (vhost_user_start(&nvu->back_end, nvu->dev, nvu->calls, 2 * nvu->pairs, ring_enabled, nvu,
-                         &err) < 0)
+    if (vhost_user_start(&nvu->back_end, nvu->dev, nvu->calls, 2 * nvu->pairs, &nvu->kept,
+                         ring_enabled, nvu, &err) < 0)
         disconnect(nvu, err.message);
+    else
+        nvu->unknown = false;
 }
 
 void net_vhost_user_start(struct net_vhost_user *nvu, unsigned active_pairs, bool link_up)
@@ -122,6 +134,10 @@ void net_vhost_user_stop(struct net_vhost_user *nvu)
     struct kv_error err = {0};
     if (nvu->handed_over && vhost_user_stop(&nvu->back_end, nvu->dev, 2 * nvu->pairs, &err) < 0)
         disconnect(nvu, err.message);
+    if (nvu->unknown)
+        fail_unknown(nvu);
+    /* From now on the device knows where the rings stand. */
+    vhost_user_kept_drop(&nvu->kept);
     nvu->running = nvu->handed_over = false;
     drop_calls(nvu);
 }
@@ -165,6 +181,10 @@ static int check_back_end(const struct net_vhost_user *nvu, const struct vhost_u
                             "vhost-user back end: it lacks the features 0x%llx, which the guest "
                             "was offered",
                             (unsigned long long)missing);
+    if (nvu->unknown && !vhost_user_continues(back_end))
+        return kv_error_set(err, KV_ERR_NET, ENOTSUP,
+                            "vhost-user back end: it cannot go on with packed rings that another "
+                            "one has left (INFLIGHT_SHMFD)");
     if (back_end->pairs_max < nvu->pairs)
         return kv_error_set(err, KV_ERR_NET, ENOTSUP,
                             "vhost-user back end: it serves %u queue pairs; %u are needed",
@@ -327,6 +347,7 @@ int net_vhost_user_open(struct net_vhost_user **out, const struct net_config *co
         return kv_error_errno(err, KV_ERR_NET, ENOMEM, "vhost-user");
     *nvu = (struct net_vhost_user){
         .back_end = VHOST_USER_INIT,
+        .kept = VHOST_USER_KEPT_INIT,
         .loop = loop,
         .pairs = pairs,
         .mtu = (unsigned)config->mtu,
@@ -385,6 +406,7 @@ void net_vhost_user_free(struct net_vhost_user *nvu)
         return;
     loop_call(nvu->loop, unwatch, nvu);
     vhost_user_close(&nvu->back_end);
+    vhost_user_kept_drop(&nvu->kept);
     broker_stop(&nvu->broker);
     if (nvu->listen_fd >= 0)
         close(nvu->listen_fd);

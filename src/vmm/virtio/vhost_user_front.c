@@ -13,9 +13,10 @@
 /* Of a whole conversation: a hand-over, a return of the rings. */
 #define PATIENCE_NS INT64_C(2000000000)
 
-#define PROTOCOL_WANTED                                                     \
-    (BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) | \
-     BIT(VHOST_USER_PROTOCOL_F_NET_MTU) | BIT(VHOST_USER_PROTOCOL_F_STATUS))
+#define PROTOCOL_WANTED                                                       \
+    (BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |   \
+     BIT(VHOST_USER_PROTOCOL_F_NET_MTU) | BIT(VHOST_USER_PROTOCOL_F_STATUS) | \
+     BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
 #define STATUS_RUNNING                                                                    \
     (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | \
      VIRTIO_CONFIG_S_DRIVER_OK)
@@ -45,16 +46,26 @@ static int finish(const struct talk *talk, struct kv_error *err)
                         : 0;
 }
 
-/* The answer to the request must be one, of this size, and without descriptors. */
+/* The answer to the request must be one, of this size, and with as many descriptors as there is
+ * room for. */
+static int receive_reply_with(struct talk *talk, struct vhost_user_message *m, uint32_t request,
+                              size_t size, int *fds, size_t room)
+{
+    size_t count = room;
+    int rc = vhost_user_receive(talk->vu->fd, m, fds, &count, talk->deadline_ns);
+    if (rc == 0 && (m->header.request != request || m->header.size != size || count != room ||
+                    !(m->header.flags & VHOST_USER_FLAG_REPLY))) {
+        while (count)
+            close(fds[--count]);
+        rc = -EPROTO;
+    }
+    return rc;
+}
+
 static int receive_reply(struct talk *talk, struct vhost_user_message *m, uint32_t request,
                          size_t size)
 {
-    size_t count = 0;
-    int rc = vhost_user_receive(talk->vu->fd, m, NULL, &count, talk->deadline_ns);
-    if (rc == 0 && (m->header.request != request || m->header.size != size ||
-                    !(m->header.flags & VHOST_USER_FLAG_REPLY)))
-        rc = -EPROTO;
-    return rc;
+    return receive_reply_with(talk, m, request, size, NULL, 0);
 }
 
 static void tell_with(struct talk *talk, struct vhost_user_message *m, uint32_t request,
@@ -213,8 +224,60 @@ static void start_ring(struct talk *talk, struct virtio_queue *queue, struct vho
     tell_eventfd(talk, VHOST_USER_SET_VRING_KICK, ring, queue->kick_fd);
 }
 
+/* --- What outlives a back end ------------------------------------------- */
+
+void vhost_user_kept_drop(struct vhost_user_kept *kept)
+{
+    if (kept->fd >= 0)
+        close(kept->fd);
+    *kept = VHOST_USER_KEPT_INIT;
+}
+
+bool vhost_user_continues(const struct vhost_user *vu)
+{
+    return agreed(vu, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
+}
+
+/* Asks for memory that rings of these sizes need. */
+static void ask_kept(struct talk *talk, const struct virtio_device *dev, unsigned count,
+                     struct vhost_user_kept *kept)
+{
+    struct vhost_user_message m = {.payload.inflight.queues = (uint16_t)count};
+    for (unsigned i = 0; i < count; i++)
+        m.payload.inflight.queue_size =
+            MAX(m.payload.inflight.queue_size, dev->queues[i].ring.size);
+    if (talk->rc < 0)
+        return;
+    talk->at = VHOST_USER_GET_INFLIGHT_FD;
+    m.header = (struct vhost_user_header){.request = VHOST_USER_GET_INFLIGHT_FD,
+                                          .flags = VHOST_USER_VERSION,
+                                          .size = VHOST_USER_INFLIGHT_SIZE};
+    talk->rc = vhost_user_send(talk->vu->fd, &m, NULL, 0, talk->deadline_ns);
+    if (talk->rc == 0)
+        talk->rc = receive_reply_with(talk, &m, VHOST_USER_GET_INFLIGHT_FD,
+                                      VHOST_USER_INFLIGHT_SIZE, &kept->fd, 1);
+    if (talk->rc < 0)
+        kept->fd = -1;
+    else
+        kept->said = m.payload.inflight;
+}
+
+static void tell_kept(struct talk *talk, const struct virtio_device *dev, unsigned count,
+                      struct vhost_user_kept *kept)
+{
+    if (!vhost_user_continues(talk->vu)) {
+        vhost_user_kept_drop(kept);
+        return;
+    }
+    if (kept->fd < 0)
+        ask_kept(talk, dev, count, kept);
+    struct vhost_user_message m = {.payload.inflight = kept->said};
+    tell_with(talk, &m, VHOST_USER_SET_INFLIGHT_FD, VHOST_USER_INFLIGHT_SIZE, &kept->fd, 1);
+}
+
 int vhost_user_start(struct vhost_user *vu, struct virtio_device *dev, struct vhost_call *calls,
-                     unsigned count, bool (*enabled)(void *opaque, unsigned ring), void *opaque,
+                     unsigned count, struct vhost_user_kept *kept,
+                     bool (*enabled)(void *opaque, unsigned ring), void *opaque,
                      struct kv_error *err)
 {
     struct talk talk = begin(vu);
@@ -223,6 +286,7 @@ int vhost_user_start(struct vhost_user *vu, struct virtio_device *dev, struct vh
         features |= BIT(VHOST_USER_F_PROTOCOL_FEATURES);
     tell(&talk, VHOST_USER_SET_FEATURES, features);
     tell_memory(&talk, dev->mem);
+    tell_kept(&talk, dev, count, kept);
     for (unsigned i = 0; i < count; i++) {
         if (dev->queues[i].ring.started)
             start_ring(&talk, &dev->queues[i], &calls[i]);

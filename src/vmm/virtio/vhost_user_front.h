@@ -16,6 +16,16 @@
 #include "base/error.h"
 #include "vmm/virtio/vhost_call.h"
 #include "vmm/virtio/virtio.h"
+#include "vring/vhost_user.h"
+
+/* Where back ends keep how far they are, for the next one when one dies. Outlives connections. */
+struct vhost_user_kept {
+    int fd; /* -1: nothing is kept */
+    struct vhost_user_inflight said;
+};
+#define VHOST_USER_KEPT_INIT ((struct vhost_user_kept){.fd = -1})
+
+void vhost_user_kept_drop(struct vhost_user_kept *kept);
 
 struct vhost_user {
     int fd;                     /* -1: not connected */
@@ -32,12 +42,14 @@ void vhost_user_close(struct vhost_user *vu);
 
 /*
  * Hands the device's first count rings over, those that are started; calls has
- * a place for each. Bit i of enabled: ring i may move data. On failure some may
+ * a place for each. Bit i of enabled: ring i may move data. kept: what the last back end left, or
+ * nothing, and then what this one is going to leave, if it does. On failure some may
  * have been handed over already: they are the back end's until the connection
  * is closed.
  */
 int vhost_user_start(struct vhost_user *vu, struct virtio_device *dev, struct vhost_call *calls,
-                     unsigned count, bool (*enabled)(void *opaque, unsigned ring), void *opaque,
+                     unsigned count, struct vhost_user_kept *kept,
+                     bool (*enabled)(void *opaque, unsigned ring), void *opaque,
                      struct kv_error *err);
 
 /* Lets a ring that is handed over move data, or not; nothing where the back end cannot do so. */
@@ -50,6 +62,9 @@ int vhost_user_stop(struct vhost_user *vu, struct virtio_device *dev, unsigned c
 /* The back end is gone: the rings go on where the guest sees them. False when that cannot be known
  * (packed rings). */
 bool vhost_user_recover(struct virtio_device *dev, unsigned count);
+
+/* Whether the back end goes on where another one that died has kept that it was. */
+bool vhost_user_continues(const struct vhost_user *vu);
 
 /* Tells the back end the MTU that the guest is told; nothing where it does not want to know. */
 int vhost_user_set_mtu(struct vhost_user *vu, unsigned mtu, struct kv_error *err);
