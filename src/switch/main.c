@@ -29,7 +29,7 @@ enum {
 
 struct settings {
     const char *control, *config, *database, *ovsdb, *openflow, *log, *core, *user;
-    bool take_over, no_jail, help, version;
+    bool save, take_over, no_jail, help, version;
 };
 
 static const struct setting_row {
@@ -39,6 +39,8 @@ static const struct setting_row {
 } rows[] = {
     {"control", "SOCKET", offsetof(struct settings, control), "take JSON commands at SOCKET"},
     {"config", "FILE", offsetof(struct settings, config), "begin with FILE's bridges and ports"},
+    {"save", NULL, offsetof(struct settings, save),
+     "keep in --config's file what commands change; it need not be there"},
     {"ovsdb", "SOCKET", offsetof(struct settings, ovsdb),
      "serve Open vSwitch's tools at SOCKET (they look at /var/run/openvswitch/db.sock)"},
     {"database", "FILE", offsetof(struct settings, database),
@@ -98,10 +100,13 @@ static int read_settings(struct settings *settings, int argc, char **argv, struc
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "--database goes with --ovsdb, and instead of --config: it has the "
                             "bridges and ports");
-    if (settings->take_over && (!settings->control || settings->config))
+    if (settings->save && !settings->config)
+        return kv_error_set(err, KV_ERR_CONFIG, EINVAL, "--save goes with --config");
+    if (settings->take_over && (!settings->control || (settings->config && !settings->save)))
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "--take-over goes with --control, which says whose place it takes, and "
-                            "without --config: that one has the bridges and ports");
+                            "without --config, unless to --save there: that one has the bridges "
+                            "and ports");
     if (settings->user && settings->no_jail)
         return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
                             "--user and --no-jail contradict each other");
@@ -172,6 +177,11 @@ static int try_cores(const struct cores *cores, struct kv_error *err)
     return rc;
 }
 
+static bool is_missing(const char *file)
+{
+    return access(file, F_OK) < 0 && errno == ENOENT;
+}
+
 /* Bridges and ports, from wherever they come; frames move only if they come from no other process.
  */
 static int make_all(struct upgrade *upgrade, const struct settings *settings, struct kv_error *err)
@@ -184,8 +194,10 @@ static int make_all(struct upgrade *upgrade, const struct settings *settings, st
                          json_object_get(upgrade->state, "rows"), err);
     if (rc == 0 && takes)
         rc = upgrade_configure(upgrade, err);
-    if (rc == 0 && settings->config)
+    bool reads = settings->config && !takes && !(settings->save && is_missing(settings->config));
+    if (rc == 0 && reads)
         rc = vswitch_configure(sw, settings->config, err);
+    sw->config_file = settings->save ? settings->config : NULL;
     return rc;
 }
 

@@ -184,9 +184,12 @@ def test_a_controller_sees_frames_and_sends_them(ofctl, stations):
     assert count[1] > count[0]
 
 
-def test_flows_end_in_time_and_who_monitors_is_told(ofctl):
+def test_flows_end_in_time_and_who_monitors_is_told(switch, ofctl, folder):
     with saying(ofctl.start("monitor", "br0")) as said:
         time.sleep(0.5)
+        switch.execute("add-port", bridge="br0", name="g7", type="vhost-user-client", path=f"{folder}/g7", ofport=7)
+        ofctl("mod-port", "br0", "7", "no-flood" if not ofctl.options else "no-forward")
+        switch.execute("remove-port", name="g7")
         ofctl("add-flow", "br0", "send_flow_rem,cookie=9,idle_timeout=1,priority=7,arp,actions=drop")
         ofctl("add-flow", "br0", "send_flow_rem,hard_timeout=1,priority=8,arp,actions=drop")
         ofctl("add-flow", "br0", "send_flow_rem,priority=9,arp,actions=drop")
@@ -196,6 +199,7 @@ def test_flows_end_in_time_and_who_monitors_is_told(ofctl):
         time.sleep(0.2)
     removed = sorted(re.findall(r"priority=(\d),arp.* reason=(\w+)", "\n".join(said)))
     assert removed == [("7", "idle"), ("8", "hard"), ("9", "delete")]
+    assert re.findall(r"PORT_STATUS.*: (\w+):\s+7\(g7\)", "\n".join(said)) == ["ADD", "MOD", "DEL"]
 
 
 def test_who_snoops_sees_what_is_said(ofctl):

@@ -487,9 +487,9 @@ static void a_guest_goes_on_where_a_lost_switch_kept_that_it_was(void **state)
             switch_guest_renew(g);
         else
             switch_guest_send(g, frame, make(frame, 1, 0, -1, LEN));
-        assert_int_equal(switch_guest_say(g, VHOST_USER_SET_INFLIGHT_FD, &said,
-                                          VHOST_USER_INFLIGHT_SIZE, fd),
-                         0);
+        assert_int_equal(
+            switch_guest_say(g, VHOST_USER_SET_INFLIGHT_FD, &said, VHOST_USER_INFLIGHT_SIZE, fd),
+            0);
         switch_guest_start(g);
         switch_step(&bench);
         if (lost)
@@ -507,8 +507,8 @@ static void a_guest_goes_on_where_a_lost_switch_kept_that_it_was(void **state)
     said.mmap_offset = 4096;
     vhost_session_end(g->vp);
     vhost_session_begin(g->vp);
-    assert_true(switch_guest_say(g, VHOST_USER_SET_INFLIGHT_FD, &said, VHOST_USER_INFLIGHT_SIZE,
-                                 fd) < 0);
+    assert_true(
+        switch_guest_say(g, VHOST_USER_SET_INFLIGHT_FD, &said, VHOST_USER_INFLIGHT_SIZE, fd) < 0);
     close(fd);
 }
 

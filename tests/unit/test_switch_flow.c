@@ -343,6 +343,48 @@ static void the_classifier_finds_what_a_linear_search_finds(void **state)
     assert_true(found > 10000 && none > 1000);
 }
 
+static void what_is_set_and_taken_out_is_found_as_a_linear_search_does(void **state)
+{
+    static struct reference rules[200];
+    static bool there[ARRAY_SIZE(rules)];
+    struct classifier *classifier = classifier_new(NULL);
+    unsigned distinct = 0;
+    srandom(11);
+    while (distinct < ARRAY_SIZE(rules)) {
+        unsigned i = 0;
+        random_match(&rules[distinct].match);
+        while (memcmp(&rules[i].match, &rules[distinct].match, sizeof(rules[i].match)) != 0)
+            i++;
+        distinct += i == distinct;
+    }
+    for (unsigned round = 0; round < 4000; round++) {
+        unsigned i = (unsigned)random() % ARRAY_SIZE(rules), count = 0;
+        const struct reference *expected = NULL;
+        there[i] = random() % (round / 500 % 2 ? 4 : 2) == 0;
+        /* Distinct, so that it is known which of two is found. */
+        rules[i].priority = (uint32_t)(random() % 50 * ARRAY_SIZE(rules) + i);
+        assert_int_equal(classifier_set(classifier, &rules[i].match, rules[i].priority,
+                                        there[i] ? &rules[i] : NULL),
+                         0);
+        random_key(&key);
+        for (unsigned k = 0; k < ARRAY_SIZE(rules); k++) {
+            count += there[k];
+            if (there[k] && search(&rules[k], 1, &key) &&
+                (!expected || rules[k].priority > expected->priority))
+                expected = &rules[k];
+        }
+        assert_int_equal(classifier_matches(classifier), count);
+        assert_ptr_equal(classifier_find(classifier, &key), expected);
+        assert_ptr_equal(classifier_find(classifier, &key), expected);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(rules); i++)
+        assert_int_equal(classifier_set(classifier, &rules[i].match, 0, NULL), 0);
+    assert_int_equal(classifier_matches(classifier), 0);
+    assert_int_equal(classifier_masks(classifier), 0);
+    assert_null(classifier_find(classifier, &key));
+    classifier_free(classifier);
+}
+
 static void ten_thousand_rules_of_one_kind_are_one_table(void **state)
 {
     static int rules[10000];
@@ -396,6 +438,7 @@ int main(void)
         cmocka_unit_test(what_was_read_is_sent_whatever_the_sender_writes_afterwards),
         cmocka_unit_test(frames_repeat_only_where_their_keys_are_the_same),
         cmocka_unit_test(the_classifier_finds_what_a_linear_search_finds),
+        cmocka_unit_test(what_is_set_and_taken_out_is_found_as_a_linear_search_does),
         cmocka_unit_test(ten_thousand_rules_of_one_kind_are_one_table),
         cmocka_unit_test(there_is_a_limit_of_masks),
     };

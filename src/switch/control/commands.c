@@ -11,9 +11,12 @@ static struct vswitch *switch_of(struct qmp_call *call)
     return (struct vswitch *)call->machine;
 }
 
-static json_t *done(int rc)
+/* A change that is carried out may still not be kept. */
+static json_t *done(struct qmp_call *call, int rc)
 {
-    return rc < 0 ? NULL : qmp_done();
+    if (rc == 0 && vswitch_was_saved(switch_of(call), &call->error))
+        return qmp_done();
+    return NULL;
 }
 
 static json_t *qmp_capabilities(struct qmp_call *call)
@@ -47,73 +50,74 @@ static json_t *quit(struct qmp_call *call)
 
 static json_t *add_bridge(struct qmp_call *call)
 {
-    return done(vswitch_add_bridge(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_add_bridge(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *set_bridge(struct qmp_call *call)
 {
-    return done(vswitch_set_bridge(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_bridge(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *remove_bridge(struct qmp_call *call)
 {
-    return done(vswitch_remove_bridge(switch_of(call), qmp_string(call, "name"), &call->error));
+    return done(call,
+                vswitch_remove_bridge(switch_of(call), qmp_string(call, "name"), &call->error));
 }
 
 static json_t *add_port(struct qmp_call *call)
 {
-    return done(vswitch_add_port(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_add_port(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *set_port(struct qmp_call *call)
 {
-    return done(vswitch_set_port(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_port(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *remove_port(struct qmp_call *call)
 {
-    return done(vswitch_remove_port(switch_of(call), qmp_string(call, "name"), &call->error));
+    return done(call, vswitch_remove_port(switch_of(call), qmp_string(call, "name"), &call->error));
 }
 
 static json_t *set_mirror(struct qmp_call *call)
 {
-    return done(vswitch_set_mirror(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_mirror(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *set_qos(struct qmp_call *call)
 {
-    return done(vswitch_set_qos(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_qos(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *capture(struct qmp_call *call)
 {
     cleanup_fd int fd = qmp_take_descriptor(call->client);
-    return done(vswitch_capture(switch_of(call), call->arguments, &fd, &call->error));
+    return done(call, vswitch_capture(switch_of(call), call->arguments, &fd, &call->error));
 }
 
 static json_t *set_sflow(struct qmp_call *call)
 {
-    return done(vswitch_set_sflow(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_sflow(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *set_netflow(struct qmp_call *call)
 {
-    return done(vswitch_set_netflow(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_netflow(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *set_ipfix(struct qmp_call *call)
 {
-    return done(vswitch_set_ipfix(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_ipfix(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *set_acl(struct qmp_call *call)
 {
-    return done(vswitch_set_acl(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_acl(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *remove_acl(struct qmp_call *call)
 {
-    return done(vswitch_remove_acl(switch_of(call), qmp_string(call, "name"), &call->error));
+    return done(call, vswitch_remove_acl(switch_of(call), qmp_string(call, "name"), &call->error));
 }
 
 static json_t *query_acls(struct qmp_call *call)
@@ -123,7 +127,7 @@ static json_t *query_acls(struct qmp_call *call)
 
 static json_t *set_filter(struct qmp_call *call)
 {
-    return done(vswitch_set_filter(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_set_filter(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *trace(struct qmp_call *call)
@@ -155,17 +159,18 @@ static json_t *query_groups(struct qmp_call *call)
 
 static json_t *add_mac(struct qmp_call *call)
 {
-    return done(vswitch_add_mac(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_add_mac(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *remove_mac(struct qmp_call *call)
 {
-    return done(vswitch_remove_mac(switch_of(call), call->arguments, &call->error));
+    return done(call, vswitch_remove_mac(switch_of(call), call->arguments, &call->error));
 }
 
 static json_t *forget_macs(struct qmp_call *call)
 {
-    return done(vswitch_forget_macs(switch_of(call), qmp_string(call, "bridge"), &call->error));
+    return done(call,
+                vswitch_forget_macs(switch_of(call), qmp_string(call, "bridge"), &call->error));
 }
 
 static const struct qmp_argument capabilities_arguments[] = {

@@ -7,9 +7,15 @@
  */
 #include "switch/control/config.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/util.h"
 #include "switch/control/port_kinds.h"
 
@@ -265,4 +271,38 @@ json_t *config_describe(const json_t *config)
         json_array_append_new(bridges, describe_bridge(bridge));
     json_object_set_new(out, "bridges", bridges);
     return out;
+}
+
+/* --- The file ------------------------------------------------------------------- */
+
+static int write_file(const char *file, const char *text)
+{
+    cleanup_fd int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -errno;
+    int rc = fd_write_all(fd, text, strlen(text));
+    return rc == 0 && fsync(fd) < 0 ? -errno : rc;
+}
+
+/* That the file has its name outlasts the host's stop. */
+static int sync_folder(const char *file)
+{
+    cleanup_free char *copy = strdup(file);
+    cleanup_fd int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int config_save(const json_t *config, const char *file, struct kv_error *err)
+{
+    json_t *all = config_describe(config);
+    cleanup_free char *text = json_dumps(all, JSON_INDENT(2)), *next = NULL;
+    json_decref(all);
+    if (!text || asprintf(&next, "%s.new", file) < 0)
+        return kv_error_errno(err, KV_ERR_CONFIG, ENOMEM, "'%s'", file);
+    int rc = write_file(next, text);
+    if (rc == 0 && rename(next, file) < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = sync_folder(file);
+    return rc < 0 ? kv_error_errno(err, KV_ERR_CONFIG, -rc, "'%s'", file) : 0;
 }

@@ -13,5 +13,8 @@ void config_note(json_t *config, enum vswitch_change change, const json_t *objec
 
 /* As --config's file has it; a new reference. */
 json_t *config_describe(const json_t *config);
+/* Writes that file: whoever reads it finds the old contents or the new ones, also when the host
+ * stops. -errno with err. */
+int config_save(const json_t *config, const char *file, struct kv_error *err);
 
 #endif

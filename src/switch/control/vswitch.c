@@ -165,9 +165,21 @@ int vswitch_tell(struct vswitch *sw, enum vswitch_change change, const json_t *o
 {
     if (rc == 0)
         config_note(sw->config, change, object);
+    if (rc == 0 && sw->config_file && config_save(sw->config, sw->config_file, &sw->unsaved) < 0)
+        log_error("what was changed is not kept: %s", sw->unsaved.message);
     if (rc == 0 && sw->changed)
         sw->changed(sw->changed_opaque, change, object);
     return rc;
+}
+
+bool vswitch_was_saved(struct vswitch *sw, struct kv_error *err)
+{
+    if (!sw->unsaved.code)
+        return true;
+    *err = sw->unsaved;
+    sw->unsaved = (struct kv_error){0};
+    kv_error_prefix(err, "it is done, but not kept");
+    return false;
 }
 
 int vswitch_tell_gone(struct vswitch *sw, enum vswitch_change change, const char *name)
@@ -355,12 +367,14 @@ static int attach(struct vswitch *sw, struct bridge *bridge, struct port *port,
                             bridge->name, BRIDGE_PORTS_MAX);
     list_add_tail(&bridge->ports, &port->node);
     sw->port_count++;
+    openflow_tell_port(bridge->openflow, port, OPENFLOW_PORT_ADDED);
     return 0;
 }
 
 static void detach(struct vswitch *sw, struct port *port)
 {
     capture_forget_port(port);
+    openflow_tell_port(port->bridge->openflow, port, OPENFLOW_PORT_GOES);
     forward_run(port->forward, detach_here, port);
     list_del(&port->node);
     sw->port_count--;

@@ -51,6 +51,8 @@ struct vswitch {
     uint32_t last_number;           /* of a port or bridge */
     const char *openflow_directory; /* NULL: bridges have no OpenFlow */
     json_t *config;                 /* what commands have made of it (config.h) */
+    const char *config_file;        /* where each change is kept, or NULL */
+    struct kv_error unsaved;        /* of the last change that could not be */
     struct upgrade *upgrade;        /* upgrade/upgrade.h; for its commands */
     /* Is told of each change; may be NULL. */
     void (*changed)(void *opaque, enum vswitch_change change, const json_t *object);
@@ -123,6 +125,8 @@ struct port *vswitch_find_port(struct vswitch *sw, const char *name);
 int vswitch_tell(struct vswitch *sw, enum vswitch_change change, const json_t *object, int rc);
 /* The same of what was removed; 0. */
 int vswitch_tell_gone(struct vswitch *sw, enum vswitch_change change, const char *name);
+/* False with err: the last change is carried out, but vswitch.config_file does not have it. */
+bool vswitch_was_saved(struct vswitch *sw, struct kv_error *err);
 /* -ENOENT with err. */
 int vswitch_not_there(const char *what, const char *name, struct kv_error *err);
 /* What watches the bridge, added to its row; ended with the bridge. */

@@ -29,6 +29,7 @@ struct entry {
 struct table {
     struct mask mask;
     uint32_t best;        /* priority */
+    uint32_t best_count;  /* entries that have it */
     uint32_t used, limit; /* entries; a power of two */
     struct entry *entries;
 };
@@ -65,14 +66,18 @@ struct classifier *classifier_new(struct kv_error *err)
     return classifier;
 }
 
+static void table_free(struct table *table)
+{
+    free(table->entries);
+    free(table);
+}
+
 void classifier_free(struct classifier *classifier)
 {
     if (!classifier)
         return;
-    for (unsigned i = 0; i < classifier->count; i++) {
-        free(classifier->tables[i]->entries);
-        free(classifier->tables[i]);
-    }
+    for (unsigned i = 0; i < classifier->count; i++)
+        table_free(classifier->tables[i]);
     free(classifier->cache);
     free(classifier);
 }
@@ -186,48 +191,153 @@ static int grow(struct table *table)
     return 0;
 }
 
-/* A table whose best rule is a new one moves to the front of those that are worse. */
+/* A table whose best rule is another moves to where it belongs. */
 static void sort(struct classifier *classifier, struct table *table)
 {
+    struct table **tables = classifier->tables;
+    unsigned at = 0;
+    while (tables[at] != table)
+        at++;
+    for (; at > 0 && tables[at - 1]->best < table->best; at--)
+        tables[at] = tables[at - 1];
+    for (; at + 1 < classifier->count && tables[at + 1]->best > table->best; at++)
+        tables[at] = tables[at + 1];
+    tables[at] = table;
+}
+
+static void gain(struct table *table, uint32_t priority)
+{
+    if (priority > table->best || table->best_count == 0) {
+        table->best = priority;
+        table->best_count = 1;
+    } else if (priority == table->best) {
+        table->best_count++;
+    }
+}
+
+static void lose(struct table *table, uint32_t priority)
+{
+    if (priority != table->best || --table->best_count)
+        return;
+    for (uint32_t i = 0; i < table->limit; i++) {
+        if (table->entries[i].rule)
+            gain(table, table->entries[i].priority);
+    }
+}
+
+/* Those behind it that could lie where it was move up. */
+static void take_out(struct table *table, struct entry *entry)
+{
+    uint32_t last = table->limit - 1, hole = (uint32_t)(entry - table->entries), at = hole;
+    for (;;) {
+        at = (at + 1) & last;
+        if (!table->entries[at].rule)
+            break;
+        uint32_t home = table->entries[at].hash & last;
+        if (((at - home) & last) < ((at - hole) & last))
+            continue;
+        table->entries[hole] = table->entries[at];
+        hole = at;
+    }
+    table->entries[hole].rule = NULL;
+    table->used--;
+}
+
+/* The bits that the table's rules look at may go on being looked at. */
+static void remove_entry(struct classifier *classifier, struct table *table, struct entry *entry)
+{
+    uint32_t priority = entry->priority;
+    take_out(table, entry);
+    classifier->matches--;
+    lose(table, priority);
+    sort(classifier, table);
+    if (table->used)
+        return;
     unsigned at = 0;
     while (classifier->tables[at] != table)
         at++;
-    for (; at > 0 && classifier->tables[at - 1]->best < table->best; at--)
-        classifier->tables[at] = classifier->tables[at - 1];
-    classifier->tables[at] = table;
+    classifier->count--;
+    for (; at < classifier->count; at++)
+        classifier->tables[at] = classifier->tables[at + 1];
+    table_free(table);
+}
+
+/* The mask's table, with room for one more entry; NULL with *rc. */
+static struct table *make_room(struct classifier *classifier, const struct flow_key *mask, int *rc)
+{
+    struct table *table = table_of(classifier, mask);
+    *rc = -ENOMEM;
+    if (table)
+        return 2 * (table->used + 1) > table->limit && grow(table) < 0 ? NULL : table;
+    if (classifier->count == CLASSIFIER_MASKS_MAX) {
+        *rc = -ENOSPC;
+        return NULL;
+    }
+    table = table_new(mask);
+    if (!table)
+        return NULL;
+    classifier->tables[classifier->count++] = table;
+    add_bits(&classifier->all, mask);
+    return table;
+}
+
+static bool is_inside(const struct flow_match *match)
+{
+    uint64_t outside = 0;
+    for (unsigned i = 0; i < FLOW_KEY_WORDS; i++)
+        outside |= flow_key_word(&match->key, i) & ~flow_key_word(&match->mask, i);
+    return outside == 0;
+}
+
+static uint32_t hash_match(const struct classifier *classifier, const struct table *table,
+                           const struct flow_match *match)
+{
+    return (uint32_t)hash_masked(&table->mask, &match->key, &classifier->secret);
+}
+
+/* replaces: also one of a higher priority. */
+static int put(struct classifier *classifier, const struct flow_match *match, uint32_t priority,
+               void *rule, bool replaces)
+{
+    int rc;
+    if (!is_inside(match))
+        return -EINVAL;
+    struct table *table = make_room(classifier, &match->mask, &rc);
+    if (!table)
+        return rc;
+    uint32_t hash = hash_match(classifier, table, match);
+    struct entry *entry = entry_of(table, &match->key, hash), was = *entry;
+    classifier->generation++;
+    if (was.rule && was.priority >= priority && !replaces)
+        return 0; /* it is never found */
+    table->used += !was.rule;
+    classifier->matches += !was.rule;
+    *entry = (struct entry){.key = match->key, .priority = priority, .hash = hash, .rule = rule};
+    gain(table, priority);
+    if (was.rule)
+        lose(table, was.priority);
+    sort(classifier, table);
+    return 0;
 }
 
 int classifier_add(struct classifier *classifier, const struct flow_match *match, uint32_t priority,
                    void *rule)
 {
-    for (unsigned i = 0; i < FLOW_KEY_WORDS; i++) {
-        if (flow_key_word(&match->key, i) & ~flow_key_word(&match->mask, i))
-            return -EINVAL;
-    }
+    return put(classifier, match, priority, rule, false);
+}
+
+int classifier_set(struct classifier *classifier, const struct flow_match *match, uint32_t priority,
+                   void *rule)
+{
+    if (rule)
+        return put(classifier, match, priority, rule, true);
     struct table *table = table_of(classifier, &match->mask);
-    if (!table) {
-        if (classifier->count == CLASSIFIER_MASKS_MAX)
-            return -ENOSPC;
-        table = table_new(&match->mask);
-        if (!table)
-            return -ENOMEM;
-        table->best = priority;
-        classifier->tables[classifier->count++] = table;
-        add_bits(&classifier->all, &match->mask);
-    } else if (2 * (table->used + 1) > table->limit && grow(table) < 0) {
-        return -ENOMEM;
-    }
-    uint32_t hash = (uint32_t)hash_masked(&table->mask, &match->key, &classifier->secret);
-    struct entry *entry = entry_of(table, &match->key, hash);
+    if (!table)
+        return 0;
+    struct entry *entry = entry_of(table, &match->key, hash_match(classifier, table, match));
     classifier->generation++;
-    if (entry->rule && entry->priority >= priority)
-        return 0; /* it is never found */
-    table->used += !entry->rule;
-    classifier->matches += !entry->rule;
-    *entry = (struct entry){.key = match->key, .priority = priority, .hash = hash, .rule = rule};
-    if (priority > table->best)
-        table->best = priority;
-    sort(classifier, table);
+    if (entry->rule)
+        remove_entry(classifier, table, entry);
     return 0;
 }
 

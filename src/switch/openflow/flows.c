@@ -46,6 +46,7 @@ static struct ofp_flow *flow_new(const struct ofp_flow *model, const struct flow
     flow->created_ns = clock_monotonic_ns();
     list_init(&flow->node);
     list_init(&flow->bucket);
+    list_init(&flow->fresh);
     return flow;
 }
 
@@ -64,6 +65,7 @@ int flows_init(struct flows *flows, struct bridge *bridge, struct ring *packets)
     *flows = (struct flows){.bridge = bridge, .packets = packets};
     list_init(&flows->list);
     list_init(&flows->removed);
+    list_init(&flows->fresh);
     for (unsigned i = 0; i < FLOW_BUCKETS; i++)
         list_init(&flows->buckets[i]);
     if (flow_secret_make(&flows->secret) < 0 || flows_add(flows, &all, &normal) != OFP_OK)
@@ -93,7 +95,7 @@ bool flow_is_selected(const struct ofp_flow *flow, const struct flow_selection *
 
 static struct list *bucket_of(struct flows *flows, const struct ofp_flow *flow)
 {
-    uint64_t hash = flow->priority;
+    uint64_t hash = 0;
     for (unsigned i = 0; i < FLOW_KEY_WORDS; i++) {
         hash = flow_hash_add(hash, flow_key_word(&flow->match.key, i), &flows->secret);
         hash = flow_hash_add(hash, flow_key_word(&flow->match.mask, i), &flows->secret);
@@ -145,6 +147,7 @@ static void insert(struct flows *flows, struct ofp_flow *flow, struct list *behi
     flows->masks[mask].flows++;
     list_add_tail(behind, &flow->node);
     list_add_tail(bucket_of(flows, flow), &flow->bucket);
+    list_add_tail(&flows->fresh, &flow->fresh);
     flows->count++;
     flows->changed = true;
 }
@@ -155,6 +158,7 @@ static void remove_flow(struct flows *flows, struct ofp_flow *flow)
     if (--flows->masks[mask].flows == 0)
         flows->masks[mask] = flows->masks[--flows->mask_count];
     list_del(&flow->bucket);
+    list_del(&flow->fresh);
     list_del(&flow->node);
     list_add_tail(&flows->removed, &flow->node);
     flows->count--;
@@ -348,11 +352,62 @@ static void swap_here(void *opaque)
     swap->table = old;
 }
 
+struct patch {
+    struct flows *flows;
+    int rc;
+};
+
+/* Of the flows that have this one's match the one with the highest priority is in the table. */
+static void settle(struct patch *patch, const struct ofp_flow *changed)
+{
+    struct ofp_flow *best = NULL;
+    list_for_each (node, bucket_of(patch->flows, changed)) {
+        struct ofp_flow *flow = list_entry(node, struct ofp_flow, bucket);
+        if (is_same_match(&flow->match, &changed->match) &&
+            (!best || flow->priority > best->priority))
+            best = flow;
+    }
+    int rc = classifier_set(patch->flows->table->rules, &changed->match, best ? best->priority : 0,
+                            best ? &best->rule : NULL);
+    patch->rc = patch->rc < 0 ? patch->rc : rc;
+}
+
+static void patch_here(void *opaque)
+{
+    struct patch *patch = opaque;
+    list_for_each (node, &patch->flows->removed)
+        settle(patch, list_entry(node, struct ofp_flow, node));
+    list_for_each (node, &patch->flows->fresh)
+        settle(patch, list_entry(node, struct ofp_flow, fresh));
+}
+
+/* False: the table must be made anew. */
+static bool patch_table(struct flows *flows)
+{
+    struct patch patch = {flows, 0};
+    if (!flows->table || is_own_way(flows))
+        return false;
+    forward_run(flows->bridge->forward, patch_here, &patch);
+    return patch.rc == 0;
+}
+
+static void all_published(struct flows *flows)
+{
+    list_for_each_safe (node, &flows->fresh)
+        list_del(node);
+    free_all(&flows->removed);
+    flows->changed = false;
+}
+
 int flows_publish(struct flows *flows)
 {
     struct swap swap = {.bridge = flows->bridge};
     if (!flows->changed)
         return 0;
+    if (patch_table(flows)) {
+        all_published(flows);
+        return 0;
+    }
     flows_count(flows);
     if (!is_own_way(flows)) {
         swap.table = table_new(flows);
@@ -365,8 +420,7 @@ int flows_publish(struct flows *flows)
     if (swap.table)
         flows->missed += swap.table->miss.frames;
     table_free(swap.table);
-    free_all(&flows->removed);
-    flows->changed = false;
+    all_published(flows);
     return 0;
 }
 

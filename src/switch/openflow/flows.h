@@ -18,6 +18,7 @@
 struct ofp_flow {
     struct list node;
     struct list bucket; /* of flows with that hash, while it is there */
+    struct list fresh;  /* of those that are not published yet */
     struct flow_match match;
     uint16_t priority, idle_s, hard_s, flags;
     int64_t created_ns;
@@ -32,7 +33,8 @@ struct flows {
     struct bridge *bridge;
     struct ring *packets;
     struct list list;                  /* in the order in which they came */
-    struct list buckets[FLOW_BUCKETS]; /* the same by match and priority */
+    struct list buckets[FLOW_BUCKETS]; /* the same by match */
+    struct list fresh;                 /* added since they were published last */
     struct flow_secret secret;
     unsigned count;
     struct list removed; /* until they are published */
@@ -80,7 +82,8 @@ void flows_delete(struct flows *flows, const struct flow_selection *selection,
 /* Removes what is over its time; returns in how many nanoseconds to look again, 0: not at all. */
 int64_t flows_expire(struct flows *flows, flow_removed_fn *removed, void *opaque);
 
-/* The forwarding thread has what was changed; -ENOMEM: it goes on with what it has. */
+/* The forwarding thread has what was changed, all of it between two frames; -ENOMEM: it goes on
+ * with what it has. Costs what was changed, not what there is. */
 int flows_publish(struct flows *flows);
 
 /* Fills in the counters that the forwarding thread has. */

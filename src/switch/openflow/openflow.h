@@ -19,6 +19,12 @@ struct openflow *openflow_start(struct bridge *bridge, struct loop *loop, const 
 /* Frames go the bridge's own way afterwards. NULL: nothing. */
 void openflow_stop(struct openflow *openflow);
 
+/* Controllers are told of a port that has come, is about to go, or has changed. openflow: NULL:
+ * none. */
+enum openflow_port_change { OPENFLOW_PORT_ADDED, OPENFLOW_PORT_GOES, OPENFLOW_PORT_CHANGED };
+void openflow_tell_port(struct openflow *openflow, const struct port *port,
+                        enum openflow_port_change change);
+
 /* A bridge's OpenFlow for the next process, and what that one makes of it (ports/inherited.h).
  * openflow: NULL: none. */
 json_t *openflow_give(struct openflow *openflow, struct bequest *bequest);

@@ -128,6 +128,24 @@ void put_port_description(struct wire *wire, const struct connection *c, const s
     wire_zeroes(wire, is_13(c) ? 8 : 0); /* nor its speeds */
 }
 
+/* As the messages' reasons are numbered (1.0.0, 5.4.3; 1.3.5, 7.4.3). */
+void openflow_tell_port(struct openflow *openflow, const struct port *port,
+                        enum openflow_port_change change)
+{
+    if (!openflow)
+        return;
+    list_for_each (node, &openflow->connections) {
+        struct connection *c = list_entry(node, struct connection, node);
+        if (!c->version || c->snoops)
+            continue;
+        struct wire wire = connection_begin(c, OFPT_PORT_STATUS, 0);
+        wire_put(&wire, change, 1);
+        wire_zeroes(&wire, 7);
+        put_port_description(&wire, c, port);
+        connection_end(c, &wire);
+    }
+}
+
 struct config_task {
     struct port *port;
     uint8_t config;
@@ -171,6 +189,9 @@ enum ofp_error change_port(struct connection *c, const struct message *m)
     /* Others cannot be set; that they are not may be said. */
     if (config & mask)
         return OFP_PORT_BAD_CONFIG;
+    bool changes = task.config != port->config;
     forward_run(openflow->bridge->forward, configure_here, &task);
+    if (changes)
+        openflow_tell_port(openflow, port, OPENFLOW_PORT_CHANGED);
     return OFP_OK;
 }
