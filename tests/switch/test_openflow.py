@@ -261,3 +261,28 @@ def test_flows_choose_queues(switch, stations, ofctl):
     begin = time.monotonic()
     inside(a, *flood)
     assert time.monotonic() - begin < 1.5
+
+
+@pytest.mark.parametrize("family, any_address, receiver, level, option", [
+    (socket.AF_INET, "0.0.0.0", "192.0.2.2", socket.IPPROTO_IP, socket.IP_TOS),
+    (socket.AF_INET6, "::", "2001:db8::2", socket.IPPROTO_IPV6, socket.IPV6_TCLASS)])
+def test_flows_mark_packets(stations, ofctl, family, any_address, receiver, level, option):
+    a, b, _ = stations
+    for space, address in ((a, "2001:db8::1/64"), (b, "2001:db8::2/64")):
+        inside(space, "ip", "address", "add", address, "dev", space, "nodad")
+    if family == socket.AF_INET6 and not ofctl.options:
+        pytest.skip("1.0 has no matches of IPv6")
+    kind = "udp" if family == socket.AF_INET else "udp6"
+    ofctl("add-flow", "br0", f"priority=9,{kind},in_port=1,actions=mod_nw_tos:184,NORMAL")
+    hear = ("import socket, sys\n"
+            f"s = socket.socket({int(family)}, socket.SOCK_DGRAM)\n"
+            f"s.bind(('{any_address}', 99)); s.settimeout(10)\n"
+            f"s.setsockopt({level}, {socket.IP_RECVTOS if family == socket.AF_INET else 66}, 1)\n"
+            "print('ready', flush=True)\n"
+            "print(int.from_bytes(s.recvmsg(99, 99)[1][0][2][:1], 'little'))\n")
+    say = (f"import socket; s = socket.socket({int(family)}, socket.SOCK_DGRAM); s.setsockopt({level}, {option}, 2); "
+           f"s.sendto(b'x', ('{receiver}', 99))")
+    with subprocess.Popen(["ip", "netns", "exec", b, "python3", "-c", hear], stdout=subprocess.PIPE, text=True) as ear:
+        assert ear.stdout.readline() == "ready\n"
+        inside(a, "python3", "-c", say)
+        assert ear.stdout.readline() == f"{184 | 2}\n", "its mark of congestion stays"

@@ -119,6 +119,58 @@ static void set_from_mac(struct work *w, const struct flow_action *action)
     memcpy(w->frame.head + 6, action->mac, sizeof(action->mac));
 }
 
+/* A byte of the frame's headers, which are a copy of ours; NULL: it has not so many. */
+static uint8_t *byte_at(struct frame *frame, size_t offset)
+{
+    if (offset < FRAME_HEAD)
+        return &frame->head[offset];
+    offset -= FRAME_HEAD;
+    for (unsigned i = 0; i < frame->rest_count; i++) {
+        if (offset < frame->rest[i].iov_len)
+            return (uint8_t *)frame->rest[i].iov_base + offset;
+        offset -= frame->rest[i].iov_len;
+    }
+    return NULL;
+}
+
+/* The header's checksum goes along (RFC 1624, 3). */
+static void set_dscp_ipv4(struct frame *frame, size_t ip, unsigned dscp)
+{
+    uint8_t *tos = byte_at(frame, ip + 1), *high = byte_at(frame, ip + 10);
+    uint8_t *low = byte_at(frame, ip + 11);
+    if (!tos || !high || !low)
+        return;
+    unsigned before = *tos, now = dscp << 2 | (before & 3);
+    uint32_t sum = (uint16_t) ~(*high << 8 | *low) + (uint16_t)~before + now;
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    *tos = (uint8_t)now;
+    *high = (uint8_t)(sum >> 8);
+    *low = (uint8_t)sum;
+}
+
+static void set_dscp_ipv6(struct frame *frame, size_t ip, unsigned dscp)
+{
+    uint8_t *first = byte_at(frame, ip), *second = byte_at(frame, ip + 1);
+    if (!first || !second)
+        return;
+    *first = (uint8_t)((*first & 0xf0) | dscp >> 2);
+    *second = (uint8_t)((*second & 0x3f) | (dscp & 3) << 6);
+}
+
+/* Of frames of other kinds nothing changes. */
+static void set_dscp(struct work *w, const struct flow_action *action)
+{
+    struct frame *frame = &w->frame;
+    size_t ip = TAG_OFFSET + 2 + (has_tag(frame) ? FRAME_TAG_LEN : 0);
+    const uint8_t *high = byte_at(frame, ip - 2), *low = byte_at(frame, ip - 1);
+    unsigned type = high && low ? (unsigned)*high << 8 | *low : 0;
+    if (type == FLOW_TYPE_IPV4)
+        set_dscp_ipv4(frame, ip, action->number);
+    else if (type == FLOW_TYPE_IPV6)
+        set_dscp_ipv6(frame, ip, action->number);
+}
+
 /* --- Where it goes ----------------------------------------------------------------- */
 
 static void output(struct work *w, struct port *to)
@@ -218,13 +270,21 @@ static void go_to_controller(struct work *w, const struct flow_action *action)
 }
 
 static void (*const ops[FLOW_OPS])(struct work *w, const struct flow_action *action) = {
-    [FLOW_OUTPUT] = output_to_number,   [FLOW_ENQUEUE] = enqueue,
-    [FLOW_SET_QUEUE] = set_queue,       [FLOW_IN_PORT] = output_back,
-    [FLOW_NORMAL] = go_normally,        [FLOW_FLOOD] = flood,
-    [FLOW_ALL] = output_everywhere,     [FLOW_CONTROLLER] = go_to_controller,
-    [FLOW_SET_VLAN] = set_vlan,         [FLOW_SET_PRIORITY] = set_priority,
-    [FLOW_PUSH_VLAN] = push_tag,        [FLOW_POP_VLAN] = pop_tag,
-    [FLOW_SET_FROM_MAC] = set_from_mac, [FLOW_SET_TO_MAC] = set_to_mac,
+    [FLOW_OUTPUT] = output_to_number,
+    [FLOW_ENQUEUE] = enqueue,
+    [FLOW_SET_QUEUE] = set_queue,
+    [FLOW_SET_DSCP] = set_dscp,
+    [FLOW_IN_PORT] = output_back,
+    [FLOW_NORMAL] = go_normally,
+    [FLOW_FLOOD] = flood,
+    [FLOW_ALL] = output_everywhere,
+    [FLOW_CONTROLLER] = go_to_controller,
+    [FLOW_SET_VLAN] = set_vlan,
+    [FLOW_SET_PRIORITY] = set_priority,
+    [FLOW_PUSH_VLAN] = push_tag,
+    [FLOW_POP_VLAN] = pop_tag,
+    [FLOW_SET_FROM_MAC] = set_from_mac,
+    [FLOW_SET_TO_MAC] = set_to_mac,
 };
 
 /* --- Bursts --------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@ enum flow_op {
     FLOW_SET_PRIORITY,
     FLOW_PUSH_VLAN, /* of no number yet */
     FLOW_POP_VLAN,
+    FLOW_SET_DSCP, /* number; of IPv4 and IPv6 */
     FLOW_SET_FROM_MAC,
     FLOW_SET_TO_MAC,
     FLOW_SET_QUEUE, /* queue: of what is sent from then on */

@@ -11,6 +11,7 @@ enum {
     OFPAT10_STRIP_VLAN = 3,
     OFPAT10_SET_DL_SRC = 4,
     OFPAT10_SET_DL_DST = 5,
+    OFPAT10_SET_NW_TOS = 8,
     OFPAT10_ENQUEUE = 11,
     OFPAT13_PUSH_VLAN = 17,
     OFPAT13_POP_VLAN = 18,
@@ -31,6 +32,7 @@ enum {
 #define ACTION_HEADER 4
 #define INSTRUCTION_HEADER 8
 #define PRIORITY_MAX 7
+#define DSCP_MAX 63
 
 bool ofp13_port_read(uint32_t wire, uint16_t *port)
 {
@@ -116,6 +118,12 @@ static enum ofp_error set_priority(uint64_t priority, struct flow_action *action
     return priority <= PRIORITY_MAX ? OFP_OK : OFP_ACTION_BAD_ARGUMENT;
 }
 
+static enum ofp_error set_dscp(uint64_t dscp, struct flow_action *action)
+{
+    *action = (struct flow_action){.op = FLOW_SET_DSCP, .number = (uint16_t)dscp};
+    return dscp <= DSCP_MAX ? OFP_OK : OFP_ACTION_BAD_ARGUMENT;
+}
+
 static enum ofp_error set_mac(enum flow_op op, const uint8_t *mac, struct flow_action *action)
 {
     *action = (struct flow_action){.op = op};
@@ -139,9 +147,11 @@ static enum ofp_error read_10(uint16_t type, const uint8_t *data, size_t len,
     const uint8_t *body = data + ACTION_HEADER;
     if (type == OFPAT_EXPERIMENTER)
         return OFP_ACTION_BAD_EXPERIMENTER;
-    if (type > OFPAT10_SET_DL_DST && type != OFPAT10_ENQUEUE)
+    bool is_long =
+        type == OFPAT10_SET_DL_SRC || type == OFPAT10_SET_DL_DST || type == OFPAT10_ENQUEUE;
+    if (type > OFPAT10_SET_DL_DST && type != OFPAT10_SET_NW_TOS && type != OFPAT10_ENQUEUE)
         return OFP_ACTION_BAD_TYPE;
-    if (len != (type >= OFPAT10_SET_DL_SRC ? 16 : 8))
+    if (len != (is_long ? 16 : 8))
         return OFP_ACTION_BAD_LEN;
     switch (type) {
     case OFPAT_OUTPUT:
@@ -152,6 +162,8 @@ static enum ofp_error read_10(uint16_t type, const uint8_t *data, size_t len,
         return set_vlan(load_be(body, 2), action);
     case OFPAT10_SET_VLAN_PCP:
         return set_priority(body[0], action);
+    case OFPAT10_SET_NW_TOS:
+        return body[0] & 3 ? OFP_ACTION_BAD_ARGUMENT : set_dscp(body[0] >> 2, action);
     case OFPAT10_SET_DL_SRC:
         return set_mac(FLOW_SET_FROM_MAC, body, action);
     case OFPAT10_SET_DL_DST:
@@ -166,9 +178,10 @@ static enum ofp_error read_10(uint16_t type, const uint8_t *data, size_t len,
 static void write_10(struct wire *wire, const struct flow_action *action)
 {
     static const uint16_t types[FLOW_OPS] = {
-        [FLOW_SET_VLAN] = OFPAT10_SET_VLAN_VID,   [FLOW_SET_PRIORITY] = OFPAT10_SET_VLAN_PCP,
-        [FLOW_PUSH_VLAN] = OFPAT10_SET_VLAN_VID,  [FLOW_POP_VLAN] = OFPAT10_STRIP_VLAN,
-        [FLOW_SET_FROM_MAC] = OFPAT10_SET_DL_SRC, [FLOW_SET_TO_MAC] = OFPAT10_SET_DL_DST,
+        [FLOW_SET_VLAN] = OFPAT10_SET_VLAN_VID,  [FLOW_SET_PRIORITY] = OFPAT10_SET_VLAN_PCP,
+        [FLOW_PUSH_VLAN] = OFPAT10_SET_VLAN_VID, [FLOW_POP_VLAN] = OFPAT10_STRIP_VLAN,
+        [FLOW_SET_DSCP] = OFPAT10_SET_NW_TOS,    [FLOW_SET_FROM_MAC] = OFPAT10_SET_DL_SRC,
+        [FLOW_SET_TO_MAC] = OFPAT10_SET_DL_DST,
     };
     bool mac = action->op >= FLOW_SET_FROM_MAC;
     wire_put(wire, types[action->op], 2);
@@ -176,8 +189,8 @@ static void write_10(struct wire *wire, const struct flow_action *action)
     if (mac) {
         wire_bytes(wire, action->mac, 6);
         wire_zeroes(wire, 6);
-    } else if (action->op == FLOW_SET_PRIORITY) {
-        wire_put(wire, action->number, 1);
+    } else if (action->op == FLOW_SET_PRIORITY || action->op == FLOW_SET_DSCP) {
+        wire_put(wire, action->op == FLOW_SET_DSCP ? action->number << 2 : action->number, 1);
         wire_zeroes(wire, 3);
     } else {
         wire_put(wire, action->op == FLOW_SET_VLAN ? action->number : 0, 2);
@@ -209,6 +222,8 @@ static enum ofp_error read_set_field(const uint8_t *data, size_t len, struct flo
         return set_vlan(value.number & ~(uint64_t)OFP_VLAN_PRESENT, action);
     case OXM_VLAN_PCP:
         return set_priority(value.number, action);
+    case OXM_IP_DSCP:
+        return set_dscp(value.number, action);
     default:
         return OFP_ACTION_BAD_FIELD;
     }
@@ -270,6 +285,9 @@ static void write_13(struct wire *wire, const struct flow_action *action)
         break;
     case FLOW_SET_PRIORITY:
         write_set_field(wire, OXM_VLAN_PCP, action->number, NULL);
+        break;
+    case FLOW_SET_DSCP:
+        write_set_field(wire, OXM_IP_DSCP, action->number, NULL);
         break;
     case FLOW_SET_FROM_MAC:
         write_set_field(wire, OXM_ETH_SRC, 0, action->mac);

@@ -411,7 +411,7 @@ void ofp13_put_field_headers(struct wire *wire, bool settable)
     for (unsigned i = 0; i < ARRAY_SIZE(fields); i++) {
         unsigned oxm = fields[i].oxm;
         if (settable && oxm != OXM_ETH_DST && oxm != OXM_ETH_SRC && oxm != OXM_VLAN_VID &&
-            oxm != OXM_VLAN_PCP)
+            oxm != OXM_VLAN_PCP && oxm != OXM_IP_DSCP)
             continue;
         wire_put(wire, OXM_CLASS, 2);
         wire_put(wire, oxm << 1, 1);

@@ -11,7 +11,7 @@
 #define PORT_NAME_LEN 16
 #define CONFIG_FRAG_MASK 3
 /* Bits of the actions that 1.0 has (5.3.1): those that are in actions.c. */
-#define ACTIONS_10 0x83f
+#define ACTIONS_10 0x93f
 
 enum ofp_error answer_echo(struct connection *c, const struct message *m)
 {
