@@ -4,6 +4,7 @@
  * bus (a root port, in documents that libvirt completed) is kept as written, and the device gets a
  * slot that is free. Slot 0 is the host bridge, 31 the LPC bridge.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -171,6 +172,18 @@ static int assign_channels(struct read *r)
         device->address = (struct model_address){.kind = MODEL_ADDRESS_VIRTIO_SERIAL, .port = port};
     }
     return 0;
+}
+
+int model_device_set_slot(struct model_device *device, unsigned slot)
+{
+    char text[8];
+    struct model_address *a = &device->address;
+    device->slot = (int)slot;
+    if (a->kind != MODEL_ADDRESS_PCI || a->bus != 0)
+        return 0;
+    a->slot = slot;
+    snprintf(text, sizeof(text), "0x%02x", slot);
+    return xml_set_attr(xml_child(device->node, "address"), "slot", text) ? 0 : -ENOMEM;
 }
 
 int assign_addresses(struct read *r)

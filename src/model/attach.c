@@ -148,8 +148,12 @@ static bool matches(const xmlNode *wanted, const xmlNode *is)
 {
     if (!xml_is(is, xml_name(wanted)))
         return false;
-    if (contradicts(xml_child_attr(wanted, "alias", "name"), xml_child_attr(is, "alias", "name")) ||
-        !same_address(wanted, is))
+    const char *alias = xml_child_attr(is, "alias", "name");
+    /* A disk is known by its target alone: the XML may be that of what runs, for a definition,
+     * where its address is another one and aliases are the user's own. */
+    if (!xml_is(is, "disk") &&
+        ((alias && contradicts(xml_child_attr(wanted, "alias", "name"), alias)) ||
+         !same_address(wanted, is)))
         return false;
     for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         if (xml_is(is, keys[i].device) &&

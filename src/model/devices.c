@@ -64,6 +64,12 @@ static int pair_console(struct read *r)
     if (!twin)
         return read_no_memory(r);
     if (paired) {
+        /* Of a live document, where it is told by both. */
+        const char *tty = xml_attr(r->root, "id") ? xml_attr(console, "tty") : NULL;
+        if (tty && !xml_set_attr(twin, "tty", tty)) {
+            xmlFreeNode(twin);
+            return read_no_memory(r);
+        }
         xmlReplaceNode(console, twin);
         xmlFreeNode(console);
     } else if (console) {

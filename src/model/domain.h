@@ -584,6 +584,19 @@ int model_domain_set_value(struct model_domain *domain, const char *path, const 
 int model_domain_attach(struct model_domain *domain, const char *xml, size_t len,
                         struct model_device **out, struct kv_error *err);
 
+/* What is chosen at random, chosen here, so that several documents get the same: an interface's
+ * MAC address. *out: the XML to free(), or NULL: nothing is missing. */
+int model_device_complete(const char *xml, size_t len, char **out, struct kv_error *err);
+
+/* Where the device of a live document really came to be; the address follows if it is on bus 0.
+ * -ENOMEM. */
+int model_device_set_slot(struct model_device *device, unsigned slot);
+
+/* An interface as an update of a live document left it, where only its link may be another one than
+ * before (was): VIR_ERR_OPERATION_UNSUPPORTED. */
+int model_nic_check_live(struct model_domain *domain, const struct model_domain *was,
+                         struct model_nic *nic, struct kv_error *err);
+
 /* The device that the XML means: by alias, address, target, mac. VIR_ERR_DEVICE_MISSING. */
 int model_domain_find(const struct model_domain *domain, const char *xml, size_t len,
                       struct model_device **out, struct kv_error *err);

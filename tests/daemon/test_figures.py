@@ -241,8 +241,8 @@ def test_a_running_domains_disk_grows(running, image):
 @needs_kvm
 def test_what_cannot_be_changed_while_it_runs_is_refused_clearly(running, image):
     refused = libvirt.VIR_ERR_OPERATION_UNSUPPORTED
-    with Refused(refused, "devices of a running domain cannot be changed"):
-        running.attachDevice(disk_xml(image, "vdb"))
+    with Refused(refused, "disk bus 'sata' cannot be hotplugged."):
+        running.attachDevice(disk_xml(image, "sdb").replace("'virtio'", "'sata'"))
     with Refused(refused, "vCPUs"):
         running.setVcpus(1)
     with Refused(libvirt.VIR_ERR_OPERATION_INVALID, "cannot resize the maximum memory on an active domain"):

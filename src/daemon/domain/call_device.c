@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Procedures that attach, detach and update devices: of definitions; what runs keeps its devices,
- * its CD-ROMs get other media, and its screen another password. */
+/* Procedures that attach, detach and update devices, of definitions and of what runs: there disks,
+ * interfaces and random numbers come and go (plug.c), CD-ROMs get other media, interfaces another
+ * state of their link, and the screen another password. */
 #include <errno.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "daemon/domain/edit.h"
+#include "daemon/domain/plug.h"
 #include "daemon/storage/storage.h"
-
-static const char live_refused[] = "devices of a running domain cannot be changed; its definition "
-                                   "can (VIR_DOMAIN_AFFECT_CONFIG)";
 
 /* ------------------------------------------------------------------- screen */
 
@@ -62,25 +62,32 @@ static int update_graphics(struct model_domain *model, const struct model_domain
 struct device_change {
     const char *xml;
     bool attach, force;
+    struct domain_plug plug;
     /* Of the changed live document: what the machine is to have. */
+    const struct model_nic *nic;   /* with another link */
     const struct model_disk *disk; /* with another medium */
     const struct model_graphics *graphics;
 };
 
 /* model is a copy. */
-static int update_screen(struct model_domain *model, struct device_change *change,
-                         struct kv_error *err)
+static int update_live(struct model_domain *model, struct device_change *change,
+                       struct kv_error *err)
 {
     struct model_device *device;
     struct model_domain *was = model_domain_copy(model);
     if (!was)
         return api_error(err, VIR_ERR_NO_MEMORY, NULL);
     int ret = model_domain_update(model, change->xml, strlen(change->xml), &device, err);
-    if (ret == 0)
-        ret = device->kind == MODEL_GRAPHICS
-                  ? update_graphics(model, was, err)
-                  : api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "%s", live_refused);
-    change->graphics = model->graphics;
+    if (ret == 0 && device->kind == MODEL_GRAPHICS) {
+        ret = update_graphics(model, was, err);
+        change->graphics = model->graphics;
+    } else if (ret == 0 && device->kind == MODEL_NIC) {
+        change->nic = (struct model_nic *)device;
+        ret = model_nic_check_live(model, was, (struct model_nic *)device, err);
+    } else if (ret == 0) {
+        ret = api_error(err, VIR_ERR_OPERATION_UNSUPPORTED,
+                        "live update of device '%s' is not supported", device->alias);
+    }
     model_domain_free(was);
     return ret;
 }
@@ -100,20 +107,24 @@ static int put_in_document(struct model_domain *model, bool live, void *opaque,
     int ret = model_domain_change_medium(model, change->xml, len, change->attach, &disk,
                                          &other_medium, err);
     if (ret == -ENOTBLK)
-        return change->attach ? api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "%s", live_refused)
-                              : update_screen(model, change, err);
+        return change->attach ? plug_into_document(model, &change->plug, change->xml, err)
+                              : update_live(model, change, err);
     change->disk = other_medium ? disk : NULL;
     return ret;
 }
 
 static int put_in_machine(struct machine *machine, void *opaque, struct kv_error *err)
 {
-    const struct device_change *change = opaque;
+    struct device_change *change = opaque;
     const struct model_graphics *graphics = change->graphics;
     const struct machine_medium medium = {
         .disk = change->disk, .force = change->force, .volume = storage_find_volume};
+    if (change->plug.device)
+        return plug_into_machine(machine, &change->plug, err);
     if (change->disk)
         return machine_change_medium(machine, &medium, err);
+    if (change->nic)
+        return machine_set_link(machine, change->nic->device.alias, !change->nic->link_down, err);
     return graphics && graphics->password
                ? machine_set_password(machine, graphics->password, graphics->expires,
                                       graphics->password_until, err)
@@ -123,42 +134,54 @@ static int put_in_machine(struct machine *machine, void *opaque, struct kv_error
 static int put(struct rpc_call *call, const wire_domain *dom, const char *xml, unsigned flags,
                bool attach, struct kv_error *err)
 {
-    struct device_change change = {
-        .xml = xml, .attach = attach, .force = flags & VIR_DOMAIN_DEVICE_MODIFY_FORCE};
+    cleanup_free char *complete = NULL;
+    int ret = attach ? model_device_complete(xml, strlen(xml), &complete, err) : 0;
+    if (ret)
+        return ret;
+    struct device_change change = {.xml = complete ? complete : xml,
+                                   .attach = attach,
+                                   .force = flags & VIR_DOMAIN_DEVICE_MODIFY_FORCE};
     const struct edit edit = {
         .document = put_in_document, .machine = put_in_machine, .opaque = &change};
-    return call_edit(call, dom, flags & ~(unsigned)VIR_DOMAIN_DEVICE_MODIFY_FORCE, &edit, err);
+    return plug_edit(call, dom, flags & ~(unsigned)VIR_DOMAIN_DEVICE_MODIFY_FORCE, &edit,
+                     &change.plug, err);
 }
 
 /* ------------------------------------------------------------------- others */
 
+struct detaching {
+    const char *xml, *alias; /* one of them */
+    struct domain_plug plug;
+};
+
 static int detach_in_document(struct model_domain *model, bool live, void *opaque,
                               struct kv_error *err)
 {
-    struct model_device *device;
-    const char *xml = opaque;
-    int ret = model_domain_find(model, xml, strlen(xml), &device, err);
-    return ret ? ret : model_domain_detach(model, device, err);
-}
-
-static int detach_alias_in_document(struct model_domain *model, bool live, void *opaque,
-                                    struct kv_error *err)
-{
-    const char *alias = opaque;
-    struct model_device *device = model_domain_find_alias(model, alias);
-    if (!device)
+    struct detaching *detaching = opaque;
+    const char *xml = detaching->xml, *alias = detaching->alias;
+    struct model_device *device = alias ? model_domain_find_alias(model, alias) : NULL;
+    if (alias && !device)
         return api_error(err, VIR_ERR_DEVICE_MISSING, "no device found with alias %s", alias);
-    return model_domain_detach(model, device, err);
+    int ret = xml ? model_domain_find(model, xml, strlen(xml), &device, err) : 0;
+    if (ret)
+        return ret;
+    return live ? unplug_from_document(model, &detaching->plug, device, err)
+                : model_domain_detach(model, device, err);
 }
 
-typedef int change_fn(struct model_domain *model, bool live, void *opaque, struct kv_error *err);
-
-static int change(struct rpc_call *call, const wire_domain *dom, const char *text, unsigned flags,
-                  change_fn *fn, struct kv_error *err)
+static int detach_from_machine(struct machine *machine, void *opaque, struct kv_error *err)
 {
-    struct edit edit = {
-        .document = fn, .live_refused = live_refused, .opaque = (void *)(uintptr_t)text};
-    return call_edit(call, dom, flags, &edit, err);
+    struct detaching *detaching = opaque;
+    return unplug_from_machine(machine, &detaching->plug, err);
+}
+
+static int take(struct rpc_call *call, const wire_domain *dom, const char *xml, const char *alias,
+                unsigned flags, struct kv_error *err)
+{
+    struct detaching detaching = {.xml = xml, .alias = alias};
+    const struct edit edit = {
+        .document = detach_in_document, .machine = detach_from_machine, .opaque = &detaching};
+    return plug_edit(call, dom, flags, &edit, &detaching.plug, err);
 }
 
 #define AFFECT (VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG)
@@ -172,7 +195,7 @@ CALL(attach)
 CALL(detach)
 {
     const REMOTE_ARGS(DOMAIN_DETACH_DEVICE) *in = args;
-    return change(call, &in->dom, in->xml, VIR_DOMAIN_AFFECT_LIVE, detach_in_document, err);
+    return take(call, &in->dom, in->xml, NULL, VIR_DOMAIN_AFFECT_LIVE, err);
 }
 
 CALL(attach_flags)
@@ -188,7 +211,7 @@ CALL(detach_flags)
     const REMOTE_ARGS(DOMAIN_DETACH_DEVICE_FLAGS) *in = args;
     if (call_check_flags(call, in->flags, AFFECT, err))
         return -EINVAL;
-    return change(call, &in->dom, in->xml, in->flags, detach_in_document, err);
+    return take(call, &in->dom, in->xml, NULL, in->flags, err);
 }
 
 CALL(update_flags)
@@ -204,7 +227,7 @@ CALL(detach_alias)
     const REMOTE_ARGS(DOMAIN_DETACH_DEVICE_ALIAS) *in = args;
     if (call_check_flags(call, in->flags, AFFECT, err))
         return -EINVAL;
-    return change(call, &in->dom, in->alias, in->flags, detach_alias_in_document, err);
+    return take(call, &in->dom, NULL, in->alias, in->flags, err);
 }
 
 static const struct rpc_handler rows[] = {

@@ -224,6 +224,8 @@ void domain_event_watchdog(struct domains *domains, struct domain *domain, int a
 /* Of MACHINE_EVENT_VIEWER. */
 void domain_event_graphics(struct domains *domains, struct domain *domain,
                            const struct machine_event *event);
+/* VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, _REMOVED, _REMOVAL_FAILED. */
+void domain_event_device(struct domains *domains, struct domain *domain, int id, const char *alias);
 void domain_event_tray(struct domains *domains, struct domain *domain, const char *alias,
                        int reason);
 void domain_event_disk_dropped(struct domains *domains, struct domain *domain, const char *path,

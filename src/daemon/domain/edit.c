@@ -5,7 +5,7 @@
 #include <errno.h>
 
 /* The live document is changed as a copy, then put in its place. */
-static int edit_live(struct domain_live *live, const struct edit *edit, struct kv_error *err)
+int domain_edit_live(struct domain_live *live, const struct edit *edit, struct kv_error *err)
 {
     struct domain *domain = live->domain;
     pthread_mutex_lock(&domain->lock);
@@ -27,7 +27,7 @@ static int edit_live(struct domain_live *live, const struct edit *edit, struct k
         ret = domain_live_save(live, err);
     }
     model_domain_free(copy);
-    return ret;
+    return ret == EDIT_LATER ? 0 : ret;
 }
 
 int domain_edit(struct rpc_call *call, struct domain *domain, const struct call_impact *impact,
@@ -46,7 +46,7 @@ int domain_edit(struct rpc_call *call, struct domain *domain, const struct call_
         ret = model ? edit->document(model, false, edit->opaque, err) : -EINVAL;
     }
     if (!ret && live)
-        ret = edit_live(live, edit, err);
+        ret = domain_edit_live(live, edit, err);
     if (!ret && model)
         ret = domain_config_store(domains, domain, model, err);
     model_domain_free(model);

@@ -9,8 +9,12 @@
 #include "daemon/domain/call.h"
 #include "daemon/domain/live.h"
 
+/* The machine took the request, but it is not carried out yet: the live document stays as it is. */
+#define EDIT_LATER 1
+
 struct edit {
-    /* Asks the machine for it before the live document changes; NULL: the document only. */
+    /* Asks the machine for it before the live document changes: 0, an error, or EDIT_LATER; NULL:
+     * the document only. */
     int (*machine)(struct machine *machine, void *opaque, struct kv_error *err);
     /* Changes a document. live tells which of the two. */
     int (*document)(struct model_domain *model, bool live, void *opaque, struct kv_error *err);
@@ -23,6 +27,9 @@ struct edit {
  */
 int domain_edit(struct rpc_call *call, struct domain *domain, const struct call_impact *impact,
                 const struct edit *edit, struct kv_error *err);
+
+/* The same for what runs alone. With the job. */
+int domain_edit_live(struct domain_live *live, const struct edit *edit, struct kv_error *err);
 
 /* call_begin(), call_impact() of flags, domain_edit(), call_end(). */
 int call_edit(struct rpc_call *call, const wire_domain *dom, unsigned flags,

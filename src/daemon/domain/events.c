@@ -106,6 +106,15 @@ void domain_event_tray(struct domains *domains, struct domain *domain, const cha
     free(body.dom.name);
 }
 
+void domain_event_device(struct domains *domains, struct domain *domain, int id, const char *alias)
+{
+    REMOTE_RET(DOMAIN_EVENT_CALLBACK_DEVICE_ADDED) body = {.dev_alias = text(alias)};
+    if (wire_domain_fill(&body.dom, domain))
+        return;
+    emit(domains, domain, id, &body);
+    free(body.dom.name);
+}
+
 void domain_event_disk_dropped(struct domains *domains, struct domain *domain, const char *path,
                                const char *alias, int reason)
 {

@@ -35,6 +35,8 @@ machine_event_fn domain_machine_event;
 /* The machine stands still for that reason: writes a core file if the domain asked for one, and
  * goes on as it asked. Any thread. */
 void domain_auto_dump(struct domain_live *live, enum machine_pause why);
+/* plug.c: the guest gave a device back while nobody waited for it. Any thread. */
+void domain_device_left(struct domain_live *live, const char *alias);
 void domain_live_died(struct domain_live *live, enum machine_end end);
 void domain_set_state(struct domain *domain, int state, int reason);
 

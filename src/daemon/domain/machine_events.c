@@ -210,6 +210,19 @@ static void on_tray(struct domain_live *live, struct machine *machine,
                                   : VIR_DOMAIN_EVENT_TRAY_CHANGE_CLOSE);
 }
 
+static void on_unplugged(struct domain_live *live, struct machine *machine,
+                         const struct machine_event *event)
+{
+    domain_device_left(live, event->alias);
+}
+
+static void on_unplug_refused(struct domain_live *live, struct machine *machine,
+                              const struct machine_event *event)
+{
+    domain_event_device(live->domains, live->domain, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+                        event->alias);
+}
+
 static void on_died(struct domain_live *live, struct machine *machine,
                     const struct machine_event *event)
 {
@@ -220,12 +233,13 @@ static void on_died(struct domain_live *live, struct machine *machine,
 }
 
 static event_fn *const handlers[] = {
-    [MACHINE_EVENT_STOP] = on_stop,       [MACHINE_EVENT_RESUME] = on_resume,
-    [MACHINE_EVENT_RESET] = on_reset,     [MACHINE_EVENT_SHUTDOWN] = on_shutdown,
-    [MACHINE_EVENT_PANIC] = on_panic,     [MACHINE_EVENT_IO_ERROR] = on_io_error,
-    [MACHINE_EVENT_BALLOON] = on_balloon, [MACHINE_EVENT_RTC_CHANGE] = on_rtc_change,
-    [MACHINE_EVENT_CHANNEL] = on_channel, [MACHINE_EVENT_WATCHDOG] = on_watchdog,
-    [MACHINE_EVENT_VIEWER] = on_viewer,   [MACHINE_EVENT_TRAY] = on_tray,
+    [MACHINE_EVENT_STOP] = on_stop,           [MACHINE_EVENT_RESUME] = on_resume,
+    [MACHINE_EVENT_RESET] = on_reset,         [MACHINE_EVENT_SHUTDOWN] = on_shutdown,
+    [MACHINE_EVENT_PANIC] = on_panic,         [MACHINE_EVENT_IO_ERROR] = on_io_error,
+    [MACHINE_EVENT_BALLOON] = on_balloon,     [MACHINE_EVENT_RTC_CHANGE] = on_rtc_change,
+    [MACHINE_EVENT_CHANNEL] = on_channel,     [MACHINE_EVENT_WATCHDOG] = on_watchdog,
+    [MACHINE_EVENT_VIEWER] = on_viewer,       [MACHINE_EVENT_TRAY] = on_tray,
+    [MACHINE_EVENT_UNPLUGGED] = on_unplugged, [MACHINE_EVENT_UNPLUG_REFUSED] = on_unplug_refused,
     [MACHINE_EVENT_DIED] = on_died,
 };
 

@@ -248,6 +248,8 @@ static int set_machine(struct plan *plan, const struct machine_start *start, str
         rc = plan_set(plan, "uuid", json_string(domain->uuid_text), err);
     if (rc == 0 && domain->genid && *domain->genid)
         rc = plan_set(plan, "vmgenid", json_string(domain->genid), err);
+    if (rc == 0)
+        rc = plan_set(plan, "hotplug", json_true(), err);
     if (rc == 0 && domain->iothreads)
         rc = plan_set(plan, "iothreads", json_integer(domain->iothreads), err);
     if (rc == 0)
@@ -378,6 +380,22 @@ static int add_controller(struct plan *plan, const struct model_domain *domain,
         config_set_text(options, "model", controller->model);
     config_set_text(options, "serial", controller->serial);
     return plan_add(plan, controller->type, options, err);
+}
+
+int config_add_device(struct plan *plan, const struct machine_start *start,
+                      struct model_device *device, struct kv_error *err)
+{
+    switch (device->kind) {
+    case MODEL_DISK:
+        return config_add_disk(plan, start, (const struct model_disk *)device, 0, err);
+    case MODEL_NIC:
+        return config_add_nic(plan, start->domain, (struct model_nic *)device, 0, err);
+    case MODEL_RNG:
+        return add_rng(plan, (const struct model_rng *)device, err);
+    default:
+        return api_error(err, VIR_ERR_INTERNAL_ERROR, "device '%s' cannot be added alone",
+                         device->alias);
+    }
 }
 
 int plan_configure(struct plan *plan, const struct machine_start *start, struct kv_error *err)

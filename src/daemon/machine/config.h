@@ -11,6 +11,9 @@ int config_add_disk(struct plan *plan, const struct machine_start *start,
                     const struct model_disk *disk, unsigned boot_index, struct kv_error *err);
 int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_nic *nic,
                    unsigned boot_index, struct kv_error *err);
+/* One device of those that come and go: a disk, an interface, random numbers. */
+int config_add_device(struct plan *plan, const struct machine_start *start,
+                      struct model_device *device, struct kv_error *err);
 /* Serial ports, consoles and channels. */
 int config_add_chardevs(struct plan *plan, struct model_domain *domain, struct kv_error *err);
 

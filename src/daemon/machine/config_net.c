@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/util.h"
 #include "daemon/machine/config.h"
 #include "daemon/machine/machine_internal.h"
@@ -71,9 +72,9 @@ static int add_vhost(struct nic *nic, struct kv_error *err)
 
 static int add_undo(struct nic *nic, const char *kind, struct kv_error *err)
 {
-    return record_add_undo(
-        &nic->plan->record,
-        json_pack("{s:s, s:s, s:s}", "kind", kind, "name", nic->name, "mac", nic->mac), err);
+    return plan_add_undo(
+        nic->plan, json_pack("{s:s, s:s, s:s}", "kind", kind, "name", nic->name, "mac", nic->mac),
+        err);
 }
 
 /* ------------------------------------------------------------------- the kinds */
@@ -165,12 +166,34 @@ static int open_passt(struct nic *nic, struct kv_error *err)
     return fd < 0 ? fd : give(nic, "fd", NULL, &fd, err);
 }
 
+/* A monitor that runs connects to nothing any more. */
+static int open_back_end(struct nic *nic, struct kv_error *err)
+{
+    const struct model_nic *model = nic->model;
+    if (strcmp(model->mode, "client") != 0)
+        return refuse(nic, "a running machine can be the client of a back end, not its server",
+                      err);
+    if (model->reconnect)
+        return refuse(nic, "reconnecting is not possible in a running machine", err);
+    int fd = fd_connect_unix(model->socket);
+    if (fd < 0)
+        return kv_error_errno(err, KV_ERR_NET, -fd, "vhost-user socket '%s'", model->socket);
+    json_t *text = plan_fd_text(nic->plan, fd, err);
+    if (!text)
+        return -ENOMEM;
+    json_object_set_new(nic->options, "vhost-user", text);
+    config_set_number(nic->options, "queues", model->queues);
+    return 0;
+}
+
 /* The monitor connects by itself, so that it can do so again. */
 static int open_vhost_user(struct nic *nic, struct kv_error *err)
 {
     const struct model_nic *model = nic->model;
     if (model->in.average || model->out.average)
         return refuse(nic, "the bandwidth of vhost-user is the switch's to limit", err);
+    if (nic->plan->runs)
+        return open_back_end(nic, err);
     if (strcmp(model->mode, "client") == 0) {
         config_set_text(nic->options, "vhost-user", model->socket);
         json_object_set_new(nic->options, "reconnect", json_integer(model->reconnect));
@@ -272,6 +295,7 @@ int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_
     if (nic.queues > NET_QUEUES_MAX)
         return refuse(&nic, "at most 32 queues are possible", err);
     nic.options = json_pack("{s:s}", "id", nic.alias);
+    plan->device = nic.alias;
     int rc = set_common(&nic, err);
     if (rc == 0)
         rc = set_boot(&nic, boot_index, err);
@@ -279,6 +303,7 @@ int config_add_nic(struct plan *plan, struct model_domain *domain, struct model_
         rc = openers[model->type](&nic, err);
     if (rc == 0)
         rc = note(&nic, err);
+    plan->device = NULL;
     if (rc < 0) {
         json_decref(nic.options);
         return rc;

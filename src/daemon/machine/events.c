@@ -328,6 +328,23 @@ static void on_tray(struct machine *machine, const json_t *data, struct machine_
     machine_report(machine, event);
 }
 
+static void on_deleted(struct machine *machine, const json_t *data, struct machine_event *event)
+{
+    event->kind = MACHINE_EVENT_UNPLUGGED;
+    event->alias = string_member(data, "device");
+    if (!machine_note_unplug(machine, event->alias, MACHINE_UNPLUG_GONE))
+        machine_report(machine, event);
+}
+
+static void on_unplug_refused(struct machine *machine, const json_t *data,
+                              struct machine_event *event)
+{
+    event->kind = MACHINE_EVENT_UNPLUG_REFUSED;
+    event->alias = string_member(data, "device");
+    machine_report(machine, event);
+    machine_note_unplug(machine, event->alias, MACHINE_UNPLUG_REFUSED);
+}
+
 static void on_watchdog(struct machine *machine, const json_t *data, struct machine_event *event)
 {
     event->kind = MACHINE_EVENT_WATCHDOG;
@@ -388,7 +405,9 @@ static const struct {
 } handlers[] = {
     {"BALLOON_CHANGE", on_balloon},
     {"BLOCK_IO_ERROR", on_io_error},
+    {"DEVICE_DELETED", on_deleted},
     {"DEVICE_TRAY_MOVED", on_tray},
+    {"DEVICE_UNPLUG_GUEST_ERROR", on_unplug_refused},
     {"GUEST_PANICKED", on_panic},
     {"KVASIR_INTERNAL_ERROR", on_internal_error},
     {"NETDEV_STREAM_DISCONNECTED", on_lost_network},

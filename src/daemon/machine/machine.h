@@ -33,6 +33,7 @@
 
 struct machine;
 struct machine_host;
+struct model_device;
 struct model_disk;
 struct model_domain;
 struct model_secret_ref;
@@ -40,20 +41,22 @@ struct model_secret_ref;
 /* ------------------------------------------------------------------- events */
 
 enum machine_event_kind {
-    MACHINE_EVENT_STOP,       /* the vCPUs stand still; why: paused_reason */
-    MACHINE_EVENT_RESUME,     /* they run */
-    MACHINE_EVENT_RESET,      /* the machine was reset (VIR_DOMAIN_EVENT_ID_REBOOT) */
-    MACHINE_EVENT_POWERDOWN,  /* the power button was pressed */
-    MACHINE_EVENT_SHUTDOWN,   /* the guest is off, or the process is about to end */
-    MACHINE_EVENT_PANIC,      /* the guest's kernel panicked; on_crash is being carried out */
-    MACHINE_EVENT_IO_ERROR,   /* a disk request failed */
-    MACHINE_EVENT_BALLOON,    /* the guest has another amount of memory */
-    MACHINE_EVENT_RTC_CHANGE, /* the guest set its clock */
-    MACHINE_EVENT_CHANNEL,    /* the guest opened or closed a virtio channel */
-    MACHINE_EVENT_WATCHDOG,   /* the guest is silent; action: what is done */
-    MACHINE_EVENT_VIEWER,     /* of the screen: it came, looks, or went */
-    MACHINE_EVENT_TRAY,       /* a CD-ROM's tray opened or closed */
-    MACHINE_EVENT_DIED,       /* the last one: the process is gone */
+    MACHINE_EVENT_STOP,           /* the vCPUs stand still; why: paused_reason */
+    MACHINE_EVENT_RESUME,         /* they run */
+    MACHINE_EVENT_RESET,          /* the machine was reset (VIR_DOMAIN_EVENT_ID_REBOOT) */
+    MACHINE_EVENT_POWERDOWN,      /* the power button was pressed */
+    MACHINE_EVENT_SHUTDOWN,       /* the guest is off, or the process is about to end */
+    MACHINE_EVENT_PANIC,          /* the guest's kernel panicked; on_crash is being carried out */
+    MACHINE_EVENT_IO_ERROR,       /* a disk request failed */
+    MACHINE_EVENT_BALLOON,        /* the guest has another amount of memory */
+    MACHINE_EVENT_RTC_CHANGE,     /* the guest set its clock */
+    MACHINE_EVENT_CHANNEL,        /* the guest opened or closed a virtio channel */
+    MACHINE_EVENT_WATCHDOG,       /* the guest is silent; action: what is done */
+    MACHINE_EVENT_VIEWER,         /* of the screen: it came, looks, or went */
+    MACHINE_EVENT_TRAY,           /* a CD-ROM's tray opened or closed */
+    MACHINE_EVENT_UNPLUGGED,      /* a device left, while machine_unplug() did not wait for it */
+    MACHINE_EVENT_UNPLUG_REFUSED, /* the guest keeps a device that it was asked for */
+    MACHINE_EVENT_DIED,           /* the last one: the process is gone */
 };
 
 /* Why a stopped machine stands still. */
@@ -94,8 +97,8 @@ struct machine_event {
     bool by_guest;                    /* RESET, SHUTDOWN: the guest did it */
     enum machine_pause paused_reason; /* STOP */
     enum machine_end end;             /* SHUTDOWN (expected), DIED */
-    const char *alias;                /* IO_ERROR, TRAY: disk; CHANNEL: channel; else NULL */
-    const char *action;               /* IO_ERROR: "report", "ignore", "stop" */
+    const char *alias;  /* IO_ERROR, TRAY: disk; CHANNEL: channel; UNPLUG...: device; else NULL */
+    const char *action; /* IO_ERROR: "report", "ignore", "stop" */
     const char *reason; /* IO_ERROR: "" or "enospc"; DIED: one line, the monitor's last words */
     bool open;          /* CHANNEL, TRAY */
     uint64_t bytes;     /* BALLOON: what the guest has now */
@@ -245,6 +248,26 @@ struct machine_medium {
 };
 int machine_change_medium(struct machine *machine, const struct machine_medium *medium,
                           struct kv_error *err);
+
+/*
+ * A disk, an interface or random numbers for a machine that runs: the host's end is made, the
+ * device is handed over, and what was chosen is written into the document. On failure nothing is
+ * left.
+ */
+struct machine_plug {
+    struct model_domain *domain; /* the live document as it is to be; borrowed during the call */
+    struct model_device *device; /* of it, with an alias */
+    int (*volume)(const char *pool, const char *volume, char **path, struct kv_error *err);
+};
+int machine_plug(struct machine *machine, const struct machine_plug *plug, struct kv_error *err);
+
+/* Asks the guest to let a device go and waits 5 seconds for it. *gone: it did, and what was made
+ * for the device is removed; else MACHINE_EVENT_UNPLUGGED follows, perhaps.
+ * VIR_ERR_OPERATION_FAILED: the guest refused (MACHINE_EVENT_UNPLUG_REFUSED comes as well). */
+int machine_unplug(struct machine *machine, const char *alias, bool *gone, struct kv_error *err);
+
+/* After MACHINE_EVENT_UNPLUGGED: removes what was made for the device. */
+void machine_forget_device(struct machine *machine, const char *alias);
 
 /* Bytes of memory that the guest is to have, and seconds between its statistics (0: none). */
 int machine_set_balloon(struct machine *machine, uint64_t bytes, struct kv_error *err);

@@ -32,6 +32,13 @@ struct machine_host {
 
 struct console_session;
 
+/* What has become of a device that machine_unplug() waits for. */
+enum machine_unplug {
+    MACHINE_UNPLUG_ASKED,
+    MACHINE_UNPLUG_GONE,
+    MACHINE_UNPLUG_REFUSED,
+};
+
 struct machine {
     struct machine_host *host;
     struct list node; /* of host->machines */
@@ -62,7 +69,9 @@ struct machine {
     bool restarting;                       /* a reset was asked for, the guest runs on after it */
     bool reboot_pending;                   /* when the guest is off it is reset */
     unsigned lifecycle[MACHINE_LIFECYCLE]; /* VIR_DOMAIN_LIFECYCLE_ACTION_* */
-    char reason[256];                      /* last words */
+    enum machine_unplug unplug;
+    const char *unplug_alias; /* of the device that is waited for; NULL: none */
+    char reason[256];         /* last words */
     struct machine_agent agent;
 
     _Atomic uint64_t dump_done, dump_total;
@@ -89,6 +98,9 @@ void machine_begin_restart(struct machine *machine); /* loop thread */
 void machine_ask_channels(struct machine *machine);
 /* Carries out what its state asks for after a reattach. */
 void machine_catch_up(struct machine *machine, const char *run_state);
+
+/* plug.c: a device left or stays. False: nobody waits for it. */
+bool machine_note_unplug(struct machine *machine, const char *alias, enum machine_unplug how);
 
 /* config.c: the monitor's words for the lifecycle actions, as arguments of set-action. */
 json_t *machine_lifecycle_options(const unsigned lifecycle[MACHINE_LIFECYCLE]);

@@ -7,50 +7,12 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "daemon/machine/config.h"
+#include "daemon/machine/hand_over.h"
 #include "daemon/machine/machine_internal.h"
 #include "model/api_error.h"
 
 #define TRAY_WAIT_MS 5000 /* for a guest that was asked to let go; libvirt's */
 #define TRAY_STEP_MS 50
-
-/* Numbers of sets from here on are free. */
-static int first_free_set(struct machine *machine, unsigned *first, struct kv_error *err)
-{
-    json_t *sets;
-    int rc = machine_qmp(machine, "query-fdsets", NULL, &sets, err);
-    for (size_t i = 0; rc == 0 && i < json_array_size(sets); i++) {
-        json_int_t id = json_integer_value(json_object_get(json_array_get(sets, i), "fdset-id"));
-        *first = MAX(*first, (unsigned)id + 1);
-    }
-    if (rc == 0)
-        json_decref(sets);
-    return rc;
-}
-
-static int send_files(struct machine *machine, const struct plan *plan, struct kv_error *err)
-{
-    const json_t *files = json_object_get(plan->config, "add-fd");
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < json_array_size(files); i++) {
-        const json_t *file = json_array_get(files, i);
-        rc = monitor_call_fd(machine->monitor, "add-fd",
-                             json_pack("{s:O, s:O}", "fdset-id", json_object_get(file, "set"),
-                                       "opaque", json_object_get(file, "opaque")),
-                             (int)json_integer_value(json_object_get(file, "fd")), NULL, err);
-    }
-    return rc;
-}
-
-/* What was opened by them stays open. */
-static void remove_files(struct machine *machine, const struct plan *plan)
-{
-    const json_t *files = json_object_get(plan->config, "add-fd");
-    for (size_t i = 0; i < json_array_size(files); i++)
-        machine_qmp(
-            machine, "remove-fd",
-            json_pack("{s:O}", "fdset-id", json_object_get(json_array_get(files, i), "set")), NULL,
-            NULL);
-}
 
 static bool tray_is_open(struct machine *machine, const char *alias)
 {
@@ -110,20 +72,20 @@ static int insert(struct machine *machine, const struct machine_medium *medium,
                   struct kv_error *err)
 {
     const struct machine_start start = {.volume = medium->volume};
-    struct plan plan = {.config = json_object()};
+    struct plan plan;
     json_t *path = NULL;
-    int rc = plan.config ? first_free_set(machine, &plan.fdset_count, err)
-                         : api_error(err, VIR_ERR_NO_MEMORY, NULL);
+    int rc = hand_over_begin(&plan, machine, medium->disk->device.alias, err);
+    if (rc < 0)
+        return rc;
+    rc = config_image_path(&plan, &start, medium->disk, &path, err);
     if (rc == 0)
-        rc = config_image_path(&plan, &start, medium->disk, &path, err);
-    if (rc == 0)
-        rc = send_files(machine, &plan, err);
+        rc = hand_over_files(&plan, err);
     if (rc == 0) {
         const char *format = medium->disk->image.format;
         rc = run(machine, medium, "blockdev-change-medium",
                  json_pack("{s:O, s:s}", "filename", path, "format", format ? format : "raw"), err);
     }
-    remove_files(machine, &plan);
+    hand_over_forget_files(&plan);
     json_decref(path);
     plan_free(&plan);
     return rc;

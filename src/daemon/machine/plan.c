@@ -159,13 +159,24 @@ int plan_note(struct plan *plan, const char *kind, const char *alias, json_t *va
     return json_object_set_new(facts, alias, value) < 0 ? out_of_memory(err) : 0;
 }
 
+int plan_add_undo(struct plan *plan, json_t *undo, struct kv_error *err)
+{
+    if (undo && plan->device)
+        json_object_set_new(undo, "device", json_string(plan->device));
+    if (!plan->runs)
+        return record_add_undo(&plan->record, undo, err);
+    pthread_mutex_lock(&plan->machine->lock);
+    int rc = record_add_undo(&plan->machine->record, undo, err);
+    pthread_mutex_unlock(&plan->machine->lock);
+    return rc;
+}
+
 int plan_listen(struct plan *plan, const char *path, struct kv_error *err)
 {
     const char *own = plan->host->run_dir;
     bool is_own = strncmp(path, own, strlen(own)) == 0 && path[strlen(own)] == '/';
-    int rc = record_add_undo(
-        &plan->record, json_pack("{s:s, s:s}", "kind", is_own ? "file" : "socket", "path", path),
-        err);
+    int rc = plan_add_undo(
+        plan, json_pack("{s:s, s:s}", "kind", is_own ? "file" : "socket", "path", path), err);
     return rc < 0 ? rc : fd_listen_unix(path, err);
 }
 
@@ -174,5 +185,5 @@ int plan_note_process(void *opaque, const struct process *process, struct kv_err
     struct plan *plan = opaque;
     json_t *undo = record_describe_process(process);
     json_object_set_new(undo, "kind", json_string("process"));
-    return record_add_undo(&plan->record, undo, err);
+    return plan_add_undo(plan, undo, err);
 }

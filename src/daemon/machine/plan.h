@@ -28,6 +28,8 @@ struct plan {
     unsigned secret_count;
     struct record record;
     char *cgroup;            /* NULL: none */
+    const char *device;      /* whose host's end is being made: it can be removed alone */
+    bool runs;               /* for a machine that runs: hand_over.h */
     struct machine *machine; /* what it will be; keeps its UUID from being started twice */
 };
 
@@ -58,6 +60,9 @@ int plan_add_file(struct plan *plan, int fd, const char *label, json_t **out, st
 /* Sets a scalar option / adds a device to a repeatable one ("disk", "net"); value is taken over. */
 int plan_set(struct plan *plan, const char *option, json_t *value, struct kv_error *err);
 int plan_add(struct plan *plan, const char *option, json_t *value, struct kv_error *err);
+
+/* Notes a thing to remove (taken over) before it is made. */
+int plan_add_undo(struct plan *plan, json_t *undo, struct kv_error *err);
 
 /* Keeps a fact about a device in the record: facts[kind][alias] = value (taken over). */
 int plan_note(struct plan *plan, const char *kind, const char *alias, json_t *value,

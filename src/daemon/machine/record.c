@@ -194,9 +194,35 @@ static const struct {
     {"cgroup", undo_cgroup}, {"link", undo_link},     {"ovs-port", undo_ovs_port},
 };
 
-void record_undo_all(struct record *record)
+json_t *record_undo_of(const struct record *record, const char *device)
+{
+    json_t *found = json_array(), *undo;
+    size_t i;
+    json_array_foreach (json_object_get(record->json, "undo"), i, undo) {
+        if (strcmp(member(undo, "device"), device) == 0)
+            json_array_append(found, undo);
+    }
+    return found;
+}
+
+void record_drop_undo(struct record *record, const json_t *undo)
 {
     json_t *list = json_object_get(record->json, "undo");
+    struct kv_error err;
+    for (size_t i = json_array_size(list); i-- > 0;) {
+        for (size_t k = 0; k < json_array_size(undo); k++) {
+            if (json_array_get(list, i) == json_array_get(undo, k)) {
+                json_array_remove(list, i);
+                break;
+            }
+        }
+    }
+    if (record_save(record, &err) < 0)
+        log_warning("%s", err.message);
+}
+
+void record_run_undo(const json_t *list)
+{
     for (size_t i = json_array_size(list); i-- > 0;) {
         const json_t *undo = json_array_get(list, i);
         for (unsigned k = 0; k < ARRAY_SIZE(undo_kinds); k++) {
@@ -204,6 +230,11 @@ void record_undo_all(struct record *record)
                 undo_kinds[k].run(undo);
         }
     }
+}
+
+void record_undo_all(struct record *record)
+{
+    record_run_undo(json_object_get(record->json, "undo"));
     if (unlink(record->path) < 0 && errno != ENOENT)
         log_warning("'%s' is left behind: %s", record->path, strerror(errno));
 }

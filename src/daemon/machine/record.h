@@ -41,6 +41,12 @@ int record_open_process(const json_t *described, struct process *process);
 /* Adds a thing to remove (taken over) and saves: {"kind": ..., what that kind needs}. */
 int record_add_undo(struct record *record, json_t *undo, struct kv_error *err);
 
+/* The things to remove of one device (those whose "device" it is), a new array; removing them, the
+ * last first, which may block; and taking them off the record, which is saved. */
+json_t *record_undo_of(const struct record *record, const char *device);
+void record_run_undo(const json_t *undo);
+void record_drop_undo(struct record *record, const json_t *undo);
+
 /* Removes all of it, the last first, and the record's own files. Blocks. */
 void record_undo_all(struct record *record);
 

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Devices that come to a running domain and leave it; see plug.h. A guest that
+ * gives a device back after its time, or by itself, has it taken out of the
+ * live document by a worker, in its turn.
+ */
+#include "daemon/domain/plug.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/driver.h"
+#include "daemon/storage/storage.h"
+#include "model/xml.h"
+#include "rpc/server.h"
+
+/* In libvirt's words. */
+static int check_kind(const struct model_device *device, bool comes, struct kv_error *err)
+{
+    const struct model_disk *disk = (const struct model_disk *)device;
+    const char *bus =
+        device->kind == MODEL_DISK ? xml_child_attr(device->node, "target", "bus") : NULL;
+    if (device->kind == MODEL_NIC || device->kind == MODEL_RNG ||
+        (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_VIRTIO))
+        return 0;
+    if (bus && comes)
+        return api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "disk bus '%s' cannot be hotplugged.",
+                         bus);
+    if (bus)
+        return api_error(err, VIR_ERR_OPERATION_UNSUPPORTED,
+                         "This type of disk cannot be hot unplugged");
+    return api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "live %s of device '%s' is not supported",
+                     comes ? "attach" : "detach", xml_name(device->node));
+}
+
+static void begin(struct domain_plug *plug, struct model_domain *model, const char *alias)
+{
+    plug->model = model;
+    snprintf(plug->alias, sizeof(plug->alias), "%s", alias ? alias : "");
+}
+
+int plug_into_document(struct model_domain *model, struct domain_plug *plug, const char *xml,
+                       struct kv_error *err)
+{
+    int ret = model_domain_attach(model, xml, strlen(xml), &plug->device, err);
+    if (ret == 0)
+        ret = check_kind(plug->device, true, err);
+    if (ret == 0)
+        begin(plug, model, plug->device->alias);
+    return ret;
+}
+
+int plug_into_machine(struct machine *machine, struct domain_plug *plug, struct kv_error *err)
+{
+    const struct machine_plug in = {
+        .domain = plug->model, .device = plug->device, .volume = storage_find_volume};
+    int ret = machine_plug(machine, &in, err);
+    if (ret == 0)
+        plug->event = VIR_DOMAIN_EVENT_ID_DEVICE_ADDED;
+    return ret;
+}
+
+int unplug_from_document(struct model_domain *model, struct domain_plug *plug,
+                         struct model_device *device, struct kv_error *err)
+{
+    int ret = check_kind(device, false, err);
+    if (ret)
+        return ret;
+    begin(plug, model, device->alias);
+    return model_domain_detach(model, device, err);
+}
+
+int unplug_from_machine(struct machine *machine, struct domain_plug *plug, struct kv_error *err)
+{
+    bool gone = false;
+    int ret = machine_unplug(machine, plug->alias, &gone, err);
+    if (ret)
+        return ret;
+    if (gone)
+        plug->event = VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED;
+    return gone ? 0 : EDIT_LATER;
+}
+
+int plug_edit(struct rpc_call *call, const wire_domain *dom, unsigned flags,
+              const struct edit *edit, const struct domain_plug *plug, struct kv_error *err)
+{
+    struct domain *domain = call_begin(call, dom, err);
+    if (!domain)
+        return -ENOENT;
+    struct call_impact impact;
+    int ret = call_impact(domain, flags, &impact, err);
+    if (!ret)
+        ret = domain_edit(call, domain, &impact, edit, err);
+    if (plug->event)
+        domain_event_device(call_domains(call), domain, plug->event, plug->alias);
+    call_end(call, domain);
+    return ret;
+}
+
+/* ------------------------------------------------------------ late departures */
+
+struct departure {
+    struct domain_live *live; /* a reference */
+    char alias[64];
+};
+
+static int leave_document(struct model_domain *model, bool live, void *opaque, struct kv_error *err)
+{
+    const struct departure *departure = opaque;
+    struct model_device *device = model_domain_find_alias(model, departure->alias);
+    if (!device)
+        return api_error(err, VIR_ERR_DEVICE_MISSING, "no device found with alias %s",
+                         departure->alias);
+    return model_domain_detach(model, device, err);
+}
+
+static int leave_machine(struct machine *machine, void *opaque, struct kv_error *err)
+{
+    const struct departure *departure = opaque;
+    machine_forget_device(machine, departure->alias);
+    return 0;
+}
+
+/* A device that the document does not have came and went within one call. */
+static void settle_departure(void *opaque)
+{
+    struct departure *departure = opaque;
+    struct domain_live *live = departure->live;
+    const struct edit edit = {
+        .document = leave_document, .machine = leave_machine, .opaque = departure};
+    struct kv_error err = {0};
+    int ret = domain_job_begin(live->domain, "device-removed", &err);
+    if (ret == 0) {
+        ret = live->machine ? domain_edit_live(live, &edit, &err) : -EINVAL;
+        if (ret == 0)
+            domain_event_device(live->domains, live->domain, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                                departure->alias);
+        domain_job_end(live->domain);
+    } else {
+        log_warning("domain '%s': device '%s' is gone and stays in its document: %s",
+                    live->domain->name, departure->alias, err.message);
+    }
+    domain_live_put(live);
+    free(departure);
+}
+
+void domain_device_left(struct domain_live *live, const char *alias)
+{
+    struct departure *departure = calloc(1, sizeof(*departure));
+    if (departure) {
+        departure->live = live;
+        snprintf(departure->alias, sizeof(departure->alias), "%s", alias);
+        atomic_fetch_add(&live->refs, 1);
+        if (rpc_server_run_later(live->domains->daemon->server, settle_departure, departure) == 0)
+            return;
+        atomic_fetch_sub(&live->refs, 1); /* not the last: the machine has one */
+        free(departure);
+    }
+    log_warning("domain '%s': device '%s' is gone and stays in its document: out of memory",
+                live->domain->name, alias);
+}
