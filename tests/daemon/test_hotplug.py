@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import re
+import socket
 
 import libvirt
 import pytest
@@ -213,13 +214,23 @@ def test_hot_devices_outlive_the_daemon_and_what_they_had_ends_with_them(fresh):
     domain = conn.defineXML(domain_xml("plug", guest="plug"))
     domain.create()
     domain.attachDevice(interface(MAC))
+    domain.attachDevice(RNG)
     passt, = helpers_of(fresh, domain)
+    control, = glob.glob(f"{fresh.folder}/**/{domain.UUIDString()}.qmp", recursive=True)
     conn.close()
     fresh.kill()
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.connect(control)
+        monitor.sendall(b'{"execute": "qmp_capabilities"}'
+                        b'{"execute": "device_del", "arguments": {"id": "rng0", "force": true}}')
+        said = b""
+        while b"DEVICE_DELETED" not in said:
+            said += monitor.recv(4096)
     fresh.start()
     conn = fresh.connect()
     domain = conn.lookupByName("plug")
     assert "<alias name='net0'/>" in domain.XMLDesc() and runs(passt)
+    wait_for(lambda: "<rng" not in domain.XMLDesc(), "what left meanwhile is not shown any more")
     domain.detachDeviceAlias("net0", LIVE)
     assert helpers_of(fresh, domain) == [] and not runs(passt)
     domain.destroy()

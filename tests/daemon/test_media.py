@@ -113,7 +113,8 @@ def test_what_else_a_running_disk_has_stays(machine, medium):
             (drive(medium(0x11), more="<serial>x</serial>"), libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "field 'serial'"),
             (drive(medium(0x44), "vda", "virtio", "disk"), libvirt.VIR_ERR_INTERNAL_ERROR, "only in removable drives"),
             (drive(medium(0x44), "sdx"), libvirt.VIR_ERR_INTERNAL_ERROR, "disk 'sdx' not found"),
-            ("<memballoon model='virtio'/>", libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "cannot be changed")):
+            ("<memballoon model='virtio'/>", libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+             "live update of device 'memballoon' is not supported")):
         with Refused(code, words):
             domain.updateDeviceFlags(xml, LIVE)
     with Refused(libvirt.VIR_ERR_INTERNAL_ERROR, "No device with bus 'scsi' and target 'sdx'"):

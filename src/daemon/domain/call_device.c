@@ -9,6 +9,7 @@
 #include "daemon/domain/edit.h"
 #include "daemon/domain/plug.h"
 #include "daemon/storage/storage.h"
+#include "model/xml.h"
 
 /* ------------------------------------------------------------------- screen */
 
@@ -86,7 +87,7 @@ static int update_live(struct model_domain *model, struct device_change *change,
         ret = model_nic_check_live(model, was, (struct model_nic *)device, err);
     } else if (ret == 0) {
         ret = api_error(err, VIR_ERR_OPERATION_UNSUPPORTED,
-                        "live update of device '%s' is not supported", device->alias);
+                        "live update of device '%s' is not supported", xml_name(device->node));
     }
     model_domain_free(was);
     return ret;

@@ -507,6 +507,7 @@ static int reattach_one(struct domains *domains, const struct machine_record *re
     int state, reason;
     reattached_state(machine, &state, &reason);
     live_publish(live, machine, state, reason);
+    domain_look_for_departed(live);
     if (machine_agent_is_frozen(machine))
         agent_thaw_later(domains, domain);
     return 0;

@@ -37,6 +37,8 @@ machine_event_fn domain_machine_event;
 void domain_auto_dump(struct domain_live *live, enum machine_pause why);
 /* plug.c: the guest gave a device back while nobody waited for it. Any thread. */
 void domain_device_left(struct domain_live *live, const char *alias);
+/* After a reattach: what left while no daemon was there. Worker. */
+void domain_look_for_departed(struct domain_live *live);
 void domain_live_died(struct domain_live *live, enum machine_end end);
 void domain_set_state(struct domain *domain, int state, int reason);
 

@@ -17,14 +17,19 @@
 #include "model/xml.h"
 #include "rpc/server.h"
 
+static bool comes_and_goes(const struct model_device *device)
+{
+    return device->kind == MODEL_NIC || device->kind == MODEL_RNG ||
+           (device->kind == MODEL_DISK &&
+            ((const struct model_disk *)device)->bus == MODEL_DISK_VIRTIO);
+}
+
 /* In libvirt's words. */
 static int check_kind(const struct model_device *device, bool comes, struct kv_error *err)
 {
-    const struct model_disk *disk = (const struct model_disk *)device;
     const char *bus =
         device->kind == MODEL_DISK ? xml_child_attr(device->node, "target", "bus") : NULL;
-    if (device->kind == MODEL_NIC || device->kind == MODEL_RNG ||
-        (device->kind == MODEL_DISK && disk->bus == MODEL_DISK_VIRTIO))
+    if (comes_and_goes(device))
         return 0;
     if (bus && comes)
         return api_error(err, VIR_ERR_OPERATION_UNSUPPORTED, "disk bus '%s' cannot be hotplugged.",
@@ -161,4 +166,38 @@ void domain_device_left(struct domain_live *live, const char *alias)
     }
     log_warning("domain '%s': device '%s' is gone and stays in its document: out of memory",
                 live->domain->name, alias);
+}
+
+/* The devices of a document that a machine turned out to have. */
+struct presence {
+    const struct model_domain *document;
+    bool *there; /* by the device's number */
+};
+
+static void note_presence(void *opaque, const char *alias)
+{
+    struct presence *presence = opaque;
+    for (unsigned i = 0; i < presence->document->device_count; i++) {
+        const char *own = presence->document->devices[i]->alias;
+        presence->there[i] |= own && strcmp(own, alias) == 0;
+    }
+}
+
+void domain_look_for_departed(struct domain_live *live)
+{
+    struct kv_error err = {0};
+    pthread_mutex_lock(&live->domain->lock);
+    struct model_domain *document = model_domain_copy(live->document);
+    pthread_mutex_unlock(&live->domain->lock);
+    bool *there = document ? calloc(document->device_count + 1, sizeof(*there)) : NULL;
+    struct presence presence = {.document = document, .there = there};
+    if (there && machine_each_device(live->machine, note_presence, &presence, &err) == 0) {
+        for (unsigned i = 0; i < document->device_count; i++) {
+            const struct model_device *device = document->devices[i];
+            if (comes_and_goes(device) && device->alias && !there[i])
+                domain_device_left(live, device->alias);
+        }
+    }
+    free(there);
+    model_domain_free(document);
 }

@@ -266,6 +266,10 @@ int machine_plug(struct machine *machine, const struct machine_plug *plug, struc
  * VIR_ERR_OPERATION_FAILED: the guest refused (MACHINE_EVENT_UNPLUG_REFUSED comes as well). */
 int machine_unplug(struct machine *machine, const char *alias, bool *gone, struct kv_error *err);
 
+/* The PCI devices that the machine has, by their aliases: calls fn for each. */
+int machine_each_device(struct machine *machine, void (*fn)(void *opaque, const char *alias),
+                        void *opaque, struct kv_error *err);
+
 /* After MACHINE_EVENT_UNPLUGGED: removes what was made for the device. */
 void machine_forget_device(struct machine *machine, const char *alias);
 

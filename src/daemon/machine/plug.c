@@ -55,6 +55,23 @@ static int note(struct machine *machine, const struct plan *plan, struct kv_erro
     return rc;
 }
 
+int machine_each_device(struct machine *machine, void (*fn)(void *opaque, const char *alias),
+                        void *opaque, struct kv_error *err)
+{
+    json_t *buses, *function;
+    size_t i;
+    int rc = machine_qmp(machine, "query-pci", NULL, &buses, err);
+    if (rc < 0)
+        return rc;
+    json_array_foreach (json_object_get(json_array_get(buses, 0), "devices"), i, function) {
+        const char *alias = json_string_value(json_object_get(function, "qdev_id"));
+        if (alias)
+            fn(opaque, alias);
+    }
+    json_decref(buses);
+    return 0;
+}
+
 /* Devices that are only written onto other buses are where the start put them, which the document
  * does not tell. */
 static int choose_slot(struct machine *machine, struct model_device *device, struct kv_error *err)
