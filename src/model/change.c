@@ -133,8 +133,30 @@ int model_domain_set_memory(struct model_domain *domain, uint64_t memory_kib, ui
     return change_commit(&change, ret);
 }
 
+/* <vcpus>, which says of each whether it is there and may go; needed where some may. */
+static int set_single_vcpus(struct change *change, unsigned max, unsigned current, unsigned fixed)
+{
+    xml_remove(xml_child(change->root, "vcpus"));
+    xmlNode *list = fixed < current ? element_child(change->root, "vcpus") : NULL;
+    if (!list)
+        return fixed < current ? no_memory(change) : 0;
+    for (unsigned i = 0; i < max; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%u", i);
+        xmlNode *node = xml_add_child(list, "vcpu", NULL);
+        if (!node || !xml_set_attr(node, "id", text) ||
+            !xml_set_attr(node, "enabled", i < current ? "yes" : "no") ||
+            !xml_set_attr(node, "hotpluggable", i < fixed ? "no" : "yes"))
+            return no_memory(change);
+        snprintf(text, sizeof(text), "%u", i + 1);
+        if (i < current && !xml_set_attr(node, "order", text))
+            return no_memory(change);
+    }
+    return 0;
+}
+
 int model_domain_set_vcpus(struct model_domain *domain, unsigned max, unsigned current,
-                           struct kv_error *err)
+                           unsigned fixed, struct kv_error *err)
 {
     struct change change;
     char text[2][16];
@@ -147,6 +169,8 @@ int model_domain_set_vcpus(struct model_domain *domain, unsigned max, unsigned c
     xmlNode *node = xml_child(change.root, "vcpu");
     if (ret == 0 && !xml_set_attr(node, "current", current == max ? NULL : text[1]))
         ret = no_memory(&change);
+    if (ret == 0)
+        ret = set_single_vcpus(&change, max, current, fixed);
     return change_commit(&change, ret);
 }
 

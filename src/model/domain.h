@@ -407,7 +407,9 @@ struct model_domain {
     const char *numatune_mode, *numatune_nodeset; /* strict, ...; "0-1" */
     unsigned blkio_weight;                        /* 0: not set */
 
-    unsigned vcpus, vcpus_max;
+    /* Of vcpus_max the first vcpus are there, of which the first vcpus_fixed cannot be unplugged.
+     */
+    unsigned vcpus, vcpus_max, vcpus_fixed;
     const char *cpuset; /* of <vcpu>, or NULL */
     unsigned iothreads;
     const unsigned *iothread_ids; /* iothreads of them */
@@ -536,8 +538,9 @@ int model_domain_set_uuid(struct model_domain *domain, const uint8_t uuid[16],
 
 int model_domain_set_memory(struct model_domain *domain, uint64_t memory_kib, uint64_t current_kib,
                             struct kv_error *err);
+/* fixed: how many of the current ones cannot be unplugged, at least 1. */
 int model_domain_set_vcpus(struct model_domain *domain, unsigned max, unsigned current,
-                           struct kv_error *err);
+                           unsigned fixed, struct kv_error *err);
 enum model_pin_kind { MODEL_PIN_VCPU, MODEL_PIN_EMULATOR, MODEL_PIN_IOTHREAD };
 /* Binds a thread to the host's CPUs of a list such as "0-3"; id is of no meaning for the emulator.
  */

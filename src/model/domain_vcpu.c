@@ -41,6 +41,57 @@ static int read_vcpu_counts(struct read *r, xmlNode *node)
     return number == d->vcpus_max ? read_set(r, node, "current", NULL) : 0;
 }
 
+/* One <vcpu> of <vcpus>; next: its number if they come in order. */
+static int read_single_vcpu(struct read *r, const xmlNode *node, unsigned next)
+{
+    struct model_domain *d = r->d;
+    unsigned id = UINT32_MAX, order = 0;
+    bool enabled = false, pluggable = false;
+    int ret = read_uint(r, node, "id", &id);
+    if (ret == 0)
+        ret = read_yes_no(r, node, "enabled", &enabled);
+    if (ret == 0)
+        ret = read_yes_no(r, node, "hotpluggable", &pluggable);
+    if (ret == 0)
+        ret = read_uint(r, node, "order", &order);
+    if (ret < 0)
+        return ret;
+    if (id == UINT32_MAX || !xml_attr(node, "enabled"))
+        return read_xml_error(r, "missing or invalid vcpu id or 'enabled' in <vcpus>");
+    if (id >= d->vcpus_max)
+        return read_unsupported(r, "vcpu id '%u' is out of range of maximum vcpu count", id);
+    if (id != next)
+        return read_refuse(r, node, "id", "%u: all vCPUs in order from 0 on are accepted", id);
+    if (enabled != (id < d->vcpus))
+        return read_refuse(r, node, "enabled",
+                           "vCPU %u: those below %u, the current ones, are 'yes', others 'no'", id,
+                           d->vcpus);
+    if (!enabled && !pluggable && xml_attr(node, "hotpluggable"))
+        return read_refuse(r, node, "hotpluggable", "vCPU %u is 'no' and not enabled either", id);
+    if (enabled && !pluggable && d->vcpus_fixed != id)
+        return read_refuse(r, node, "hotpluggable",
+                           "vCPU %u is 'no'; those that cannot be unplugged are the first", id);
+    d->vcpus_fixed += enabled && !pluggable;
+    return 0;
+}
+
+static int read_single_vcpus(struct read *r)
+{
+    struct model_domain *d = r->d;
+    xmlNode *list = xml_child(r->root, "vcpus");
+    unsigned next = 0;
+    d->vcpus_fixed = list ? 0 : d->vcpus;
+    for (const xmlNode *node = list ? xml_child(list, "vcpu") : NULL; node;
+         node = xml_next_same(node)) {
+        int ret = read_single_vcpu(r, node, next++);
+        if (ret < 0)
+            return ret;
+    }
+    if (list && next != d->vcpus_max)
+        return read_unsupported(r, "<vcpus> lists %u vCPUs; <vcpu> has %u", next, d->vcpus_max);
+    return d->vcpus_fixed ? 0 : read_unsupported(r, "vCPU 0 cannot be hotpluggable");
+}
+
 static int read_vcpu(struct read *r)
 {
     static const char *const placements[] = {"static", "auto", NULL};
@@ -49,6 +100,8 @@ static int read_vcpu(struct read *r)
     int ret = read_vcpu_counts(r, node);
     if (ret == 0)
         ret = set_number(r, "vcpu", d->vcpus_max);
+    if (ret == 0)
+        ret = read_single_vcpus(r);
     if (ret < 0)
         return ret;
     node = xml_child(r->root, "vcpu");

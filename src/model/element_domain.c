@@ -51,7 +51,7 @@ static const struct element domain_rows[] = {
                ACTED("access", "mode"), ACTED("allocation", "mode threads"),
                CARRIED("discard", NULL))),
     ACTED("vcpu", "placement cpuset current"),
-    REFUSED("vcpus", "single vCPUs cannot be switched; <vcpu current=''> says how many run"),
+    ACTED("vcpus", NULL, WITH(ACTED("vcpu", "id enabled hotpluggable order", MANY))),
     ACTED("iothreads", NULL),
     ACTED("iothreadids", NULL,
           WITH(ACTED("iothread", "id !thread_pool_min !thread_pool_max", MANY,

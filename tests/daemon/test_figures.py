@@ -243,7 +243,7 @@ def test_what_cannot_be_changed_while_it_runs_is_refused_clearly(running, image)
     refused = libvirt.VIR_ERR_OPERATION_UNSUPPORTED
     with Refused(refused, "disk bus 'sata' cannot be hotplugged."):
         running.attachDevice(disk_xml(image, "sdb").replace("'virtio'", "'sata'"))
-    with Refused(refused, "vCPUs"):
+    with Refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, "failed to find appropriate hotpluggable vcpus"):
         running.setVcpus(1)
     with Refused(libvirt.VIR_ERR_OPERATION_INVALID, "cannot resize the maximum memory on an active domain"):
         running.setMaxMemory(131072)

@@ -574,7 +574,7 @@ static void a_change_that_is_wrong_changes_nothing(void **state)
     char *before = format(d, 0);
     assert_true(model_domain_set_name(d, "a/b", &err) < 0);
     assert_int_equal(err.code, VIR_ERR_XML_ERROR);
-    assert_true(model_domain_set_vcpus(d, 1000, 1, &err) < 0);
+    assert_true(model_domain_set_vcpus(d, 1000, 1, 1, &err) < 0);
     assert_true(model_domain_set_memory(d, 0, 0, &err) < 0);
     struct model_device *device;
     assert_true(model_domain_attach(d, DISK, strlen(DISK), &device, &err) < 0);
@@ -593,7 +593,7 @@ static void numbers_and_names_can_be_set(void **state)
     struct model_domain *d = parse(DOMAIN(""));
     assert_int_equal(model_domain_set_name(d, "new", &err), 0);
     assert_int_equal(model_domain_set_memory(d, 1048576, 524288, &err), 0);
-    assert_int_equal(model_domain_set_vcpus(d, 4, 2, &err), 0);
+    assert_int_equal(model_domain_set_vcpus(d, 4, 2, 2, &err), 0);
     assert_int_equal(model_domain_set_balloon_period(d, 5, &err), 0);
     assert_int_equal(
         model_domain_set_action(d, VIR_DOMAIN_LIFECYCLE_CRASH, MODEL_ACTION_PRESERVE, &err), 0);
@@ -681,7 +681,7 @@ static void identity_follows_libvirts_rules(void **state)
     assert_non_null(strstr(err.message, "domain 'u' is already defined with uuid"));
     struct model_domain *copy = model_domain_copy(d);
     assert_int_equal(model_domain_check_abi(d, copy, &err), 0);
-    assert_int_equal(model_domain_set_vcpus(copy, 3, 3, &err), 0);
+    assert_int_equal(model_domain_set_vcpus(copy, 3, 3, 3, &err), 0);
     assert_true(model_domain_check_abi(d, copy, &err) < 0);
     assert_non_null(strstr(err.message, "Target domain vCPU max 3 does not match source 1"));
     model_domain_free(copy);

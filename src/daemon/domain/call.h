@@ -20,10 +20,10 @@ struct call_rows {
     size_t count;
 };
 extern const struct call_rows call_list_rows, call_define_rows, call_life_rows, call_info_rows,
-    call_tune_rows, call_params_rows, call_cpu_rows, call_metadata_rows, call_stats_rows,
-    call_bulk_rows, call_iotune_rows, call_pin_rows, call_device_rows, call_console_rows,
-    call_native_rows, call_screen_rows, call_none_rows, call_agent_rows, call_freeze_rows,
-    call_guest_rows;
+    call_tune_rows, call_vcpus_rows, call_params_rows, call_cpu_rows, call_metadata_rows,
+    call_stats_rows, call_bulk_rows, call_iotune_rows, call_pin_rows, call_device_rows,
+    call_console_rows, call_native_rows, call_screen_rows, call_none_rows, call_agent_rows,
+    call_freeze_rows, call_guest_rows;
 
 extern struct rpc_handler domain_handlers[];            /* procedures.c */
 extern const struct rpc_handler domain_qemu_handlers[]; /* call_qemu.c */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Procedures that change memory, vCPUs, and what happens at the end of a guest. */
+/* Procedures that change memory, and what happens at the end of a guest. */
 #include <errno.h>
 
-#include "daemon/domain/agent.h"
 #include "daemon/domain/edit.h"
 
 /* ------------------------------------------------------------------- memory */
@@ -109,107 +108,6 @@ CALL(set_memory_stats_period)
     return call_edit(call, &in->dom, in->flags, &edit, err);
 }
 
-/* -------------------------------------------------------------------- vCPUs */
-
-struct vcpu_change {
-    unsigned count;
-    bool maximum;
-};
-
-static int vcpus_in_document(struct model_domain *model, bool live, void *opaque,
-                             struct kv_error *err)
-{
-    const struct vcpu_change *change = opaque;
-    if (change->maximum) {
-        if (model->sockets)
-            return api_error(err, VIR_ERR_INVALID_ARG,
-                             "CPU topology doesn't match the desired vcpu count");
-        return model_domain_set_vcpus(model, change->count, MIN(model->vcpus, change->count), err);
-    }
-    if (change->count > model->vcpus_max)
-        return api_error(err, VIR_ERR_INVALID_ARG,
-                         "requested vcpus is greater than max allowable vcpus for the persistent "
-                         "domain: %u > %u",
-                         change->count, model->vcpus_max);
-    return model_domain_set_vcpus(model, model->vcpus_max, change->count, err);
-}
-
-static int set_vcpus(struct rpc_call *call, const wire_domain *dom, unsigned count, unsigned flags,
-                     struct kv_error *err)
-{
-    if (call_check_flags(call, flags,
-                         VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG |
-                             VIR_DOMAIN_VCPU_MAXIMUM | VIR_DOMAIN_VCPU_GUEST |
-                             VIR_DOMAIN_VCPU_HOTPLUGGABLE,
-                         err))
-        return -EINVAL;
-    if (count == 0)
-        return api_error(err, VIR_ERR_INVALID_ARG, "nvcpus in %s must not be zero",
-                         rpc_call_procedure(call)->name);
-    if (flags & VIR_DOMAIN_VCPU_GUEST)
-        return agent_set_vcpu_count(call, dom, count, err);
-    struct vcpu_change change = {count, flags & VIR_DOMAIN_VCPU_MAXIMUM};
-    struct edit edit = {
-        .document = vcpus_in_document,
-        .opaque = &change,
-        .live_refused = change.maximum
-                            ? "maximum vcpu count of a live domain can't be modified"
-                            : "the number of vCPUs of a running domain cannot be changed",
-    };
-    return call_edit(call, dom, flags, &edit, err);
-}
-
-CALL(set_vcpus_plain)
-{
-    const REMOTE_ARGS(DOMAIN_SET_VCPUS) *in = args;
-    return set_vcpus(call, &in->dom, in->nvcpus, VIR_DOMAIN_AFFECT_LIVE, err);
-}
-
-CALL(set_vcpus_flags)
-{
-    const REMOTE_ARGS(DOMAIN_SET_VCPUS_FLAGS) *in = args;
-    return set_vcpus(call, &in->dom, in->nvcpus, in->flags, err);
-}
-
-static int vcpus_of(struct rpc_call *call, const wire_domain *dom, unsigned flags, int *num,
-                    struct kv_error *err)
-{
-    if (call_check_flags(call, flags,
-                         VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG |
-                             VIR_DOMAIN_VCPU_MAXIMUM | VIR_DOMAIN_VCPU_GUEST,
-                         err))
-        return -EINVAL;
-    if ((flags & VIR_DOMAIN_VCPU_GUEST) && rpc_call_on_loop(call))
-        return RPC_TO_WORKER;
-    if (flags & VIR_DOMAIN_VCPU_GUEST)
-        return agent_count_vcpus(call, dom, flags & VIR_DOMAIN_VCPU_MAXIMUM, num, err);
-    cleanup_domain struct domain *domain = call_domain(call, dom, err);
-    struct call_impact impact;
-    if (!domain || call_impact(domain, flags, &impact, err))
-        return -EINVAL;
-    pthread_mutex_lock(&domain->lock);
-    const struct model_domain *d = impact.live && domain->live ? domain->live->document : NULL;
-    unsigned max = d ? d->vcpus_max : domain->summary.max_vcpus;
-    unsigned now = d ? d->vcpus : domain->summary.vcpus;
-    pthread_mutex_unlock(&domain->lock);
-    *num = (int)(flags & VIR_DOMAIN_VCPU_MAXIMUM ? max : now);
-    return 0;
-}
-
-CALL(get_vcpus_flags)
-{
-    const REMOTE_ARGS(DOMAIN_GET_VCPUS_FLAGS) *in = args;
-    REMOTE_RET(DOMAIN_GET_VCPUS_FLAGS) *out = ret;
-    return vcpus_of(call, &in->dom, in->flags, &out->num, err);
-}
-
-CALL(get_max_vcpus)
-{
-    const REMOTE_ARGS(DOMAIN_GET_MAX_VCPUS) *in = args;
-    REMOTE_RET(DOMAIN_GET_MAX_VCPUS) *out = ret;
-    return vcpus_of(call, &in->dom, VIR_DOMAIN_VCPU_MAXIMUM, &out->num, err);
-}
-
 /* ---------------------------------------------------------------- lifecycle */
 
 struct action_change {
@@ -252,10 +150,6 @@ static const struct rpc_handler rows[] = {
     {REMOTE_PROC_DOMAIN_SET_MAX_MEMORY, set_max_memory, 0},
     {REMOTE_PROC_DOMAIN_SET_MEMORY_FLAGS, set_memory_flags, 0},
     {REMOTE_PROC_DOMAIN_SET_MEMORY_STATS_PERIOD, set_memory_stats_period, 0},
-    {REMOTE_PROC_DOMAIN_SET_VCPUS, set_vcpus_plain, 0},
-    {REMOTE_PROC_DOMAIN_SET_VCPUS_FLAGS, set_vcpus_flags, 0},
-    {REMOTE_PROC_DOMAIN_GET_VCPUS_FLAGS, get_vcpus_flags, RPC_LOOP_FIRST},
-    {REMOTE_PROC_DOMAIN_GET_MAX_VCPUS, get_max_vcpus, RPC_INLINE},
     {REMOTE_PROC_DOMAIN_SET_LIFECYCLE_ACTION, set_lifecycle_action, 0},
 };
 const struct call_rows call_tune_rows = {rows, ARRAY_SIZE(rows)};

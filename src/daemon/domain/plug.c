@@ -112,9 +112,19 @@ struct departure {
     char alias[64];
 };
 
+/* The last one goes first, so there is only one that can have left. */
+static bool is_last_vcpu(const struct model_domain *model, const char *alias)
+{
+    unsigned index;
+    return sscanf(alias, "vcpu%u", &index) == 1 && index + 1 == model->vcpus;
+}
+
 static int leave_document(struct model_domain *model, bool live, void *opaque, struct kv_error *err)
 {
     const struct departure *departure = opaque;
+    if (is_last_vcpu(model, departure->alias))
+        return model_domain_set_vcpus(model, model->vcpus_max, model->vcpus - 1, model->vcpus_fixed,
+                                      err);
     struct model_device *device = model_domain_find_alias(model, departure->alias);
     if (!device)
         return api_error(err, VIR_ERR_DEVICE_MISSING, "no device found with alias %s",

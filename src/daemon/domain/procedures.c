@@ -3,10 +3,11 @@
 #include "daemon/domain/call.h"
 
 static const struct call_rows *const parts[] = {
-    &call_list_rows,   &call_define_rows, &call_life_rows,    &call_info_rows,     &call_tune_rows,
-    &call_params_rows, &call_cpu_rows,    &call_iotune_rows,  &call_metadata_rows, &call_stats_rows,
-    &call_bulk_rows,   &call_device_rows, &call_console_rows, &call_native_rows,   &call_pin_rows,
-    &call_screen_rows, &call_agent_rows,  &call_freeze_rows,  &call_guest_rows,    &call_none_rows,
+    &call_list_rows,  &call_define_rows, &call_life_rows,   &call_info_rows,    &call_tune_rows,
+    &call_vcpus_rows, &call_params_rows, &call_cpu_rows,    &call_iotune_rows,  &call_metadata_rows,
+    &call_stats_rows, &call_bulk_rows,   &call_device_rows, &call_console_rows, &call_native_rows,
+    &call_pin_rows,   &call_screen_rows, &call_agent_rows,  &call_freeze_rows,  &call_guest_rows,
+    &call_none_rows,
 };
 
 /* A procedure has one row, and zeros end the array. */

@@ -73,12 +73,11 @@ static int set_memory(struct plan *plan, const struct model_domain *domain, stru
 
 static int set_cpus(struct plan *plan, const struct model_domain *domain, struct kv_error *err)
 {
-    unsigned dies = MAX(domain->dies, 1u);
-    json_t *cpus = json_pack("{s:i}", "count", (int)domain->vcpus);
-    /* vCPUs cannot be added later, so the topology of all that could be there says nothing. */
-    if (domain->sockets * dies * domain->cores * domain->threads == domain->vcpus) {
+    json_t *cpus =
+        json_pack("{s:i, s:i}", "count", (int)domain->vcpus_fixed, "max", (int)domain->vcpus_max);
+    if (domain->sockets) {
         config_set_number(cpus, "sockets", domain->sockets);
-        config_set_number(cpus, "dies", dies);
+        config_set_number(cpus, "dies", MAX(domain->dies, 1u));
         config_set_number(cpus, "cores", domain->cores);
         config_set_number(cpus, "threads", domain->threads);
     }

@@ -270,6 +270,13 @@ int machine_unplug(struct machine *machine, const char *alias, bool *gone, struc
 int machine_each_device(struct machine *machine, void (*fn)(void *opaque, const char *alias),
                         void *opaque, struct kv_error *err);
 
+/* Those from first on that the document, as it is to be, has; with their pins and limits. */
+int machine_plug_vcpus(struct machine *machine, const struct model_domain *domain, unsigned first,
+                       struct kv_error *err);
+/* VIR_ERR_OPERATION_TIMEOUT: the guest did not answer (MACHINE_EVENT_UNPLUGGED of "vcpuN" follows,
+ * perhaps); VIR_ERR_OPERATION_FAILED: it keeps it. */
+int machine_unplug_vcpu(struct machine *machine, unsigned index, struct kv_error *err);
+
 /* After MACHINE_EVENT_UNPLUGGED: removes what was made for the device. */
 void machine_forget_device(struct machine *machine, const char *alias);
 

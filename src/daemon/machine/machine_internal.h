@@ -99,6 +99,14 @@ void machine_ask_channels(struct machine *machine);
 /* Carries out what its state asks for after a reattach. */
 void machine_catch_up(struct machine *machine, const char *run_state);
 
+/* plug.c: has the monitor ask the guest for a device, by a command, and waits 5 seconds for it. */
+struct machine_request {
+    const char *command, *alias;
+    json_t *arguments; /* taken over */
+};
+int machine_ask_back(struct machine *machine, const struct machine_request *request,
+                     enum machine_unplug *how, struct kv_error *err);
+
 /* plug.c: a device left or stays. False: nobody waits for it. */
 bool machine_note_unplug(struct machine *machine, const char *alias, enum machine_unplug how);
 

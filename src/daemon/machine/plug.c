@@ -140,16 +140,24 @@ static void expect(struct machine *machine, const char *alias)
     pthread_mutex_unlock(&machine->lock);
 }
 
-int machine_unplug(struct machine *machine, const char *alias, bool *gone, struct kv_error *err)
+int machine_ask_back(struct machine *machine, const struct machine_request *request,
+                     enum machine_unplug *how, struct kv_error *err)
 {
-    expect(machine, alias);
-    int rc = machine_qmp(machine, "device_del", json_pack("{s:s}", "id", alias), NULL, err);
+    expect(machine, request->alias);
+    int rc = machine_qmp(machine, request->command, request->arguments, NULL, err);
     pthread_mutex_lock(&machine->lock);
-    enum machine_unplug how = rc == 0 ? wait_for_answer(machine) : MACHINE_UNPLUG_ASKED;
+    *how = rc == 0 ? wait_for_answer(machine) : MACHINE_UNPLUG_ASKED;
     machine->unplug_alias = NULL;
     pthread_mutex_unlock(&machine->lock);
-    if (rc == 0)
-        rc = machine_check_alive(machine, err);
+    return rc < 0 ? rc : machine_check_alive(machine, err);
+}
+
+int machine_unplug(struct machine *machine, const char *alias, bool *gone, struct kv_error *err)
+{
+    const struct machine_request request = {
+        .command = "device_del", .arguments = json_pack("{s:s}", "id", alias), .alias = alias};
+    enum machine_unplug how;
+    int rc = machine_ask_back(machine, &request, &how, err);
     if (rc == 0 && how == MACHINE_UNPLUG_REFUSED)
         rc = api_error(err, VIR_ERR_OPERATION_FAILED, "unplug of device was rejected by the guest");
     *gone = rc == 0 && how == MACHINE_UNPLUG_GONE;

@@ -47,6 +47,8 @@ static int finish(struct machine *machine, const struct machine_start *start, st
     if (rc == 0 && graphics && graphics->password)
         rc = machine_set_password(machine, graphics->password, graphics->expires,
                                   graphics->password_until, err);
+    if (rc == 0 && domain->vcpus_fixed < domain->vcpus)
+        rc = machine_plug_vcpus(machine, domain, domain->vcpus_fixed, err);
     if (rc == 0)
         rc = machine_tune(machine, domain, err);
     return rc < 0 || start->paused ? rc : machine_cont(machine, err);
