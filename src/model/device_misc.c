@@ -327,14 +327,14 @@ void domain_strip_left_out(xmlNode *root)
     }
 }
 
-/* libvirt's own choice where no model is named is tpm-tis. */
+/* Where no model is named, libvirt's choice. */
 int read_tpm(struct read *r, xmlNode *node, struct model_tpm *tpm)
 {
     static const char *const models[] = {"tpm-tis",         "tpm-crb",        "tpm-spapr",
                                          "spapr-tpm-proxy", "tpm-tis-device", NULL};
     static const char *const types[] = {"passthrough", "emulator", "external", NULL};
     static const char *const versions[] = {"default", "1.2", "2.0", NULL};
-    const char *model = NULL, *type = NULL, *version = NULL;
+    const char *model = "tpm-tis", *type = NULL, *version = NULL;
     int ret = read_device_common(r, node, MODEL_TPM, &tpm->device);
     xmlNode *backend = xml_child(node, "backend");
     if (ret == 0 && xml_next_same(node))
@@ -343,8 +343,8 @@ int read_tpm(struct read *r, xmlNode *node, struct model_tpm *tpm)
         return read_xml_error(r, "missing TPM device backend");
     if (ret == 0)
         ret = read_choice(r, node, "model", models, &model);
-    if (ret == 0 && model && strcmp(model, "tpm-crb") != 0)
-        ret = read_refuse(r, node, "model", "'%s': 'tpm-crb' is accepted", model);
+    if (ret == 0 && strcmp(model, "tpm-crb") != 0 && strcmp(model, "tpm-tis") != 0)
+        ret = read_refuse(r, node, "model", "'%s': 'tpm-crb' and 'tpm-tis' are accepted", model);
     if (ret == 0)
         ret = read_choice(r, backend, "type", types, &type);
     if (ret == 0 && (!type || strcmp(type, "emulator") != 0))
@@ -356,6 +356,7 @@ int read_tpm(struct read *r, xmlNode *node, struct model_tpm *tpm)
     if (ret == 0)
         ret = read_yes_no(r, backend, "persistent_state", &tpm->persistent);
     if (ret == 0)
-        ret = read_set(r, node, "model", "tpm-crb");
+        ret = read_set(r, node, "model", model);
+    tpm->model = xml_attr(node, "model");
     return ret < 0 ? ret : read_set(r, backend, "version", "2.0");
 }

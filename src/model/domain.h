@@ -289,7 +289,8 @@ struct model_watchdog {
 
 struct model_tpm {
     struct model_device device;
-    bool persistent; /* its state outlives the definition */
+    const char *model; /* tpm-crb, tpm-tis */
+    bool persistent;   /* its state outlives the definition */
 };
 
 enum model_listen {

@@ -59,10 +59,12 @@ static const struct feature devices[] = {
     {"filesystem", false, {{0}}},
     {"tpm",
      true,
-     {{"model", {"tpm-crb"}}, {"backendModel", {"emulator"}}, {"backendVersion", {"2.0"}}},
+     {{"model", {"tpm-tis", "tpm-crb"}},
+      {"backendModel", {"emulator"}},
+      {"backendVersion", {"2.0"}}},
      has_swtpm},
     {"redirdev", false, {{0}}},
-    {"channel", true, {{"type", {"pty", "unix"}}}},
+    {"channel", true, {{"type", {"pty", "unix", "qemu-vdagent"}}}},
     {NULL, false, {{0}}},
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: a TPM's registers between a guest that writes anything and a
+ * Fuzz target: a TPM's registers, of either interface, between a guest that writes anything and a
  * process that responds with anything. The process is stood in for by the other
  * ends of its sockets.
  */
@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ANSWERS_LEAST 64 /* more than any conversation takes */
 
 static struct loop loop;
+static const struct tpm_interface *interface;
 static struct tpm *tpm;
 static struct swtpm peer; /* its ends of the sockets */
 static unsigned answers;  /* bytes that are left of them, at least */
@@ -33,7 +34,7 @@ static void build(void)
     fcntl(control[1], F_SETFL, O_NONBLOCK);
     peer = (struct swtpm){control[1], data[1]};
     answers = 0;
-    tpm = tpm_make(&(struct swtpm){control[0], data[0]}, &loop, &err);
+    tpm = tpm_make(interface, &(struct swtpm){control[0], data[0]}, &loop, &err);
     require(tpm);
 }
 
@@ -94,12 +95,29 @@ static void respond(const uint8_t *bytes, size_t len, bool proper)
     (void)written;
 }
 
+/* Through the FIFO: its header is right, or nearly. */
+static void give_command(const uint8_t *bytes, size_t len)
+{
+    uint8_t command[SWTPM_HEADER + 8] = {0x80, 1, [5] = (uint8_t)(SWTPM_HEADER + len)};
+    memcpy(command + SWTPM_HEADER, bytes, len);
+    tpm_bus_ops.write(tpm, 0x00, 2, 1);
+    tpm_bus_ops.write(tpm, 0x18, 0x40, 1);
+    for (size_t i = 0; i < SWTPM_HEADER + len; i++)
+        tpm_bus_ops.write(tpm, 0x24, command[i], 1);
+    tpm_bus_ops.write(tpm, 0x18, 0x20, 1);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!loop.epoll_fd) {
         log_level = LOG_ERROR;
         require(loop_init(&loop, NULL) == 0);
     }
+    if (!size)
+        return 0;
+    interface = data[0] & 1 ? &tpm_fifo : &tpm_crb;
+    data++;
+    size--;
     build();
     while (size >= 4) {
         unsigned kind = data[0] & 7, len = 1u << (data[0] >> 3 & 3);
@@ -122,6 +140,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         } else if (kind == 6) {
             n = 0;
             turn();
+        } else if (interface == &tpm_fifo) {
+            n = MIN(size, 8u);
+            keep_answers();
+            give_command(data, n);
         } else {
             n = 0;
             keep_answers();

@@ -15,9 +15,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MEMORY_SIZE MIB(1)
-#define DRAWS_MAX 2         /* in one input */
-#define LARGE_PICTURES 0xff /* an input that begins with it has them */
-#define SIDE_MASK 0x3f      /* of small ones */
+#define DRAWS_MAX 2           /* in one input */
+#define LARGE_PICTURES 0xffff /* an input that begins so has them */
+#define SIDE_MASK 0x3f        /* of small ones */
 
 static struct fake_machine fake;
 static struct vga_state vga;
@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned draws = 0;
     if (!vga.memory)
         build();
-    large = size && data[0] == LARGE_PICTURES;
+    large = size >= 2 && load_le(data, 2) == LARGE_PICTURES;
     vga_state_reset(&vga);
     memset(vga.memory, 0, KIB(256));
     for (; size >= 4; data += 4, size -= 4) {

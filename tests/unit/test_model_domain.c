@@ -367,7 +367,7 @@ static void a_tpm_is_completed(void **state)
     struct model_domain *d =
         parse(DOMAIN("<tpm><backend type='emulator' persistent_state='yes'/></tpm>"));
     expect_format(d, 0,
-                  "    <tpm model='tpm-crb'>\n"
+                  "    <tpm model='tpm-tis'>\n"
                   "      <backend type='emulator' version='2.0' persistent_state='yes'/>\n"
                   "    </tpm>\n");
     assert_true(d->tpm->persistent);

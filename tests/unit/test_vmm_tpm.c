@@ -12,6 +12,7 @@
 
 #include "base/iothread.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "unit.h"
 #include "vmm/devices/tpm.h"
 
@@ -31,6 +32,7 @@ static pid_t process;
 static int control; /* of swtpm, until it is taken over */
 static struct iothread thread;
 static struct swtpm backend;
+static const struct tpm_interface *tpm_kind;
 static struct tpm *tpm;
 
 /* version: "--tpm2", or NULL for a TPM 1.2. */
@@ -68,9 +70,10 @@ static void end_swtpm(void)
     process = 0;
 }
 
-static int setup(void **state)
+static int set_up(const struct tpm_interface *kind)
 {
     struct kv_error err = {0};
+    tpm_kind = kind;
     log_level = LOG_ERROR;
     signal(SIGPIPE, SIG_IGN);
     start_swtpm("--tpm2");
@@ -78,9 +81,19 @@ static int setup(void **state)
         fail_msg("%s", err.message);
     assert_int_equal(iothread_init(&thread, "tpm", NULL), 0);
     assert_int_equal(iothread_start(&thread, NULL), 0);
-    tpm = tpm_make(&backend, &thread.loop, NULL);
+    tpm = tpm_make(tpm_kind, &backend, &thread.loop, NULL);
     assert_non_null(tpm);
     return 0;
+}
+
+static int setup(void **state)
+{
+    return set_up(&tpm_crb);
+}
+
+static int setup_fifo(void **state)
+{
+    return set_up(&tpm_fifo);
 }
 
 static int teardown(void **state)
@@ -245,7 +258,7 @@ static void a_reset_switches_it_off_and_on(void **state)
     assert_int_equal(run(startup, sizeof(startup)), 0);
     put_command(get_random, sizeof(get_random));
     put(CTRL_START, 1);
-    tpm_device_ops.reset(tpm_device(tpm));
+    tpm_device_ops(tpm_kind)->reset(tpm_device(tpm));
     assert_int_equal(get(LOC_STATE), 0x81);
     assert_int_equal(get(CTRL_STS), 2);
     assert_int_equal(tpm_bus_ops.read(tpm, TPM_BUFFER, 8), 0);
@@ -258,16 +271,16 @@ static void its_state_goes_into_another_one(void **state)
     struct kv_error err = {0};
     make_ready();
     assert_int_equal(run(startup, sizeof(startup)), 0);
-    tpm_device_ops.quiesce(tpm_device(tpm));
-    json_t *saved = tpm_device_ops.save(tpm_device(tpm));
+    tpm_device_ops(tpm_kind)->quiesce(tpm_device(tpm));
+    json_t *saved = tpm_device_ops(tpm_kind)->save(tpm_device(tpm));
     assert_non_null(saved);
-    tpm_device_ops.reset(tpm_device(tpm));
-    if (tpm_device_ops.load(tpm_device(tpm), saved, &err) < 0)
+    tpm_device_ops(tpm_kind)->reset(tpm_device(tpm));
+    if (tpm_device_ops(tpm_kind)->load(tpm_device(tpm), saved, &err) < 0)
         fail_msg("%s", err.message);
     assert_int_equal(get(LOC_STATE), 0x83);
     assert_int_equal(run(get_random, sizeof(get_random)), 0); /* it is started already */
     json_object_del(json_object_get(saved, "tpm"), "volatile");
-    assert_true(tpm_device_ops.load(tpm_device(tpm), saved, &err) < 0);
+    assert_true(tpm_device_ops(tpm_kind)->load(tpm_device(tpm), saved, &err) < 0);
     json_decref(saved);
 }
 
@@ -281,7 +294,7 @@ static void a_process_that_ends_is_an_error_of_the_tpm(void **state)
     put_command(startup, sizeof(startup));
     put(CTRL_START, 1);
     assert_int_equal(get(CTRL_START), 0);
-    tpm_device_ops.reset(tpm_device(tpm));
+    tpm_device_ops(tpm_kind)->reset(tpm_device(tpm));
     assert_int_equal(get(CTRL_STS) & 1, 1);
 }
 
@@ -300,7 +313,135 @@ static void a_tpm_1_2_is_refused(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* ---------------------------------------------------------------- the FIFO */
+
+#define ACCESS 0x00
+#define STS 0x18
+#define DATA 0x24
+#define STS_RETRY 0x02u
+#define STS_EXPECT 0x08u
+#define STS_DATA 0x10u
+#define STS_GO 0x20u
+#define STS_READY 0x40u
+
+static unsigned burst(void)
+{
+    return get(STS) >> 8 & 0xffff;
+}
+
+static void fifo_put(const uint8_t *command, size_t len)
+{
+    put(ACCESS, 2);
+    put(STS, STS_READY);
+    assert_int_equal(get(STS) & (STS_READY | STS_EXPECT | STS_DATA), STS_READY);
+    for (size_t i = 0; i < len; i++) {
+        tpm_bus_ops.write(tpm, DATA, command[i], 1);
+        assert_int_equal(!!(get(STS) & STS_EXPECT), i + 1 < len);
+    }
+}
+
+/* The response's code; its bytes. */
+static uint32_t fifo_get(uint8_t *response, size_t size)
+{
+    for (unsigned i = 0; i < TRIES && !(get(STS) & STS_DATA); i++)
+        usleep(1000);
+    size_t len = burst();
+    assert_in_range(len, SWTPM_HEADER, size);
+    for (size_t i = 0; i < len; i++)
+        response[i] = (uint8_t)tpm_bus_ops.read(tpm, DATA, 1);
+    assert_int_equal(get(STS) & STS_DATA, 0);
+    assert_int_equal(swtpm_message_size(response), len);
+    return (uint32_t)response[8] << 8 | response[9];
+}
+
+static uint32_t fifo_run(const uint8_t *command, size_t len, uint8_t response[64])
+{
+    fifo_put(command, len);
+    put(STS, STS_GO);
+    return fifo_get(response, 64);
+}
+
+static void a_fifo_says_what_it_is_and_has_one_locality(void **state)
+{
+    assert_int_equal(get(ACCESS) & 0xff, 0x81);
+    assert_int_equal(get(STS), 0xffffffff);
+    assert_int_equal(get(0x14) >> 28, 3);
+    assert_int_equal(get(0x30) & 0xf, 0);
+    assert_int_equal(get(0xf00) & 0xffff, 0x1014);
+    put(ACCESS, 2);
+    assert_int_equal(get(ACCESS) & 0xff, 0xa1);
+    assert_int_equal(get(STS), 1u << 26 | 0x80);
+    assert_int_equal(get(0x1000), 0xffffffff);
+    put(0x1000, 2);
+    put(ACCESS, 0x20);
+    assert_int_equal(get(ACCESS) & 0xff, 0x81);
+}
+
+static void a_fifo_takes_commands_and_gives_responses_byte_by_byte(void **state)
+{
+    uint8_t response[64], again[64];
+    assert_int_equal(fifo_run(get_random, sizeof(get_random), response), 0x100); /* not started */
+    assert_int_equal(fifo_run(startup, sizeof(startup), response), 0);
+    assert_int_equal(fifo_run(get_random, sizeof(get_random), response), 0);
+    assert_int_equal(swtpm_message_size(response), 28);
+    put(STS, STS_RETRY);
+    assert_int_equal(fifo_get(again, sizeof(again)), 0);
+    assert_memory_equal(response, again, 28);
+    assert_int_equal(tpm_bus_ops.read(tpm, DATA, 4), 0xffffffff);
+}
+
+static void a_fifo_takes_no_more_than_the_command_and_starts_only_whole_ones(void **state)
+{
+    uint8_t response[64];
+    put(ACCESS, 2);
+    put(STS, STS_READY);
+    tpm_bus_ops.write(tpm, 0x80, load_le(startup, 8), 8);
+    put(STS, STS_GO);
+    assert_int_equal(get(STS) & STS_EXPECT, STS_EXPECT);
+    assert_int_equal(burst(), TPM_BUFFER_SIZE - 8);
+    put(DATA, (uint32_t)load_le(startup + 8, 4));
+    put(DATA, 0xffffffff);
+    assert_int_equal(burst(), TPM_BUFFER_SIZE - 12);
+    put(STS, STS_GO);
+    assert_int_equal(fifo_get(response, sizeof(response)), 0);
+    for (unsigned at = 0; at < 0x5000; at += 2) {
+        tpm_bus_ops.write(tpm, at, UINT64_MAX, 8);
+        tpm_bus_ops.read(tpm, at, 8);
+    }
+    assert_int_equal(fifo_run(get_random, sizeof(get_random), response), 0);
+}
+
+static void a_fifos_command_can_be_given_up_and_its_state_goes_into_another_one(void **state)
+{
+    uint8_t response[64];
+    const struct device_ops *ops = tpm_device_ops(tpm_kind);
+    assert_int_equal(fifo_run(startup, sizeof(startup), response), 0);
+    fifo_put(get_random, sizeof(get_random));
+    put(STS, STS_GO);
+    put(STS, STS_READY);
+    for (unsigned i = 0; i < TRIES && !(get(STS) & STS_READY); i++)
+        usleep(1000);
+    fifo_put(get_random, sizeof(get_random));
+    put(STS, STS_GO);
+    ops->quiesce(tpm_device(tpm));
+    json_t *saved = ops->save(tpm_device(tpm));
+    ops->reset(tpm_device(tpm));
+    assert_int_equal(get(ACCESS) & 0x20, 0);
+    assert_int_equal(ops->load(tpm_device(tpm), saved, NULL), 0);
+    json_decref(saved);
+    assert_int_equal(fifo_get(response, sizeof(response)), 0);
+}
+
+static void a_fifo_whose_process_ended_responds_with_a_failure(void **state)
+{
+    uint8_t response[64];
+    end_swtpm();
+    assert_int_equal(fifo_run(startup, sizeof(startup), response), 0x101);
+    assert_int_equal(fifo_run(startup, sizeof(startup), response), 0x101);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST_FIFO(test) cmocka_unit_test_setup_teardown(test, setup_fifo, teardown)
 
 int main(void)
 {
@@ -314,6 +455,11 @@ int main(void)
         TEST(a_reset_switches_it_off_and_on),
         TEST(its_state_goes_into_another_one),
         TEST(a_process_that_ends_is_an_error_of_the_tpm),
+        TEST_FIFO(a_fifo_says_what_it_is_and_has_one_locality),
+        TEST_FIFO(a_fifo_takes_commands_and_gives_responses_byte_by_byte),
+        TEST_FIFO(a_fifo_takes_no_more_than_the_command_and_starts_only_whole_ones),
+        TEST_FIFO(a_fifos_command_can_be_given_up_and_its_state_goes_into_another_one),
+        TEST_FIFO(a_fifo_whose_process_ended_responds_with_a_failure),
         cmocka_unit_test(a_tpm_1_2_is_refused),
     };
     assert_non_null(mkdtemp(folder));

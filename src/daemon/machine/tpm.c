@@ -127,5 +127,6 @@ int config_add_tpm(struct plan *plan, const struct model_domain *domain, struct 
         return rc;
     json_t *options = json_pack("{s:o?}", "backend", plan_fd_text(plan, take_fd(&ours), err));
     config_set_text(options, "id", domain->tpm->device.alias);
+    config_set_text(options, "model", domain->tpm->model + strlen("tpm-"));
     return options ? plan_add(plan, "tpm", options, err) : -ENOMEM;
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The registers of a TPM with a command response buffer (TCG PC Client Platform
- * TPM Profile 1.05, 6.5.3), locality 0 alone. A vCPU writes a command into the
- * buffer, which is sent to swtpm when it says so; an I/O thread reads the
+ * A TPM's commands: a vCPU writes one into the buffer by way of the interface's
+ * registers, it is sent to swtpm when they say so; an I/O thread reads the
  * response and puts it into the buffer. While a command is under way the buffer
- * cannot be written, and what is sent is a copy. A TPM whose process is gone
- * says so by its error bit. See tpm.h.
+ * cannot be written, and what is sent is a copy. See tpm.h and tpm_internal.h.
  */
-#include "vmm/devices/tpm.h"
+
+#include "vmm/devices/tpm_internal.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -24,58 +23,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/x86/layout.h"
 
-enum tpm_register {
-    LOC_STATE = 0x00,
-    LOC_CTRL = 0x08,
-    LOC_STS = 0x0c,
-    INTF_ID = 0x30,
-    INTF_ID2 = 0x34,
-    CTRL_REQ = 0x40,
-    CTRL_STS = 0x44,
-    CTRL_CANCEL = 0x48,
-    CTRL_START = 0x4c,
-    CTRL_CMD_SIZE = 0x58,
-    CTRL_CMD_LADDR = 0x5c,
-    CTRL_RSP_SIZE = 0x64,
-    CTRL_RSP_ADDR = 0x68,
-};
-
-#define STATE_NOT_ESTABLISHED BIT(0) /* no dynamic launch happened */
-#define STATE_ASSIGNED BIT(1)
-#define STATE_VALID BIT(7)
-#define LOC_REQUEST BIT(0)
-#define LOC_RELINQUISH BIT(1)
-#define STS_GRANTED BIT(0)
-#define REQ_READY BIT(0)
-#define REQ_IDLE BIT(1)
-#define STS_ERROR BIT(0)
-#define STS_IDLE BIT(1)
-/* A CRB (and no FIFO) of version 1, locality 0 alone, transfers of 64 bytes. */
-#define INTERFACE (1U | 1U << 4 | 3U << 11 | 1U << 14 | 1U << 17)
-#define VENDOR_IBM 0x1014 /* libtpms' */
-
 #define CANCEL_MS 10000 /* until a command that was cancelled has ended */
-
-/* Plain data, for saving. */
-struct registers {
-    uint8_t assigned, idle, error;
-    uint8_t buffer[TPM_BUFFER_SIZE];
-};
-
-struct tpm {
-    struct device device;
-    struct swtpm backend;
-    struct loop *loop;
-    struct loop_source source;    /* responses */
-    struct loop_work cancel_work; /* a vCPU may not speak to swtpm's control socket */
-    pthread_mutex_t lock;         /* leaf; for what follows, and for writing commands */
-    struct registers regs;
-    bool busy; /* a command is under way; START reads as 1 */
-    bool lost; /* the process is gone */
-    uint8_t response[TPM_BUFFER_SIZE];
-    size_t received;
-    uint64_t commands;
-};
 
 static struct tpm *of_device(struct device *device)
 {
@@ -92,8 +40,11 @@ struct device *tpm_device(struct tpm *tpm)
 /* Under the lock, as all of these. */
 static void end_command(struct tpm *tpm)
 {
+    bool ended = tpm->busy;
     tpm->busy = false;
     tpm->received = 0;
+    if (ended && tpm->interface->ended)
+        tpm->interface->ended(tpm);
 }
 
 static void lose(struct tpm *tpm, const char *why)
@@ -106,7 +57,7 @@ static void lose(struct tpm *tpm, const char *why)
 }
 
 /* Of a command whose size cannot be the header is sent, which the TPM refuses. */
-static void start_command(struct tpm *tpm)
+void tpm_start_command(struct tpm *tpm)
 {
     uint8_t command[TPM_BUFFER_SIZE];
     uint32_t size = swtpm_message_size(tpm->regs.buffer);
@@ -169,36 +120,6 @@ static void on_response(void *opaque, uint32_t events)
     pthread_mutex_unlock(&tpm->lock);
 }
 
-/* ---------------------------------------------------------------- registers */
-
-static uint32_t read_register(const struct tpm *tpm, unsigned at)
-{
-    const struct registers *regs = &tpm->regs;
-    switch (at) {
-    case LOC_STATE:
-        return (uint32_t)(STATE_VALID | STATE_NOT_ESTABLISHED |
-                          (regs->assigned ? STATE_ASSIGNED : 0));
-    case LOC_STS:
-        return regs->assigned ? STS_GRANTED : 0;
-    case INTF_ID:
-        return INTERFACE;
-    case INTF_ID2:
-        return VENDOR_IBM;
-    case CTRL_STS:
-        return (uint32_t)((regs->error ? STS_ERROR : 0) | (regs->idle ? STS_IDLE : 0));
-    case CTRL_START:
-        return tpm->busy;
-    case CTRL_CMD_SIZE:
-    case CTRL_RSP_SIZE:
-        return TPM_BUFFER_SIZE;
-    case CTRL_CMD_LADDR:
-    case CTRL_RSP_ADDR:
-        return (uint32_t)LAYOUT_TPM_BASE + TPM_BUFFER;
-    default:
-        return 0;
-    }
-}
-
 static void cancel(struct tpm *tpm)
 {
     struct kv_error err;
@@ -214,53 +135,19 @@ static void cancel_on_loop(void *opaque)
     pthread_mutex_unlock(&tpm->lock);
 }
 
-static void write_register(struct tpm *tpm, unsigned at, uint32_t value)
+void tpm_cancel_soon(struct tpm *tpm)
 {
-    struct registers *regs = &tpm->regs;
-    bool assigned = regs->assigned;
-    switch (at) {
-    case LOC_CTRL:
-        if (value & LOC_RELINQUISH)
-            regs->assigned = false;
-        else if (value & LOC_REQUEST)
-            regs->assigned = true;
-        break;
-    case CTRL_REQ:
-        if (tpm->busy || !assigned)
-            break;
-        if (value & REQ_READY)
-            regs->idle = false;
-        else if (value & REQ_IDLE)
-            regs->idle = true;
-        break;
-    case CTRL_CANCEL:
-        if (value & 1 && tpm->busy)
-            loop_post(tpm->loop, &tpm->cancel_work);
-        break;
-    case CTRL_START:
-        if (value & 1 && !tpm->busy && assigned && !regs->idle && !tpm->lost)
-            start_command(tpm);
-        break;
-    default:
-        break;
-    }
+    if (tpm->busy)
+        loop_post(tpm->loop, &tpm->cancel_work);
 }
 
-/* Buffer and registers may be read in pieces of any width. */
+/* ---------------------------------------------------------------- registers */
+
 static uint64_t tpm_read(void *opaque, uint64_t offset, unsigned len)
 {
     struct tpm *tpm = opaque;
-    uint64_t value = 0;
     pthread_mutex_lock(&tpm->lock);
-    for (unsigned i = 0; i < len; i++) {
-        unsigned at = (unsigned)offset + i;
-        uint64_t byte = 0;
-        if (at < TPM_BUFFER)
-            byte = read_register(tpm, at & ~3U) >> 8 * (at & 3) & 0xff;
-        else if (at < TPM_REGION_SIZE)
-            byte = tpm->regs.buffer[at - TPM_BUFFER];
-        value |= byte << 8 * i;
-    }
+    uint64_t value = tpm->interface->read(tpm, (unsigned)offset, len);
     pthread_mutex_unlock(&tpm->lock);
     return value;
 }
@@ -269,12 +156,7 @@ static void tpm_write(void *opaque, uint64_t offset, uint64_t value, unsigned le
 {
     struct tpm *tpm = opaque;
     pthread_mutex_lock(&tpm->lock);
-    if (range_within(offset, len, TPM_BUFFER, TPM_BUFFER_SIZE)) {
-        if (!tpm->busy)
-            store_le(tpm->regs.buffer + (offset - TPM_BUFFER), value, len);
-    } else if (offset < TPM_BUFFER && offset % 4 == 0) {
-        write_register(tpm, (unsigned)offset, (uint32_t)value);
-    }
+    tpm->interface->write(tpm, (unsigned)offset, value, len);
     pthread_mutex_unlock(&tpm->lock);
 }
 
@@ -334,7 +216,7 @@ static json_t *save(struct device *device)
     pthread_mutex_lock(&tpm->lock);
     json_t *kept = swtpm_save(&tpm->backend, &err);
     json_t *out = kept ? json_pack("{s:o, s:o}", "tpm", kept, "registers",
-                                   hex_state_save(&tpm->regs, sizeof(tpm->regs)))
+                                   hex_state_save(&tpm->regs, tpm->interface->saved))
                        : NULL;
     pthread_mutex_unlock(&tpm->lock);
     if (!out)
@@ -345,8 +227,9 @@ static json_t *save(struct device *device)
 static int load(struct device *device, const json_t *state, struct kv_error *err)
 {
     struct tpm *tpm = of_device(device);
-    struct registers regs;
-    if (!hex_state_load(json_object_get(state, "registers"), &regs, sizeof(regs)))
+    struct tpm_registers regs = {0};
+    if (!hex_state_load(json_object_get(state, "registers"), &regs, tpm->interface->saved) ||
+        (tpm->interface->check && !tpm->interface->check(&regs)))
         return kv_error_set(err, KV_ERR_DEVICE, EINVAL,
                             "device '%s': its state is not that of a TPM", device->id);
     pthread_mutex_lock(&tpm->lock);
@@ -389,19 +272,31 @@ static void free_device(struct device *device)
     tpm_free(of_device(device));
 }
 
-const struct device_ops tpm_device_ops = {
-    .type = TPM_TYPE,
-    .quiesce = quiesce,
-    .reset = reset,
-    .save = save,
-    .load = load,
-    .metrics = metrics,
-    .free = free_device,
+#define DEVICE_OPS(type_)                                                                \
+    {                                                                                    \
+        .type = (type_), .quiesce = quiesce, .reset = reset, .save = save, .load = load, \
+        .metrics = metrics, .free = free_device,                                         \
+    }
+
+enum tpm_model { MODEL_CRB, MODEL_TIS };
+
+static const struct {
+    const struct tpm_interface *interface;
+    struct device_ops ops;
+} kinds[] = {
+    [MODEL_CRB] = {&tpm_crb, DEVICE_OPS(TPM_CRB)},
+    [MODEL_TIS] = {&tpm_fifo, DEVICE_OPS(TPM_TIS)},
 };
+
+const struct device_ops *tpm_device_ops(const struct tpm_interface *interface)
+{
+    return &kinds[interface == &tpm_fifo ? MODEL_TIS : MODEL_CRB].ops;
+}
 
 /* ---------------------------------------------------------------- creation */
 
-struct tpm *tpm_make(const struct swtpm *backend, struct loop *loop, struct kv_error *err)
+struct tpm *tpm_make(const struct tpm_interface *interface, const struct swtpm *backend,
+                     struct loop *loop, struct kv_error *err)
 {
     struct swtpm taken = *backend;
     struct tpm *tpm = calloc(1, sizeof(*tpm));
@@ -410,6 +305,7 @@ struct tpm *tpm_make(const struct swtpm *backend, struct loop *loop, struct kv_e
         kv_error_set(err, KV_ERR_DEVICE, ENOMEM, "tpm: out of memory");
         return NULL;
     }
+    tpm->interface = interface;
     tpm->backend = taken;
     tpm->loop = loop;
     tpm->source = LOOP_SOURCE_INIT;
@@ -429,12 +325,13 @@ struct tpm_config {
     int model;
 };
 
-static const char *const models[] = {"crb", NULL};
+static const char *const models[] = {[MODEL_CRB] = "crb", [MODEL_TIS] = "tis", NULL};
 
 static const struct option_spec tpm_options[] = {
     OPTION(STRING, struct tpm_config, backend, .required = true,
            .help = "control socket of swtpm --tpm2: unix:PATH, or fd:N of a connected one"),
-    OPTION(ENUM, struct tpm_config, model, .values = models, .help = "default: crb"),
+    OPTION(ENUM, struct tpm_config, model, .values = models,
+           .help = "what the guest finds: a command response buffer (the default), or a FIFO"),
     OPTION(STRING, struct tpm_config, id, .help = "name of the device"),
     OPTION_END,
 };
@@ -446,20 +343,21 @@ static int create(struct machine *machine, const void *opaque, struct kv_error *
     int rc = swtpm_open(&backend, config->backend, TPM_BUFFER_SIZE, err);
     if (rc < 0)
         return rc;
-    struct tpm *tpm = tpm_make(&backend, machine_pick_loop(machine), err);
+    const struct tpm_interface *interface = kinds[config->model].interface;
+    struct tpm *tpm = tpm_make(interface, &backend, machine_pick_loop(machine), err);
     if (!tpm)
         return -ENOMEM;
-    rc = device_register(machine, &tpm->device, &tpm_device_ops, config->id, err);
+    rc = device_register(machine, &tpm->device, &kinds[config->model].ops, config->id, err);
     if (rc < 0) {
         tpm_free(tpm);
         return rc;
     }
     return bus_map(&machine->mmio,
                    &(struct bus_region){.base = LAYOUT_TPM_BASE,
-                                        .size = TPM_REGION_SIZE,
+                                        .size = interface->region_size,
                                         .ops = &tpm_bus_ops,
                                         .opaque = tpm,
-                                        .name = TPM_TYPE},
+                                        .name = interface->type},
                    err);
 }
 

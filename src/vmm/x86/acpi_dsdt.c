@@ -209,14 +209,14 @@ static void pvpanic(struct aml *a)
     aml_end(a, device);
 }
 
-static void tpm(struct aml *a)
+static void tpm(struct aml *a, const struct acpi_tpm *found)
 {
     size_t device = aml_device(a, "TPM_");
     aml_name_string(a, "_HID", "MSFT0101");
     aml_name_integer(a, "_UID", 1);
     aml_name_integer(a, "_STA", 0xf);
     size_t crs = aml_crs(a);
-    aml_memory32_fixed(a, LAYOUT_TPM_BASE, TPM_REGION_SIZE);
+    aml_memory32_fixed(a, LAYOUT_TPM_BASE, found->region_size);
     aml_crs_end(a, crs);
     aml_end(a, device);
 }
@@ -282,6 +282,18 @@ bool acpi_has_device(struct machine *machine, const char *type)
     return count_devices(machine, type);
 }
 
+const struct acpi_tpm *acpi_find_tpm(struct machine *machine)
+{
+    static const struct acpi_tpm tpms[] = {
+        {TPM_CRB, TPM_REGION_SIZE, 7, LAYOUT_TPM_BASE + TPM_CONTROL_AREA},
+        {TPM_TIS, TPM_TIS_REGION_SIZE, 6, 0},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(tpms); i++)
+        if (count_devices(machine, tpms[i].type))
+            return &tpms[i];
+    return NULL;
+}
+
 size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generation_id_at)
 {
     bool has_generation_id = count_devices(machine, "vmgenid");
@@ -298,8 +310,8 @@ size_t acpi_dsdt_body(struct aml *a, struct machine *machine, uint64_t generatio
         keyboard_and_mouse(a);
     if (count_devices(machine, "pvpanic"))
         pvpanic(a);
-    if (acpi_has_device(machine, TPM_TYPE))
-        tpm(a);
+    if (acpi_find_tpm(machine))
+        tpm(a, acpi_find_tpm(machine));
     if (has_generation_id)
         generation_id(a);
     aml_end(a, sb);

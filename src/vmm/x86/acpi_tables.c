@@ -11,7 +11,6 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "vmm/devices/i8042.h"
-#include "vmm/devices/tpm.h"
 #include "vmm/machine/machine.h"
 #include "vmm/x86/acpi_aml.h"
 #include "vmm/x86/acpi_dsdt.h"
@@ -337,15 +336,15 @@ static void build_slit(struct acpi *acpi)
 
 /* TCG ACPI Specification 1.3, 7.3; without the optional area for a log of what was started: a
  * kernel that finds none there takes the log that UEFI has. */
-static void build_tpm2(struct acpi *acpi)
+static void build_tpm2(struct acpi *acpi, const struct acpi_tpm *tpm)
 {
     struct aml *out = &acpi->out;
 
     size_t start = table_begin(acpi, "TPM2", 4);
     aml_number(out, 0, 2); /* a client's platform */
     aml_number(out, 0, 2);
-    aml_number(out, LAYOUT_TPM_BASE + TPM_CONTROL_AREA, 8);
-    aml_number(out, TPM_START_BY_CRB, 4);
+    aml_number(out, tpm->control_area, 8);
+    aml_number(out, tpm->start_method, 4);
     aml_number(out, 0, 8); /* parameters of the start method, 12 bytes */
     aml_number(out, 0, 4);
     table_end_listed(acpi, start);
@@ -397,8 +396,8 @@ int acpi_build_area(struct machine *machine, uint64_t base, struct acpi_area *ar
         rc = build_srat(&acpi, err);
         build_slit(&acpi);
     }
-    if (acpi_has_device(machine, TPM_TYPE))
-        build_tpm2(&acpi);
+    if (acpi_find_tpm(machine))
+        build_tpm2(&acpi, acpi_find_tpm(machine));
     area->xsdt = build_xsdt(&acpi);
     area->data = acpi.out.data;
     area->len = acpi.out.len;
