@@ -156,8 +156,11 @@ static void pass(struct input *in)
     require(memcmp(sent, came, MIN(p.len, FLOW_HEADERS_MAX)) == 0);
     struct flow_key *key = &keys[index];
     struct filter_frame known = {key, &burst->headers[index]};
-    bool repeats = memcmp(burst->headers[!index].bytes, came, FRAME_HEAD) == 0 &&
-                   flow_headers_repeat(&burst->headers[!index], &burst->headers[index]);
+    const struct flow_shape *shape = burst->headers[!index].shape;
+    struct flow_masked masked;
+    if (shape)
+        flow_headers_mask(&masked, &burst->headers[!index], shape);
+    bool repeats = shape && flow_headers_repeat(&burst->headers[index], shape, &masked);
     if (!flow_key_read(key, &burst->headers[index], &frame, port->index)) {
         require(!repeats);
         known.key = NULL;

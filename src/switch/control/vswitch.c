@@ -272,6 +272,8 @@ static void swap_macs_here(void *opaque)
     if (task->full)
         return;
     struct mac_table old = task->bridge->macs;
+    /* It goes on counting. */
+    task->macs.changes += old.changes + 1;
     task->bridge->macs = task->macs;
     task->macs = old;
 }

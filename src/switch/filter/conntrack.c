@@ -223,6 +223,7 @@ void conntrack_look(const struct conntrack *conntrack, unsigned port,
 void conntrack_forget(struct conntrack *conntrack, struct connection *connection)
 {
     connection->state = CONNECTION_FREE;
+    connection->version++;
     conntrack->used_by[connection->tuple.port]--;
 }
 
@@ -296,6 +297,7 @@ bool conntrack_add(struct conntrack *conntrack, struct tracked *tracked,
         .state = CONNECTION_NEW,
         .origin = (uint8_t)direction,
         .loose = tcp && (key->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN,
+        .version = tracked->connection->version + 1,
     };
     return true;
 }
@@ -308,7 +310,9 @@ bool conntrack_put(struct conntrack *conntrack, const struct connection *connect
         for (unsigned i = 0; i < CONNTRACK_BUCKET; i++) {
             if (bucket->slots[i].state != CONNECTION_FREE)
                 continue;
+            uint32_t version = bucket->slots[i].version + 1;
             bucket->slots[i] = *connection;
+            bucket->slots[i].version = version;
             conntrack->used_by[connection->tuple.port]++;
             return true;
         }
@@ -340,17 +344,24 @@ static void see_tcp(struct connection *connection, enum filter_direction directi
     connection->expires_s = now_s + tcp_timeouts[connection->state];
 }
 
-void conntrack_seen(struct connection *connection, enum filter_direction direction,
-                    const struct flow_key *key, uint32_t now_s)
+static void see_any(struct connection *connection, enum filter_direction direction, uint32_t now_s)
 {
-    if (key->protocol == IPPROTO_TCP) {
-        see_tcp(connection, direction, key->tcp_flags, now_s);
-        return;
-    }
     if (direction != connection->origin)
         connection->state = CONNECTION_ESTABLISHED;
     connection->expires_s =
         now_s + (connection->state == CONNECTION_NEW ? UNANSWERED_S : ANSWERED_S);
+}
+
+void conntrack_seen(struct connection *connection, enum filter_direction direction,
+                    const struct flow_key *key, uint32_t now_s)
+{
+    uint8_t state = connection->state, closing = connection->closing;
+    if (key->protocol == IPPROTO_TCP)
+        see_tcp(connection, direction, key->tcp_flags, now_s);
+    else
+        see_any(connection, direction, now_s);
+    if (connection->state != state || connection->closing != closing)
+        connection->version++;
 }
 
 void conntrack_forget_port(struct conntrack *conntrack, unsigned port)

@@ -46,6 +46,8 @@ struct connection {
     uint8_t origin;   /* enum filter_direction of its first packet */
     uint8_t closing;  /* of TCP: bits by direction, who has said all */
     bool loose;       /* of TCP: was under way when it was seen first */
+    uint32_t
+        version; /* of the place in the table: another one when anything above changes but times */
 } __attribute__((aligned(64)));
 
 struct conntrack_bucket {

@@ -161,12 +161,16 @@ static void log_verdict(const struct port *port, enum filter_direction direction
 void filter_check(struct port *port, enum filter_direction direction,
                   const struct filter_frame *frame, struct filter_verdict *verdict)
 {
+    bool stateful = port->filter->acl && port->filter->acl->stateful;
     struct tracked tracked;
     filter_look(port, direction, frame, verdict, &tracked);
+    if (tracked.kind == TRACKING_KNOWN)
+        verdict->connection = tracked.connection;
+    uint32_t version = verdict->connection ? verdict->connection->version : 0;
     if (tracked.kind != TRACKING_NONE)
         remember_connection(port, direction, frame->key, verdict, &tracked);
-    if (verdict->allowed && port->filter->acl && port->filter->acl->stateful &&
-        frame->key->fragment == FLOW_FRAGMENT)
+    verdict->single = stateful && !(verdict->connection && verdict->connection->version == version);
+    if (verdict->allowed && stateful && frame->key->fragment == FLOW_FRAGMENT)
         remember_fragment(port, direction, frame);
     log_verdict(port, direction, frame, verdict);
 }

@@ -42,7 +42,16 @@ struct filter_verdict {
     bool begins;           /* a connection */
     enum port_drop why;    /* where it is not allowed */
     struct acl_rule *rule; /* that decides, or NULL */
+    /* Of filter_check(): the next frame with the same headers gets the same verdict, and has no
+     * other effect, while the connection, if there is one, has the version that it has. Else... */
+    bool single; /* ... it has to be checked itself */
+    const struct connection *connection;
 };
+
+static inline bool filter_is_single(const struct filter_verdict *verdict)
+{
+    return verdict->single || (verdict->rule && verdict->rule->log);
+}
 
 /* On the forwarding thread: looks, and changes nothing that anybody could notice. tracked: what
  * the frame is to the port's connections. */
@@ -54,11 +63,12 @@ void filter_look(struct port *port, enum filter_direction direction,
 void filter_check(struct port *port, enum filter_direction direction,
                   const struct filter_frame *frame, struct filter_verdict *verdict);
 
-/* A frame with that verdict, the first or one that repeats it. */
-static inline void filter_count(const struct filter_verdict *verdict, uint32_t bytes)
+/* Frames with that verdict, the first or those that repeat it. */
+static inline void filter_count(const struct filter_verdict *verdict, uint64_t frames,
+                                uint64_t bytes)
 {
     if (verdict->rule) {
-        verdict->rule->frames++;
+        verdict->rule->frames += frames;
         verdict->rule->bytes += bytes;
     }
 }

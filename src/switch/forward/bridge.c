@@ -14,6 +14,7 @@
 #include "switch/forward/offload.h"
 #include "switch/forward/screen.h"
 #include "switch/forward/shaper.h"
+#include "switch/forward/verdicts.h"
 #include "switch/monitor/sampler.h"
 
 #define UNKNOWN (-1)
@@ -42,12 +43,16 @@ void bridge_free(struct bridge *bridge)
 {
     mac_table_free(&bridge->macs);
     filter_tables_free(bridge->tables);
+    verdict_cache_free(bridge->verdicts);
     free(bridge);
 }
 
 int bridge_prepare_filters(struct bridge *bridge, struct kv_error *err)
 {
-    if (!bridge->tables)
+    /* No port has a filter yet, so nobody looks at them but us. */
+    if (!bridge->verdicts)
+        bridge->verdicts = verdict_cache_new(err);
+    if (bridge->verdicts && !bridge->tables)
         bridge->tables = filter_tables_new(err);
     return bridge->tables ? 0 : kv_error_prefix(err, "bridge '%s'", bridge->name);
 }
@@ -198,36 +203,17 @@ static bool pass(struct bridge *bridge, const struct port *from, struct frame *f
         return true;
     const struct filter_frame *inspected = inspect(bridge, from, frame, in);
     filter_check(port, direction, inspected, verdict);
-    filter_count(verdict, FRAME_HEAD + frame->rest_bytes);
+    filter_count(verdict, 1, FRAME_HEAD + frame->rest_bytes);
     return verdict->allowed;
 }
 
 /* --- Deciding --------------------------------------------------------------- */
 
-/* Whether the next frame shares a verdict. */
-enum again {
-    ALONE,
-    SAME_HEAD,
-    SAME_HEADERS, /* with what filters have looked at behind the head */
-};
-
-/* What becomes of a frame, by its port and its head. */
-struct verdict {
-    uint64_t head[2];
-    enum again again;
-    bool admitted, flood, drop;
-    enum port_drop why;
-    struct port *port; /* the receiver; with drop: where it counts */
-    uint16_t vlan;
-    bool tagged, service;
-    struct filter_verdict in, out; /* of the sender's and the receiver's filters */
-};
-
 /* Where filters looked at the frame, one that shares its verdict has the same headers. */
 static void heed_filters(struct verdict *v, const struct inspection *in)
 {
     if (__builtin_expect(in->read && v->again != ALONE, 0))
-        v->again = SAME_HEADERS;
+        v->again = in->frame.headers->shape ? SAME_HEADERS : ALONE;
 }
 
 static void flood(struct bridge *bridge, struct port *from, struct frame *frame, unsigned index,
@@ -325,19 +311,18 @@ static inline bool has_head(const struct verdict *v, const struct frame *frame)
     return head[0] == v->head[0] && head[1] == v->head[1];
 }
 
-/* The same for a frame whose verdict filters have a say in; counts it where it is. */
-static bool has_headers(struct bridge *bridge, unsigned index, struct frame *frame,
-                        const struct verdict *v, struct inspection *in)
+/* Frames of a burst, one after the other, that share a verdict and that its rules did not count
+ * yet.
+ */
+struct run {
+    uint64_t frames, bytes;
+};
+
+static inline void count_run(const struct verdict *v, struct run *run)
 {
-    if (!has_head(v, frame))
-        return false;
-    flow_headers_keep(&bridge->tables->burst, index, frame);
-    in->kept = (int)index;
-    if (!flow_headers_repeat(in->frame.headers, &bridge->tables->burst.headers[index]))
-        return false;
-    filter_count(&v->in, FRAME_HEAD + frame->rest_bytes);
-    filter_count(&v->out, FRAME_HEAD + frame->rest_bytes);
-    return true;
+    filter_count(&v->in, run->frames, run->bytes);
+    filter_count(&v->out, run->frames, run->bytes);
+    *run = (struct run){0};
 }
 
 /* Who wants a sample of the frame, the verdict on which is v, gets it. */
@@ -476,21 +461,39 @@ void bridge_forward(struct port *from, struct frame *frames, unsigned count)
     uint32_t now_s = bridge->forward->now_s;
     struct verdict v = {.again = ALONE};
     struct inspection in = {.kept = -1};
+    struct run run = {0};
     uint64_t bytes = 0;
+    /* Its own filter looks at all frames, its peers' filters at those that are like the last. */
+    bool kept = from->filter || from->filtered;
+    if (__builtin_expect(kept, 0))
+        verdicts_prepare(bridge->verdicts, &bridge->tables->burst, from->index, frames, count);
     for (unsigned i = 0; i < count; i++) {
         struct frame *frame = &frames[i];
         bytes += FRAME_HEAD + frame->rest_bytes;
         /* Neighbours in a burst mostly go the same way. */
-        if ((v.again == SAME_HEAD && has_head(&v, frame)) ||
-            (v.again == SAME_HEADERS && has_headers(bridge, i, frame, &v, &in))) {
+        bool same = v.again == SAME_HEAD && has_head(&v, frame);
+        if (kept && !same) {
+            same = v.again == SAME_HEADERS && bridge->verdicts->repeats[i];
+            if (!same) {
+                count_run(&v, &run);
+                same = verdicts_find(bridge->verdicts, &bridge->tables->burst, i, from, &v);
+            }
+            run.frames += same;
+            run.bytes += same ? FRAME_HEAD + frame->rest_bytes : 0;
+        }
+        if (same) {
             frame->vlan = v.vlan;
             frame->tagged = v.tagged;
             frame->service = v.service;
         } else {
+            uint64_t stamp = verdict_stamp(bridge);
             in.index = i;
+            in.kept = kept ? (int)i : -1;
             in.read = false;
             decide(bridge, from, frame, now_s, &v, &in);
             heed_filters(&v, &in);
+            if (kept && v.again == SAME_HEADERS && !v.flood && verdict_stamp(bridge) == stamp)
+                verdicts_keep(bridge->verdicts, &bridge->tables->burst, i, from, &v, stamp);
         }
         if (__builtin_expect(from->mirror_what & MIRROR_IN && v.admitted, 0))
             send_copy(bridge, from, i, frame->vlan);
@@ -503,6 +506,9 @@ void bridge_forward(struct port *from, struct frame *frames, unsigned count)
         else
             send_to(bridge, v.port, i, frame->vlan);
     }
+    if (kept)
+        count_run(&v, &run);
+    from->filtered = v.again == SAME_HEADERS;
     from->counters.in_frames += count;
     from->counters.in_bytes += bytes;
     send_touched(bridge, from, frames);

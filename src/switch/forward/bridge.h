@@ -17,6 +17,7 @@
 struct filter_tables;
 struct flow_table;
 struct openflow;
+struct verdict_cache;
 
 struct bridge {
     struct forward *forward;
@@ -31,7 +32,8 @@ struct bridge {
     uint32_t queue;                   /* of shapers, that a flow says for what it sends; 0 */
     struct list samplers;             /* monitor/sampler.h */
     uint32_t sample_in, sample_every; /* frames until one is taken, and at the last look; 0: none */
-    struct filter_tables *tables;     /* filter/filter.h; there once a port had a filter */
+    struct filter_tables *tables;     /* filter/filter.h; there once a port had a filter, ... */
+    struct verdict_cache *verdicts;   /* ... with this one (verdicts.h) */
     struct ring *protocol_frames;     /* for the control thread (screen.h), or NULL */
     struct group_view *groups;        /* who hears which, or NULL: everybody hears all */
     /* The control thread's. */

@@ -69,26 +69,38 @@ void flow_headers_keep_any(struct flow_burst *burst, unsigned i, struct frame *f
 
 /* --- Shapes ----------------------------------------------------------------- */
 
-/* Bytes a to b behind the start of the IP header at l3, in a shape. */
-#define CARE(l3, a, b) [(l3) + (a)-FRAME_HEAD...(l3) + (b)-FRAME_HEAD] = 0xff
-/* All but identification, checksum and flow label. */
-#define IPV4_CARE(l3) CARE(l3, 2, 3), CARE(l3, 6, 9), CARE(l3, 12, 23)
-#define IPV6_CARE(l3) CARE(l3, 4, 43)
-#define TCP_CARE(l3, len) CARE(l3, (len) + 12, (len) + 13)
+/* The head, and bytes a to b behind the start of the IP header at l3. */
+#define CARE_HEAD [0 ... FRAME_HEAD - 1] = 0xff
+#define CARE(l3, a, b) [(l3) + (a)...(l3) + (b)] = 0xff
+/* All but length, identification, checksum and flow label. */
+#define CARE_IPV4(l3) CARE_HEAD, CARE(l3, 6, 9), CARE(l3, 12, 23)
+#define CARE_IPV6(l3) CARE_HEAD, CARE(l3, 6, 43)
+#define CARE_TCP(l3, len) CARE(l3, (len) + 12, (len) + 13)
 /* Of tagged frames type, version and class lie behind the head. */
-#define TAGGED_CARE(l3) CARE(l3, -2, 1)
+#define CARE_TAGGED CARE(TAGGED, -2, 1)
 
 #define UNTAGGED 14
 #define TAGGED 18
 
+#define PORTS_LEN 8 /* of UDP's header, and of SCTP's that we look at */
+#define PLACE_IPV4(at, next) \
+    .l3 = (at), .l4 = (at) + IPV4_LEN, .len_at = (at) + 2, .len_behind = (at), next
+#define PLACE_IPV6(at, next) \
+    .l3 = (at), .l4 = (at) + IPV6_LEN, .len_at = (at) + 4, .len_behind = (at) + IPV6_LEN, next
+#define WITH_TCP .transport = TCP_LEN, .tcp = true
+#define WITH_PORTS .transport = PORTS_LEN
+
 /* By tag, IPv6, TCP; the others are UDP and SCTP. */
 static const struct flow_shape shapes[2][2][2] = {
-    {{{{IPV4_CARE(UNTAGGED)}}, {{IPV4_CARE(UNTAGGED), TCP_CARE(UNTAGGED, IPV4_LEN)}}},
-     {{{IPV6_CARE(UNTAGGED)}}, {{IPV6_CARE(UNTAGGED), TCP_CARE(UNTAGGED, IPV6_LEN)}}}},
-    {{{{TAGGED_CARE(TAGGED), IPV4_CARE(TAGGED)}},
-      {{TAGGED_CARE(TAGGED), IPV4_CARE(TAGGED), TCP_CARE(TAGGED, IPV4_LEN)}}},
-     {{{TAGGED_CARE(TAGGED), IPV6_CARE(TAGGED)}},
-      {{TAGGED_CARE(TAGGED), IPV6_CARE(TAGGED), TCP_CARE(TAGGED, IPV6_LEN)}}}},
+    {{{{CARE_IPV4(UNTAGGED)}, PLACE_IPV4(UNTAGGED, WITH_PORTS)},
+      {{CARE_IPV4(UNTAGGED), CARE_TCP(UNTAGGED, IPV4_LEN)}, PLACE_IPV4(UNTAGGED, WITH_TCP)}},
+     {{{CARE_IPV6(UNTAGGED)}, PLACE_IPV6(UNTAGGED, WITH_PORTS)},
+      {{CARE_IPV6(UNTAGGED), CARE_TCP(UNTAGGED, IPV6_LEN)}, PLACE_IPV6(UNTAGGED, WITH_TCP)}}},
+    {{{{CARE_IPV4(TAGGED), CARE_TAGGED}, PLACE_IPV4(TAGGED, WITH_PORTS)},
+      {{CARE_IPV4(TAGGED), CARE_TAGGED, CARE_TCP(TAGGED, IPV4_LEN)}, PLACE_IPV4(TAGGED, WITH_TCP)}},
+     {{{CARE_IPV6(TAGGED), CARE_TAGGED}, PLACE_IPV6(TAGGED, WITH_PORTS)},
+      {{CARE_IPV6(TAGGED), CARE_TAGGED, CARE_TCP(TAGGED, IPV6_LEN)},
+       PLACE_IPV6(TAGGED, WITH_TCP)}}},
 };
 
 static bool has_ports(uint8_t protocol)
@@ -96,20 +108,31 @@ static bool has_ports(uint8_t protocol)
     return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
 }
 
-static void find_shape(struct flow_headers *headers, const struct flow_key *key)
-{
-    bool ipv6 = key->type == FLOW_TYPE_IPV6;
-    if (has_ports(key->protocol) && !key->fragment &&
-        headers->l4 == headers->l3 + (ipv6 ? IPV6_LEN : IPV4_LEN))
-        headers->shape = &shapes[headers->l3 == TAGGED][ipv6][key->protocol == IPPROTO_TCP];
-}
-
-/* --- Reading ---------------------------------------------------------------- */
-
 static unsigned be16(const uint8_t *p)
 {
     return (unsigned)p[0] << 8 | p[1];
 }
+
+const struct flow_shape *flow_shape_of(const struct flow_headers *headers)
+{
+    bool tagged = be16(headers->bytes + UNTAGGED - 2) == FRAME_TPID;
+    const uint8_t *ip = headers->bytes + (tagged ? TAGGED : UNTAGGED);
+    unsigned type = be16(ip - 2);
+    uint8_t protocol;
+    if (type == FLOW_TYPE_IPV4 && ip[0] == (4 << 4 | IPV4_LEN / 4) && !(be16(ip + 6) & 0x3fff))
+        protocol = ip[9];
+    else if (type == FLOW_TYPE_IPV6 && ip[0] >> 4 == 6)
+        protocol = ip[6];
+    else
+        return NULL;
+    if (!has_ports(protocol))
+        return NULL;
+    const struct flow_shape *shape =
+        &shapes[tagged][type == FLOW_TYPE_IPV6][protocol == IPPROTO_TCP];
+    return flow_shape_fits(shape, headers) ? shape : NULL;
+}
+
+/* --- Reading ---------------------------------------------------------------- */
 
 /* Headers one after the other; no byte at or behind end is looked at. */
 struct reader {
@@ -300,6 +323,7 @@ bool flow_key_read(struct flow_key *key, struct flow_headers *headers, const str
     };
     memcpy(key->to_mac, headers->bytes, 12);
     headers->l3 = headers->l4 = headers->end = 0;
+    headers->shape = NULL;
     if (type == FLOW_TYPE_ARP)
         good = read_arp(&r, key);
     else if (type == FLOW_TYPE_IPV4)
@@ -314,7 +338,10 @@ bool flow_key_read(struct flow_key *key, struct flow_headers *headers, const str
     headers->l4 = (uint16_t)r.l4;
     headers->fragment_id = r.fragment_id;
     headers->end = (uint16_t)MIN(r.packet_end, UINT16_MAX);
-    find_shape(headers, key);
+    headers->shape = flow_shape_of(headers);
+    /* A customer's tag is none of ours: its bytes look like headers that were not read. */
+    if (headers->shape && headers->shape->l4 != headers->l4)
+        headers->shape = NULL;
     return true;
 }
 

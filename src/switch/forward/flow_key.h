@@ -57,12 +57,19 @@ static inline uint64_t flow_key_word(const struct flow_key *key, unsigned i)
     return word;
 }
 
-/* Which of the bytes behind the head a key was made from, where its headers are of a common kind:
- * they are compared 16 at a time. */
+/* A common kind of headers (TCP, UDP, SCTP in IPv4 without options or IPv6 without extensions, no
+ * fragment, with a tag or without), and which of a frame's first bytes a key is made from where
+ * they are of that kind: these are compared 16 at a time. */
 typedef uint64_t flow_vector __attribute__((vector_size(16)));
-#define FLOW_SHAPE_VECTORS 4
+#define FLOW_SHAPE_VECTORS 5
+#define FLOW_SHAPE_BYTES (FLOW_SHAPE_VECTORS * sizeof(flow_vector))
 struct flow_shape {
-    uint8_t care[FLOW_SHAPE_VECTORS * sizeof(flow_vector)] __attribute__((aligned(16)));
+    uint8_t care[FLOW_SHAPE_BYTES] __attribute__((aligned(16)));
+    uint8_t l3, l4;     /* as in struct flow_headers */
+    uint8_t len_at;     /* of the IP header's length field, ... */
+    uint8_t len_behind; /* ... which counts from here on */
+    uint8_t transport;  /* bytes of the transport header at least */
+    bool tcp;
 };
 
 /* The first bytes of a frame. */
@@ -72,7 +79,7 @@ struct flow_headers {
     uint16_t end;         /* of what the IP header says; may be behind len */
     uint32_t frame_bytes; /* of the whole frame */
     uint32_t fragment_id; /* of a fragment */
-    const struct flow_shape *shape; /* NULL: none of the common ones */
+    const struct flow_shape *shape; /* NULL: none of the common ones, or nobody looked */
     uint8_t bytes[FLOW_HEADERS_MAX] __attribute__((aligned(16)));
 };
 
@@ -118,22 +125,99 @@ bool flow_key_read(struct flow_key *key, struct flow_headers *headers, const str
 bool flow_key_read_quoted(struct flow_key *quoted, const struct flow_headers *headers,
                           const struct flow_key *key);
 
-/* Whether a frame has the key that the one before, which was read, has. Their heads are the same.
- * Identification, checksum and TCP's numbers may differ. */
-static inline bool flow_headers_repeat(const struct flow_headers *before,
-                                       const struct flow_headers *headers)
+/* --- Headers of common kinds -------------------------------------------------- */
+
+/* For who looks at a whole burst: takes the first bytes, enough to find the shape; then
+ * flow_headers_end() has the frame sent from them, and keeps the rest of headers that have no
+ * shape. Neither changes what the frame is. */
+static inline void flow_headers_begin(struct flow_burst *burst, unsigned i, struct frame *frame)
 {
-    if (!before->shape || before->frame_bytes != headers->frame_bytes)
-        return false;
-    flow_vector differ = {0};
-    for (unsigned i = 0; i < FLOW_SHAPE_VECTORS; i++) {
-        flow_vector care, a, b;
-        memcpy(&care, before->shape->care + i * sizeof(care), sizeof(care));
-        memcpy(&a, before->bytes + FRAME_HEAD + i * sizeof(a), sizeof(a));
-        memcpy(&b, headers->bytes + FRAME_HEAD + i * sizeof(b), sizeof(b));
-        differ |= (a ^ b) & care;
+    struct flow_headers *headers = &burst->headers[i];
+    if (frame->rest_count != 1 || frame->rest_bytes <= FLOW_SHAPE_BYTES - FRAME_HEAD) {
+        flow_headers_keep(burst, i, frame);
+        return;
     }
+    memcpy(headers->bytes, frame->head, FRAME_HEAD);
+    memcpy(headers->bytes + FRAME_HEAD, frame->rest->iov_base, FLOW_SHAPE_BYTES - FRAME_HEAD);
+    headers->len = FLOW_SHAPE_BYTES;
+    headers->frame_bytes = FRAME_HEAD + frame->rest_bytes;
+}
+
+static inline void flow_headers_end(struct flow_burst *burst, unsigned i, struct frame *frame)
+{
+    struct flow_headers *headers = &burst->headers[i];
+    const uint32_t kept = FLOW_SHAPE_BYTES - FRAME_HEAD;
+    if (frame->rest_count != 1 || frame->rest_bytes <= kept)
+        return;
+    if (!headers->shape) {
+        flow_headers_keep_any(burst, i, frame);
+        return;
+    }
+    struct iovec *iov = burst->iov[i];
+    iov[1] = (struct iovec){(uint8_t *)frame->rest->iov_base + kept, frame->rest_bytes - kept};
+    iov[0] = (struct iovec){headers->bytes + FRAME_HEAD, kept};
+    frame->rest = iov;
+    frame->rest_count = 2;
+}
+
+/* Whether the frame's lengths are those of whole headers of the shape, the bytes that it cares for
+ * being so. What is not, flow_key_read() judges. */
+static inline bool flow_shape_fits(const struct flow_shape *shape,
+                                   const struct flow_headers *headers)
+{
+    const uint8_t *len = headers->bytes + shape->len_at;
+    unsigned end = shape->len_behind + ((unsigned)len[0] << 8 | len[1]);
+    unsigned transport = shape->tcp ? headers->bytes[shape->l4 + 12] >> 4 << 2 : shape->transport;
+    return headers->len >= shape->l4 + shape->transport && transport >= shape->transport &&
+           shape->l4 + transport <= end && end <= headers->frame_bytes;
+}
+
+/* The shape of headers, which fits, or NULL. */
+const struct flow_shape *flow_shape_of(const struct flow_headers *headers);
+
+/* The bytes that a shape cares for, the others 0. */
+struct flow_masked {
+    flow_vector vectors[FLOW_SHAPE_VECTORS];
+};
+
+static inline flow_vector flow_headers_vector(const struct flow_headers *headers,
+                                              const struct flow_shape *shape, unsigned i)
+{
+    flow_vector care, bytes;
+    memcpy(&care, shape->care + i * sizeof(care), sizeof(care));
+    memcpy(&bytes, headers->bytes + i * sizeof(bytes), sizeof(bytes));
+    return bytes & care;
+}
+
+static inline void flow_headers_mask(struct flow_masked *masked, const struct flow_headers *headers,
+                                     const struct flow_shape *shape)
+{
+    for (unsigned i = 0; i < FLOW_SHAPE_VECTORS; i++)
+        masked->vectors[i] = flow_headers_vector(headers, shape, i);
+}
+
+/* Written out, as compilers leave a loop of it. */
+static inline bool flow_headers_are(const struct flow_headers *headers,
+                                    const struct flow_shape *shape,
+                                    const struct flow_masked *masked)
+{
+    const flow_vector *as = masked->vectors;
+    _Static_assert(FLOW_SHAPE_VECTORS == 5, "each of them is compared");
+    flow_vector differ = (flow_headers_vector(headers, shape, 0) ^ as[0]) |
+                         (flow_headers_vector(headers, shape, 1) ^ as[1]) |
+                         (flow_headers_vector(headers, shape, 2) ^ as[2]) |
+                         (flow_headers_vector(headers, shape, 3) ^ as[3]) |
+                         (flow_headers_vector(headers, shape, 4) ^ as[4]);
     return (differ[0] | differ[1]) == 0;
+}
+
+/* Whether a frame has the key that another one, of that shape, has. Identification, lengths,
+ * checksum and TCP's numbers may differ. */
+static inline bool flow_headers_repeat(const struct flow_headers *headers,
+                                       const struct flow_shape *shape,
+                                       const struct flow_masked *masked)
+{
+    return flow_headers_are(headers, shape, masked) && flow_shape_fits(shape, headers);
 }
 
 #endif

@@ -247,6 +247,7 @@ static void run_task(struct forward *forward)
     if (!task)
         return;
     task->fn(task->opaque);
+    forward->changes++;
     if (forward->notify_count)
         notify(forward);
     pthread_mutex_lock(&forward->lock);
@@ -331,6 +332,7 @@ void forward_run(struct forward *forward, void (*fn)(void *opaque), void *opaque
     struct forward_task task = {fn, opaque};
     if (!forward->started) {
         fn(opaque);
+        forward->changes++;
         return;
     }
     forward->finished = false;

@@ -47,6 +47,7 @@ struct forward {
     unsigned notify_count;
     struct notifier notifier;
     uint32_t now_s;
+    uint64_t changes; /* raised by all that verdicts on frames may change with (verdicts.h) */
     /* Handing over: the control thread has one task at a time. */
     _Atomic(struct forward_task *) task;
     atomic_bool sleeping;

@@ -33,6 +33,7 @@ static void forget(struct mac_table *table, struct mac_entry *entry)
 {
     entry->key = 0;
     entry->fixed = false;
+    table->changes++;
     table->used--;
     table->used_by[entry->port]--;
 }
@@ -72,6 +73,7 @@ enum mac_learned mac_table_learn_slowly(struct mac_table *table, uint64_t key, u
     if (!entry)
         return MAC_NO_ROOM;
     *entry = (struct mac_entry){.key = key, .seen_s = now_s, .port = port};
+    table->changes++;
     table->used++;
     table->used_by[port]++;
     return moved ? MAC_MOVED : MAC_NEW;
@@ -102,6 +104,7 @@ bool mac_table_fix(struct mac_table *table, uint64_t key, uint16_t port)
     if (entry->key)
         forget(table, entry);
     *entry = (struct mac_entry){.key = key, .port = port, .fixed = true};
+    table->changes++;
     table->used++;
     table->used_by[port]++;
     return true;

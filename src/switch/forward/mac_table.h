@@ -34,6 +34,7 @@ struct mac_table {
     uint64_t secret;
     uint32_t ageing_s;
     uint32_t expired_s; /* when what is too old was forgotten last */
+    uint64_t changes;   /* raised where an address comes, goes or moves */
     unsigned used;
     unsigned used_by[MAC_TABLE_PORTS];
 };

@@ -169,6 +169,7 @@ struct port {
     unsigned costly;        /* frames that it sent lately, one of which takes as long as many */
     struct port_vlans vlans;
     struct filter *filter; /* what its frames are checked by, or NULL */
+    bool filtered;         /* some port's filter looked at the last frame that came in */
     uint8_t pending_count;
     uint8_t pending[FRAME_BURST]; /* indexes of the burst's frames that go out here */
     struct port_counters counters;

@@ -169,6 +169,7 @@ static void end_if_lost(struct vhost_port *vp)
         return;
     vp->ended = true;
     vp->port.up = false;
+    vp->port.forward->changes++;
     loop_post(vp->loop, &vp->trouble);
 }
 

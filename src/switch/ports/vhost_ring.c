@@ -37,6 +37,7 @@ static void set_up(struct vhost_port *vp)
             list->rings[list->count++] = (uint8_t)i;
     }
     vp->port.up = vp->to_guest.count && vp->from_guest.count;
+    vp->port.forward->changes++;
 }
 
 /* What the guest may leave undone, and what it takes so (5.1.3.1: the others need the checksum). */
