@@ -82,7 +82,7 @@ def ours(build, folder, mount, size=64, **port):
 class OpenVSwitch:
     """ovsdb-server and ovs-vswitchd with DPDK and one poll thread, in a folder of their own."""
 
-    def __init__(self, folder, mount):
+    def __init__(self, folder, mount, tso=False):
         program = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
         if not os.path.exists(program):
             raise RuntimeError("openvswitch-switch-dpdk is not installed")
@@ -99,6 +99,8 @@ class OpenVSwitch:
                    "other_config:dpdk-socket-mem=1024", f"other_config:pmd-cpu-mask={1 << SWITCH_CORE:#x}",
                    f"other_config:dpdk-lcore-mask={1 << GUEST_CORE:#x}",
                    f"other_config:dpdk-hugepage-dir={mount}", f"other_config:dpdk-extra=--file-prefix=ovs{os.getpid()}")
+        if tso:
+            self.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:userspace-tso-enable=true")
         self.start(program, self.database, f"--unixctl={folder}/vs.ctl")
 
     def run(self, *command):
@@ -246,6 +248,43 @@ def switch_latency(build):
                 yield figure(f"latency of 64 bytes, {kind}, {name}", median(mine), median(other), "us", peer.name())
 
 
+def segments(build, kind, ends, ready):
+    """Gigabits a second that come from one end to the other in TCP segments of 64 KB."""
+    command = ["taskset", "-c", str(GUEST_CORE), f"{build}/bench/segments", kind, *ends, str(SECONDS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as guests:
+        try:
+            ready()
+            out, err = guests.communicate(timeout=60)
+        finally:
+            guests.kill()
+    if guests.returncode != 0:
+        raise RuntimeError(err.strip())
+    return float(out.split()[0])
+
+
+def our_segments(build, folder):
+    paths = [f"{folder}/sa", f"{folder}/sb"]
+    with our_switch(build, folder, paths):
+        return segments(build, "vhost", paths, lambda: None)
+
+
+def their_segments(build, folder, mount):
+    paths = [f"{folder}/ta", f"{folder}/tb"]
+    with tempfile.TemporaryDirectory(dir=folder) as inner, OpenVSwitch(inner, mount, tso=True) as ovs:
+        return segments(build, "vhost", paths, lambda: ovs.add_ports(paths))
+
+
+def switch_segments(build):
+    """TCP segments of 64 KB between two vhost-user guests through one core; Open vSwitch with DPDK and its TSO"""
+    with tempfile.TemporaryDirectory() as folder, huge_pages(folder) as mount:
+        got, apart, peer = [], [cores_apart(build)], Peer()
+        for _ in range(ROUNDS):
+            got.append(our_segments(build, folder))
+            peer(their_segments, build, folder, mount)
+        print(f"# {conditions(build, mount, apart)}")
+        yield figure("segments of 64 KB, offloads", median(got), median(peer.got), "Gbit/s", peer.name(), ">= 1.3")
+
+
 def switch_idle(build):
     """What an idle switch with 2 guests connected takes"""
     need_testpmd()
@@ -319,4 +358,4 @@ def switch_filter_cost(build):
                 yield figure(f"a frame, {name}, {flows} flows", filter_cost(build, kind, rules, flows), plain, "ns", "no filter")
 
 
-ROWS = [switch, switch_1500, switch_acl, switch_filter_cost, switch_latency, switch_idle]
+ROWS = [switch, switch_1500, switch_acl, switch_filter_cost, switch_segments, switch_latency, switch_idle]

@@ -9,7 +9,8 @@ import time
 
 from kv_switch import Switch, Testpmd
 from rows_start import figure
-from rows_switch import GUEST_CORE, ROUNDS, SECONDS, SWITCH_CORE, huge_pages, median, need_testpmd, ours
+from rows_switch import (GUEST_CORE, ROUNDS, SECONDS, SWITCH_CORE, huge_pages, median, need_testpmd, our_segments, ours,
+                         segments)
 
 PID = os.getpid()
 
@@ -124,4 +125,29 @@ def switch_bridge(build):
                      ">= 5")
 
 
-ROWS = [switch_taps, switch_bridge]
+def segments_by_taps(build):
+    """By the Linux bridge, in the system calls of the program that sends and receives."""
+    bridge, taps = f"kvbr{PID}"[:15], [f"kvs{n}x{PID}"[:15] for n in range(2)]
+    try:
+        ip("link", "add", bridge, "type", "bridge")
+        ip("link", "set", bridge, "up")
+        for tap in taps:
+            ip("tuntap", "add", tap, "mode", "tap", "vnet_hdr")
+            ip("link", "set", tap, "master", bridge, "up")
+        return segments(build, "taps", taps, lambda: None)
+    finally:
+        for link in [*taps, bridge]:
+            remove("link", "del", link)
+
+
+def switch_segments_bridge(build):
+    """TCP segments of 64 KB between two guests by vhost-user; by the Linux bridge and two taps"""
+    with tempfile.TemporaryDirectory() as folder:
+        mine, other = [], []
+        for _ in range(ROUNDS):
+            mine.append(our_segments(build, folder))
+            other.append(segments_by_taps(build))
+        yield figure("segments of 64 KB between two guests", median(mine), median(other), "Gbit/s", "Linux bridge, taps")
+
+
+ROWS = [switch_taps, switch_bridge, switch_segments_bridge]

@@ -5,6 +5,7 @@
  */
 #include <linux/virtio_net.h>
 
+#include "base/copy.h"
 #include "base/prefetch.h"
 #include "base/util.h"
 #include "switch/forward/forward.h"
@@ -35,7 +36,7 @@ static inline void copy_rest(uint8_t *to, const struct frame *frame)
         return;
     }
     for (unsigned i = 0; i < frame->rest_count; i++) {
-        memcpy(to, frame->rest[i].iov_base, frame->rest[i].iov_len);
+        copy_bytes(to, frame->rest[i].iov_base, frame->rest[i].iov_len);
         to += frame->rest[i].iov_len;
     }
 }
@@ -145,7 +146,7 @@ static void write_bytes(struct writer *w, const void *data, size_t len)
         }
         const struct iovec *iov = &w->chain->iov[w->segment];
         size_t part = MIN(len, iov->iov_len - w->offset);
-        memcpy((uint8_t *)iov->iov_base + w->offset, from, part);
+        copy_bytes((uint8_t *)iov->iov_base + w->offset, from, part);
         from += part;
         len -= part;
         w->offset += part;
