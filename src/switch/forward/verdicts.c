@@ -51,14 +51,86 @@ static struct kept_verdict *places_of(const struct verdict_cache *cache,
     return cache->sets[hash % VERDICT_SETS];
 }
 
+/* Short frames of one length that come one after the other are compared on their way into the copy.
+ * The rest's first and last 32 bytes are taken, which overlap; these are what they have to be. */
+struct short_run {
+    uint32_t len; /* of the rest; 0: there is no run */
+    const struct flow_shape *shape;
+    flow_vector head, care[4], as[4];
+};
+
+static inline flow_vector load(const uint8_t *from)
+{
+    flow_vector vector;
+    memcpy(&vector, from, sizeof(vector));
+    return vector;
+}
+
+/* The run that the frame, which was kept, begins. The lengths, which are not cared for else, have
+ * to be the same, too. */
+static void begin_run(struct short_run *run, const struct flow_headers *headers)
+{
+    const struct flow_shape *shape = headers->shape;
+    uint32_t len = headers->frame_bytes - FRAME_HEAD;
+    uint8_t care[FLOW_SHAPE_BYTES];
+    run->len = len >= 32 && len <= 64 ? len : 0;
+    if (!run->len)
+        return;
+    memcpy(care, shape->care, sizeof(care));
+    care[shape->len_at] = care[shape->len_at + 1] = 0xff;
+    const unsigned offsets[4] = {0, 16, len - 32, len - 16};
+    for (unsigned i = 0; i < 4; i++) {
+        run->care[i] = load(care + FRAME_HEAD + offsets[i]);
+        run->as[i] = load(headers->bytes + FRAME_HEAD + offsets[i]) & run->care[i];
+    }
+    run->head = load(headers->bytes);
+    run->shape = shape;
+}
+
+/* Keeps the frame's headers if it goes on with the run; else changes nothing. */
+static inline bool goes_on(const struct short_run *run, struct flow_headers *headers,
+                           struct frame *frame)
+{
+    uint32_t len = frame->rest_bytes;
+    if (len != run->len || frame->rest_count != 1)
+        return false;
+    const uint8_t *from = frame->rest->iov_base;
+    uint8_t *to = headers->bytes + FRAME_HEAD;
+    flow_vector head = load(frame->head), a = load(from), b = load(from + 16),
+                c = load(from + len - 32), d = load(from + len - 16);
+    /* The sender may write there: what is compared is what is kept, and is not read again. */
+    __asm__ volatile("" ::: "memory");
+    flow_vector differ = (head ^ run->head) | ((a & run->care[0]) ^ run->as[0]) |
+                         ((b & run->care[1]) ^ run->as[1]) | ((c & run->care[2]) ^ run->as[2]) |
+                         ((d & run->care[3]) ^ run->as[3]);
+    if (differ[0] | differ[1])
+        return false;
+    memcpy(headers->bytes, &head, sizeof(head));
+    memcpy(to, &a, sizeof(a));
+    memcpy(to + 16, &b, sizeof(b));
+    memcpy(to + len - 32, &c, sizeof(c));
+    memcpy(to + len - 16, &d, sizeof(d));
+    headers->len = (uint16_t)(FRAME_HEAD + len);
+    headers->frame_bytes = FRAME_HEAD + len;
+    headers->shape = run->shape;
+    frame->one = (struct iovec){to, len};
+    frame->rest = &frame->one;
+    return true;
+}
+
 void verdicts_prepare(struct verdict_cache *cache, struct flow_burst *burst, unsigned in_port,
                       struct frame *frames, unsigned count)
 {
     const struct flow_shape *shape = NULL;
     struct kept_verdict *places = NULL;
     struct flow_masked masked;
+    struct short_run run = {0};
     for (unsigned i = 0; i < count; i++) {
         struct flow_headers *headers = &burst->headers[i];
+        cache->repeats[i] = true;
+        cache->places[i] = places;
+        if (goes_on(&run, headers, &frames[i]))
+            continue;
         flow_headers_begin(burst, i, &frames[i]);
         cache->repeats[i] = shape && flow_headers_repeat(headers, shape, &masked);
         if (!cache->repeats[i]) {
@@ -74,6 +146,10 @@ void verdicts_prepare(struct verdict_cache *cache, struct flow_burst *burst, uns
         cache->places[i] = places;
         headers->shape = shape;
         flow_headers_end(burst, i, &frames[i]);
+        /* Where two are alike, there will be more. */
+        run.len = 0;
+        if (cache->repeats[i])
+            begin_run(&run, headers);
     }
 }
 
