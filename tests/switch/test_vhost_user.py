@@ -59,6 +59,28 @@ def test_a_front_end_that_lies_is_disconnected_and_may_come_again(switch, folder
     assert not os.path.exists(f"{folder}/g")
 
 
+def test_a_front_end_gets_memory_that_outlives_the_switch(switch, folder):
+    switch.execute("add-port", bridge="br0", name="g", type="vhost-user-server", path=f"{folder}/g")
+    with socket.socket(socket.AF_UNIX) as front:
+        front.settimeout(10)
+        front.connect(f"{folder}/g")
+        front.sendall(message(15))
+        assert struct.unpack("<IIIQ", front.recv(20))[3] >> 12 & 1
+        front.sendall(message(16, struct.pack("<Q", 1 << 12 | 1 << 3)))
+        front.sendall(message(31, struct.pack("<QQHH", 0, 0, 2, 256)))
+        answer, fds, _, _ = socket.recv_fds(front, 100, 2)
+        size, offset, queues, queue_size = struct.unpack("<12xQQHH", answer)
+        assert len(fds) == 1 and os.fstat(fds[0]).st_size == size and (offset, queues, queue_size) == (0, 2, 256)
+        with pytest.raises(PermissionError):
+            os.ftruncate(fds[0], 0)
+        socket.send_fds(front, [struct.pack("<III", 32, 9, 20) + answer[12:]], fds)
+        assert struct.unpack("<IIIQ", front.recv(20)) == (32, 5, 8, 0)
+        # More rings than the file has room for.
+        socket.send_fds(front, [message(32, struct.pack("<QQHH", 1 << 23, 0, 16, 32768))], fds)
+        assert front.recv(20) == b""
+        os.close(fds[0])
+
+
 @pytest.mark.parametrize("arguments, words", [
     ({"bridge": "br9"}, "there is no bridge 'br9'"),
     ({"name": "g"}, "port 'g' exists already"),
