@@ -435,6 +435,20 @@ def test_a_bond_is_a_port_of_several_interfaces(ovs):
     assert [port["name"] for port in ports(ovs)] == ["br0"]
 
 
+def test_rstp_is_the_bridge_s_and_tells_of_itself(ovs):
+    ovs.tools.get("add-br br0 -- set Bridge br0 rstp_enable=true other_config:rstp-priority=4096 "
+                  "other_config:rstp-address=02:00:00:00:00:09 "
+                  "-- set Port br0 other_config:rstp-port-admin-edge=true other_config:rstp-path-cost=7")
+    assert ovs.tools.get("get Bridge br0 rstp_status:rstp_bridge_id") == '"4096.020000000009"'
+    deadline = time.monotonic() + 5
+    while ovs.tools.get("get Port br0 rstp_status:rstp_port_state") != "Forwarding":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert ovs.tools.get("get Port br0 rstp_status:rstp_port_role") == "Designated"
+    ovs.tools.get("set Bridge br0 rstp_enable=false")
+    assert "rstp" not in ovs.execute("query-bridges")[0]
+
+
 def test_multicast_snooping_is_the_bridge_s(ovs):
     ovs.tools.get("add-br br0 -- set Bridge br0 mcast_snooping_enable=true other_config:mcast-snooping-aging-time=60 "
                   "other_config:mcast-snooping-disable-flood-unregistered=true "
@@ -476,7 +490,6 @@ def test_vlan_modes_become_the_port_s(ovs, words, is_so):
     ("add-bond br0 bond0 a b other_config:bond-rebalance-interval=9", "bond-rebalance-interval"),
     ("add-port br0 a lacp=active", "lacp is for bonds"),
     ("set Bridge br0 stp_enable=true", "stp_enable"),
-    ("set Bridge br0 rstp_enable=true", "rstp_enable"),
     ("set-fail-mode br0 secure", "'standalone' is possible"),
     ("set Port br0 vlan_mode=dot1q-tunnel", "needs a tag"),
     ("-- --id=@q create QoS type=linux-hfsc -- set Port br0 qos=@q", "'linux-htb' is possible"),

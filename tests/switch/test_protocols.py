@@ -120,6 +120,27 @@ def test_bonds_that_cannot_be_are_refused(wires, lie):
         wires.switch.execute("add-port", bridge="br0", name="p", **lie)
 
 
+def test_two_links_between_bridges_with_rstp_are_no_loop(wires):
+    for bridge, priority in (("br0", 4096), ("br1", 32768)):
+        wires.switch.execute("set-bridge", name=bridge, rstp=True, rstp_priority=priority)
+    a = wires.add_station("br0", "198.51.100.1/24")
+    wires.add_station("br1", "198.51.100.2/24")
+    ends = [wires.add(number) for number in range(2)]
+    role = lambda name: wires.port(name)["rstp-state"]["role"]
+    wait(lambda: [role(ends[0][1]), role(ends[1][1])] == ["Root", "Alternate"])
+    wait(lambda: wires.port(ends[0][1])["rstp-state"]["state"] == "Forwarding")
+    wait(lambda: pings(a, "198.51.100.2", 1))
+    assert wires.switch.statistics(a)["out-frames"] < 200  # nothing goes round
+    run("ip", "link", "set", ends[0][0], "down")
+    wait(lambda: role(ends[1][1]) == "Root")
+    wait(lambda: pings(a, "198.51.100.2", 1))
+    for bridge in ("br0", "br1"):
+        wires.switch.execute("remove-port", name=ends[bridge == "br1"][0])
+        wires.switch.execute("set-bridge", name=bridge)
+    with pytest.raises(Refused):
+        wires.switch.execute("set-bridge", name="br0", rstp=True, rstp_priority=5)
+
+
 LISTEN = """
 import socket, struct, sys, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

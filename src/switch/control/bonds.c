@@ -3,14 +3,10 @@
 #include "switch/control/bonds.h"
 
 #include <errno.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "switch/control/protocols.h"
@@ -115,19 +111,14 @@ static void look_here(void *opaque)
 static void find_carriers(struct bond_control *control)
 {
     bool others = false;
-    cleanup_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     for (unsigned i = 0; i < control->count; i++)
         others |= !*control->members[i].port->interface;
     if (others)
         forward_run(control->bond->port.forward, look_here, control);
     for (unsigned i = 0; i < control->count; i++) {
         struct member *member = &control->members[i];
-        struct ifreq ifr = {0};
-        if (!*member->port->interface)
-            continue;
-        memcpy(ifr.ifr_name, member->port->interface, sizeof(member->port->interface));
-        member->carrier = ioctl(fd, SIOCGIFFLAGS, &ifr) == 0 && ifr.ifr_flags & IFF_UP &&
-                          ifr.ifr_flags & IFF_RUNNING;
+        if (*member->port->interface)
+            member->carrier = protocols_has_carrier(member->port);
     }
 }
 

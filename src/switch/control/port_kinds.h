@@ -27,6 +27,8 @@ struct port_options {
     int outer_tag; /* row of port_outer_tags */
     uint64_t community;
     bool fast_leave, all_groups, all_reports;
+    bool no_rstp, rstp_edge, rstp_no_auto_edge;
+    uint64_t rstp_cost, rstp_priority;
     char *bond; /* whose member the port is */
     /* Of a bond. */
     int mode, lacp, lacp_time; /* rows of the names in bonds.h */
@@ -62,6 +64,7 @@ enum port_option_group {
 
 struct port_kind {
     unsigned has;   /* of enum port_option_group */
+    bool carrier;   /* its interface is a link's end; a tap's may be in another namespace */
     bool unlimited; /* what goes out does not wait: it has no rates */
     struct port *(*create)(const struct port_options *options, struct loop *loop,
                            struct kv_error *err);

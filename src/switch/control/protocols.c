@@ -3,11 +3,16 @@
 #include "switch/control/protocols.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
+#include "base/cleanup.h"
 #include "base/util.h"
 #include "switch/control/bonds.h"
 #include "switch/control/snooping.h"
+#include "switch/control/spanning.h"
 #include "switch/forward/admit.h"
 #include "switch/forward/forward.h"
 #include "switch/monitor/ring.h"
@@ -40,6 +45,8 @@ static void hear(void *opaque, const void *slot)
         return;
     if (!mac_is_reserved(record->bytes))
         snooping_hear(port, record->vlan, record->bytes, len);
+    else if (record->bytes[5] == 0)
+        spanning_hear(port, record->bytes, len);
     else if (port->screen)
         bonds_hear(port, record->bytes, len);
 }
@@ -127,6 +134,17 @@ void protocols_listen(struct port *port, unsigned add, unsigned remove)
 {
     struct screen_task task = {port, NULL, add, remove};
     forward_run(port->bridge->forward, listen_here, &task);
+}
+
+/* --- Links ---------------------------------------------------------------------- */
+
+bool protocols_has_carrier(const struct port *port)
+{
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq ifr = {0};
+    memcpy(ifr.ifr_name, port->interface, sizeof(port->interface));
+    return ioctl(fd, SIOCGIFFLAGS, &ifr) == 0 && ifr.ifr_flags & IFF_UP &&
+           ifr.ifr_flags & IFF_RUNNING;
 }
 
 /* --- Saying ------------------------------------------------------------------- */

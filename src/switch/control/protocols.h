@@ -23,6 +23,9 @@ int protocols_screen(struct port *port, struct kv_error *err);
 /* Adds to and takes from what the port's screen takes out of the frames. */
 void protocols_listen(struct port *port, unsigned add, unsigned remove);
 
+/* Whether the interface of the kernel has a carrier, on the control thread. */
+bool protocols_has_carrier(const struct port *port);
+
 /* Sends a frame of the switch's own. */
 void protocols_send(struct port *port, const uint8_t *bytes, size_t len);
 

@@ -53,8 +53,8 @@ static void publish_here(void *opaque)
         port->screen->state = machine->forward ? SCREEN_FORWARDING
                               : machine->learn ? SCREEN_LEARNING
                                                : SCREEN_BLOCKED;
-        port->config = (uint8_t)((port->config & ~PORT_BLOCKED) |
-                                 (machine->forward ? 0 : PORT_BLOCKED));
+        port->config =
+            (uint8_t)((port->config & ~PORT_BLOCKED) | (machine->forward ? 0 : PORT_BLOCKED));
         if (machine->flush)
             mac_table_forget_port(&port->bridge->macs, port->index);
         machine->flush = false;
@@ -246,10 +246,11 @@ static int check(const struct bridge *bridge, const struct spanning_options *o,
                             (unsigned)o->priority);
     /* 802.1D-2004, 17.14 */
     if (2 * (o->forward_delay - 1) < o->max_age)
-        return kv_error_set(err, KV_ERR_CONFIG, EINVAL,
-                            "bridge '%s': 'rstp-max-age' %u is more than twice 'rstp-forward-delay' "
-                            "less 1",
-                            bridge->name, (unsigned)o->max_age);
+        return kv_error_set(
+            err, KV_ERR_CONFIG, EINVAL,
+            "bridge '%s': 'rstp-max-age' %u is more than twice 'rstp-forward-delay' "
+            "less 1",
+            bridge->name, (unsigned)o->max_age);
     return 0;
 }
 
@@ -277,11 +278,17 @@ static struct spanning *begin(struct bridge *bridge, struct loop *loop,
     return spanning;
 }
 
+static bool is_same(const struct spanning_options *a, const struct spanning_options *b)
+{
+    return a->priority == b->priority && a->max_age == b->max_age &&
+           a->forward_delay == b->forward_delay &&
+           memcmp(a->address, b->address, sizeof(a->address)) == 0;
+}
+
 int spanning_set(struct bridge *bridge, struct loop *loop, const struct spanning_options *options,
                  struct kv_error *err)
 {
-    if (options->on && bridge->spanning &&
-        memcmp(options, &bridge->spanning->options, sizeof(*options)) == 0)
+    if (options->on && bridge->spanning && is_same(options, &bridge->spanning->options))
         return 0;
     int rc = options->on ? check(bridge, options, err) : 0;
     if (rc == 0 && options->on)
@@ -338,8 +345,7 @@ void spanning_describe(const struct bridge *bridge, json_t *row)
                              id_text(rstp->root.root), "root-cost", (json_int_t)rstp->root.cost,
                              "topology-changes", (json_int_t)rstp->topology_changes);
     if (rstp->root_port >= 0)
-        json_object_set_new(told, "root-port",
-                            json_string(spanning->ports[rstp->root_port]->name));
+        json_object_set_new(told, "root-port", json_string(spanning->ports[rstp->root_port]->name));
     json_object_set_new(row, "rstp", json_true());
     json_object_set_new(row, "rstp-priority", json_integer((json_int_t)spanning->options.priority));
     json_object_set_new(row, "rstp-state", told);
@@ -350,11 +356,11 @@ void spanning_describe_port(const struct port *port, json_t *row)
     const struct rstp_port *machine = machine_of(port);
     if (!machine)
         return;
-    json_object_set_new(
-        row, "rstp-state",
-        json_pack("{s:s, s:s, s:b, s:I}", "role", rstp_role_names[machine->role], "state",
-                  machine->forward ? "Forwarding"
-                  : machine->learn ? "Learning"
-                                   : "Discarding",
-                  "edge", machine->oper_edge, "port-id", (json_int_t)machine->id));
+    json_object_set_new(row, "rstp-state",
+                        json_pack("{s:s, s:s, s:b, s:I}", "role", rstp_role_names[machine->role],
+                                  "state",
+                                  machine->forward ? "Forwarding"
+                                  : machine->learn ? "Learning"
+                                                   : "Discarding",
+                                  "edge", machine->oper_edge, "port-id", (json_int_t)machine->id));
 }

@@ -15,9 +15,11 @@
 #include "switch/control/port_kinds.h"
 #include "switch/control/protocols.h"
 #include "switch/control/snooping.h"
+#include "switch/control/spanning.h"
 #include "switch/forward/bridge.h"
 #include "switch/monitor/capture.h"
 #include "switch/openflow/openflow.h"
+#include "switch/protocols/rstp.h"
 
 #define MAC_ENTRIES 8192
 
@@ -27,11 +29,15 @@ struct bridge_options {
     char *name;
     uint64_t ageing, mac_entries, core;
     struct snooping_options snooping;
+    struct spanning_options rstp;
 };
 #define BRIDGE_OPTIONS_INIT                                                 \
     {                                                                       \
         .ageing = 300, .mac_entries = MAC_ENTRIES, .core = CORE_NOT_SAID,   \
         .snooping = {.ageing = SNOOPING_AGEING, .groups = SNOOPING_GROUPS}, \
+        .rstp = {.priority = RSTP_PRIORITY,                                 \
+                 .max_age = RSTP_MAX_AGE,                                   \
+                 .forward_delay = RSTP_FORWARD_DELAY},                      \
     }
 
 static const struct option_spec bridge_option_specs[] = {
@@ -48,6 +54,16 @@ static const struct option_spec bridge_option_specs[] = {
                  .max = 65536, .help = "wishes that are remembered"),
     OPTION_NAMED("drop-unregistered", BOOL, struct bridge_options, snooping.drop_unregistered,
                  .help = "groups that nobody wants go to routers only"),
+    OPTION_NAMED("rstp", BOOL, struct bridge_options, rstp.on,
+                 .help = "a spanning tree keeps frames from going round"),
+    OPTION_NAMED("rstp-priority", UINT, struct bridge_options, rstp.priority, .max = 61440,
+                 .help = "the lowest bridge is the root"),
+    OPTION_NAMED("rstp-address", MAC, struct bridge_options, rstp.address,
+                 .help = "the bridge's address to RSTP"),
+    OPTION_NAMED("rstp-max-age", UINT, struct bridge_options, rstp.max_age, .min = 6, .max = 40,
+                 .help = "how far from the root a bridge may be"),
+    OPTION_NAMED("rstp-forward-delay", UINT, struct bridge_options, rstp.forward_delay, .min = 4,
+                 .max = 30, .help = "seconds to wait for neighbours that do not answer"),
     OPTION(UINT, struct bridge_options, core, .max = FORWARD_CORE_MAX,
            .help = "the one of --core whose thread forwards its frames"),
     OPTION_END,
@@ -95,6 +111,7 @@ static void remove_bridge(struct bridge *bridge)
 {
     vswitch_end_export(bridge);
     snooping_stop(bridge);
+    spanning_stop(bridge);
     protocols_stop(bridge);
     openflow_stop(bridge->openflow);
     list_del(&bridge->node);
@@ -252,6 +269,8 @@ int vswitch_add_bridge(struct vswitch *sw, const json_t *object, struct kv_error
     }
     if (rc == 0) {
         rc = snooping_set(bridge, &sw->loop, &options.snooping, err);
+        if (rc == 0)
+            rc = spanning_set(bridge, &sw->loop, &options.rstp, err);
         if (rc < 0)
             remove_bridge(bridge);
     }
@@ -301,7 +320,8 @@ static int set_bridge(struct vswitch *sw, const struct bridge_options *options,
         return kv_error_set(err, KV_ERR_CONFIG, ENOSPC,
                             "bridge '%s': the addresses that were added need more 'mac-entries'",
                             options->name);
-    return snooping_set(task.bridge, &sw->loop, &options->snooping, err);
+    rc = snooping_set(task.bridge, &sw->loop, &options->snooping, err);
+    return rc < 0 ? rc : spanning_set(task.bridge, &sw->loop, &options->rstp, err);
 }
 
 int vswitch_set_bridge(struct vswitch *sw, const json_t *object, struct kv_error *err)
@@ -397,6 +417,7 @@ static void remove_port(struct vswitch *sw, struct port *port)
     const struct port_kind *kind = port_kind_of(port);
     bonds_leave(port);
     snooping_forget_port(port->bridge, port);
+    spanning_forget_port(port);
     kind->stop(port);
     detach(sw, port);
     free_port(port);
@@ -431,9 +452,9 @@ static int check_port(struct vswitch *sw, const struct port_options *options, co
     return port_options_vlans(options, vlans, err);
 }
 
-static bool has_interface(const struct port_options *options)
+static bool has_carrier(const struct port_options *options)
 {
-    return port_kinds[options->type].has & PORT_HAS_INTERFACE;
+    return port_kinds[options->type].carrier;
 }
 
 static uint16_t community_of(const struct port_options *options)
@@ -471,13 +492,16 @@ static int add_port(struct vswitch *sw, const struct port_options *options, cons
     port->of_number = (uint16_t)options->ofport;
     port->community = community_of(options);
     port->config = options->no_flood ? PORT_QUIET : 0;
-    if (has_interface(options))
+    if (has_carrier(options))
         snprintf(port->interface, sizeof(port->interface), "%s",
                  options->interface ? options->interface : options->name);
     rc = limits_make(&limits, options, port, err);
     if (rc == 0) {
         limits_swap(&limits, port);
         rc = bonds_prepare_member(port, options, err);
+        if (rc == 0)
+            rc =
+                spanning_prepare_port(vswitch_find_bridge(sw, options->bridge), port, options, err);
     }
     if (rc == 0)
         rc = attach(sw, vswitch_find_bridge(sw, options->bridge), port, err);
@@ -489,6 +513,8 @@ static int add_port(struct vswitch *sw, const struct port_options *options, cons
     rc = given ? kind->take(port, given, err) : kind->start(port, err);
     if (rc == 0)
         rc = bonds_join(port, err);
+    if (rc == 0)
+        rc = spanning_set_port(port, options, err);
     if (rc == 0)
         set_groups(port, options);
     if (rc < 0) {
@@ -563,6 +589,7 @@ int vswitch_set_port(struct vswitch *sw, const json_t *object, struct kv_error *
         task.no_flood = options.no_flood;
         forward_run(port->forward, set_here, &task);
         set_groups(port, &options);
+        rc = spanning_set_port(port, &options, err);
         limits_drop(&task.limits, port);
     }
     free(task.vlans.customers);

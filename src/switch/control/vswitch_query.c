@@ -11,6 +11,7 @@
 #include "switch/control/limits.h"
 #include "switch/control/port_kinds.h"
 #include "switch/control/snooping.h"
+#include "switch/control/spanning.h"
 #include "switch/control/vswitch.h"
 #include "switch/forward/bridge.h"
 
@@ -116,6 +117,7 @@ static json_t *describe_port(struct port *port)
         json_object_set_new(row, "multicast-flood", json_true());
     if (port->all_reports)
         json_object_set_new(row, "multicast-reports", json_true());
+    spanning_describe_port(port, row);
     describe_vlans(port, row);
     return row;
 }
@@ -133,6 +135,7 @@ json_t *vswitch_describe(struct vswitch *sw)
         if (bridge->forward->core != FORWARD_CORE_ANY)
             json_object_set_new(row, "core", json_integer(bridge->forward->core));
         snooping_describe(bridge, row);
+        spanning_describe(bridge, row);
         vswitch_describe_export(bridge, row);
         json_array_append_new(list, row);
     }

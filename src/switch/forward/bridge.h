@@ -41,6 +41,7 @@ struct bridge {
     struct list ports;
     struct list node;
     struct protocols *protocols;         /* control/protocols.h, or NULL */
+    struct spanning *spanning;           /* or NULL */
     struct snooping *snooping;           /* or NULL */
     uint32_t number;                     /* in the switch, for good */
     struct flow_export *flow_exports[2]; /* by enum flow_protocol; or NULL, as the next one */

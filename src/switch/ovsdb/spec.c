@@ -45,13 +45,29 @@ static const struct pair {
     {"mac-table-size", "mac-entries"},
     {"mcast-snooping-aging-time", "snooping-ageing"},
     {"mcast-snooping-table-size", "snooping-groups"},
+    {"rstp-forward-delay", "rstp-forward-delay"},
+    {"rstp-max-age", "rstp-max-age"},
+    {"rstp-priority", "rstp-priority"},
 };
 #define DROP_UNREGISTERED "mcast-snooping-disable-flood-unregistered"
 
 /* Flags of a port in Port.other_config. */
-static const struct pair port_flags[] = {
-    {"mcast-snooping-flood", "multicast-flood"},
-    {"mcast-snooping-flood-reports", "multicast-reports"},
+static const struct port_flag {
+    const char *key, *name;
+    const char *when; /* it has that value */
+} port_flags[] = {
+    {"mcast-snooping-flood", "multicast-flood", "true"},
+    {"mcast-snooping-flood-reports", "multicast-reports", "true"},
+    {"rstp-enable", "no-rstp", "false"},
+    {"rstp-port-admin-edge", "rstp-edge", "true"},
+    {"rstp-port-auto-edge", "rstp-no-auto-edge", "false"},
+};
+
+/* Its numbers there. */
+static const struct pair port_numbers[] = {
+    {"mac-limit", "mac-limit"},
+    {"rstp-path-cost", "rstp-cost"},
+    {"rstp-port-priority", "rstp-priority"},
 };
 
 /* Keys of Interface.options that are called otherwise here. */
@@ -109,6 +125,11 @@ static const char *const elsewhere[] = {"bridge",
                                         "primary",
                                         "multicast-flood",
                                         "multicast-reports",
+                                        "no-rstp",
+                                        "rstp-cost",
+                                        "rstp-priority",
+                                        "rstp-edge",
+                                        "rstp-no-auto-edge",
                                         NULL};
 
 static bool is_among(const char *const *names, const char *name)
@@ -132,8 +153,13 @@ json_t *spec_of_bridge(const struct row *bridge)
     const char *drop = datum_map_get(row_get(bridge, "other_config"), DROP_UNREGISTERED);
     if (drop && strcmp(drop, "true") == 0)
         json_object_set_new(object, "drop-unregistered", json_true());
+    const char *address = datum_map_get(row_get(bridge, "other_config"), "rstp-address");
+    if (address)
+        json_object_set_new(object, "rstp-address", json_string(address));
     if (row_get(bridge, "mcast_snooping_enable")->keys->boolean)
         json_object_set_new(object, "snooping", json_true());
+    if (row_get(bridge, "rstp_enable")->keys->boolean)
+        json_object_set_new(object, "rstp", json_true());
     return object;
 }
 
@@ -278,13 +304,15 @@ static void add_policing(json_t *object, const struct row *interface)
 /* What a port's row says of it, be it an interface or a bond. */
 static void add_port_columns(json_t *object, const struct row *port)
 {
-    const char *limit = datum_map_get(row_get(port, "other_config"), "mac-limit");
-    if (limit)
-        set_option(object, "mac-limit", limit, NULL);
+    for (unsigned i = 0; i < ARRAY_SIZE(port_numbers); i++) {
+        const char *number = datum_map_get(row_get(port, "other_config"), port_numbers[i].key);
+        if (number)
+            set_option(object, port_numbers[i].name, number, NULL);
+    }
     add_vlans(object, port);
     for (unsigned i = 0; i < ARRAY_SIZE(port_flags); i++) {
         const char *flag = datum_map_get(row_get(port, "other_config"), port_flags[i].key);
-        if (flag && strcmp(flag, "true") == 0)
+        if (flag && strcmp(flag, port_flags[i].when) == 0)
             json_object_set_new(object, port_flags[i].name, json_true());
     }
     if (row_get(port, "protected")->keys->boolean)
@@ -377,6 +405,11 @@ void spec_to_bridge(struct database *db, struct row *bridge, const json_t *objec
     struct datum snooping;
     datum_init_boolean(&snooping, json_is_true(json_object_get(object, "snooping")));
     row_set(db, bridge, "mcast_snooping_enable", snooping);
+    set_element(db, bridge, "other_config", "rstp-address",
+                json_object_get(object, "rstp-address"));
+    struct datum rstp;
+    datum_init_boolean(&rstp, json_is_true(json_object_get(object, "rstp")));
+    row_set(db, bridge, "rstp_enable", rstp);
 }
 
 static struct datum integer_or_none(const json_t *value)
@@ -454,10 +487,14 @@ void spec_to_port(struct database *db, struct row *port, struct row *interface,
     row_set(db, port, "vlan_mode", mode);
     datum_init_boolean(&isolated, json_is_true(json_object_get(object, "isolated")));
     row_set(db, port, "protected", isolated);
-    set_element(db, port, "other_config", "mac-limit", json_object_get(object, "mac-limit"));
-    for (unsigned i = 0; i < ARRAY_SIZE(port_flags); i++)
-        set_element(db, port, "other_config", port_flags[i].key,
-                    json_object_get(object, port_flags[i].name));
+    for (unsigned i = 0; i < ARRAY_SIZE(port_numbers); i++)
+        set_element(db, port, "other_config", port_numbers[i].key,
+                    json_object_get(object, port_numbers[i].name));
+    for (unsigned i = 0; i < ARRAY_SIZE(port_flags); i++) {
+        bool on = json_is_true(json_object_get(object, port_flags[i].name));
+        row_set_element(db, port, "other_config", port_flags[i].key,
+                        on ? port_flags[i].when : NULL);
+    }
     policing_to_row(db, interface, object);
     row_set(db, interface, "ofport_request", integer_or_none(json_object_get(object, "ofport")));
     set_options(db, interface, object, false);

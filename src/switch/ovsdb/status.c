@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "switch/control/bonds.h"
 #include "switch/control/port_kinds.h"
+#include "switch/control/spanning.h"
 #include "switch/forward/bridge.h"
 #include "switch/openflow/openflow.h"
 #include "switch/ovsdb/ovsdb.h"
@@ -181,6 +182,48 @@ static void write_member(struct ovsdb *ovsdb, struct row *port, struct row *inte
     json_decref(told);
 }
 
+/* What RSTP makes of the bridge and of the port, in the words of ovs-vswitchd.conf.db(5). */
+static json_t *rstp_of_bridge(const struct bridge *bridge)
+{
+    json_t *row = json_object(), *map = json_object();
+    spanning_describe(bridge, row);
+    const json_t *state = json_object_get(row, "rstp-state");
+    if (state) {
+        json_object_set(map, "rstp_bridge_id", json_object_get(state, "bridge-id"));
+        json_object_set(map, "rstp_root_id", json_object_get(state, "root-id"));
+        json_object_set_new(map, "rstp_root_path_cost",
+                            json_sprintf("%lld", (long long)json_integer_value(
+                                                     json_object_get(state, "root-cost"))));
+    }
+    json_decref(row);
+    return map;
+}
+
+static json_t *rstp_of_port(const struct port *port)
+{
+    json_t *row = json_object(), *map = json_object();
+    spanning_describe_port(port, row);
+    const json_t *state = json_object_get(row, "rstp-state");
+    if (state) {
+        json_object_set(map, "rstp_port_role", json_object_get(state, "role"));
+        json_object_set(map, "rstp_port_state", json_object_get(state, "state"));
+        json_object_set_new(map, "rstp_port_id",
+                            json_sprintf("%04llx", (unsigned long long)json_integer_value(
+                                                       json_object_get(state, "port-id"))));
+    }
+    json_decref(row);
+    return map;
+}
+
+/* A bond's port has its name, another one its interface's. */
+static void write_port_rstp(struct ovsdb *ovsdb, struct row *port, const struct row *interface)
+{
+    const struct port *made = vswitch_find_port(ovsdb->sw, row_string(port, "name"));
+    if (!made)
+        made = vswitch_find_port(ovsdb->sw, row_string(interface, "name"));
+    set_map(&ovsdb->db, port, "rstp_status", made ? rstp_of_port(made) : json_object());
+}
+
 struct writing {
     struct ovsdb *ovsdb;
     struct views views;
@@ -203,6 +246,7 @@ static void write_interface(void *opaque, struct row *bridge, struct row *port,
     write_kernel(db, interface, kernel_name ? kernel_name : name,
                  view && kind && port_kind_named(kind)->has & PORT_HAS_INTERFACE);
     write_member(ovsdb, port, interface);
+    write_port_rstp(ovsdb, port, interface);
     set_map(db, interface, "statistics", view ? statistics_of(&view->counters) : json_object());
 }
 
@@ -215,6 +259,7 @@ static void write_bridge(struct ovsdb *ovsdb, struct row *bridge)
     char id[17];
     snprintf(id, sizeof(id), "%016llx", made ? (unsigned long long)openflow_datapath_id(made) : 0);
     set_string(&ovsdb->db, bridge, "datapath_id", made ? id : NULL);
+    set_map(&ovsdb->db, bridge, "rstp_status", made ? rstp_of_bridge(made) : json_object());
     set_map(&ovsdb->db, bridge, "status", why ? json_pack("{s:O}", "error", why) : json_object());
 }
 

@@ -12,8 +12,7 @@ static const struct limit {
 } limits[] = {
     {"Open_vSwitch", "manager_options", NULL, "the database is served at the socket of --ovsdb"},
     {"Open_vSwitch", "ssl", NULL, "the database is served at the socket of --ovsdb"},
-    {"Bridge", "stp_enable", NULL, "there is no spanning tree"},
-    {"Bridge", "rstp_enable", NULL, "there is no spanning tree"},
+    {"Bridge", "stp_enable", NULL, "rstp_enable is possible, and understands neighbours with STP"},
     {"Bridge", "flood_vlans", NULL, "addresses are learned in all VLANs"},
     {"Bridge", "flow_tables", NULL, "there is one table, and it is as it is"},
     {"Bridge", "auto_attach", NULL, "there is no LLDP"},

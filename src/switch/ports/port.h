@@ -178,8 +178,11 @@ struct port {
     struct meter_rates in_rates, out_rates;
     struct json_t *qos; /* what set-qos was told, or NULL */
     struct storm_rates storm_rates;
-    uint32_t counter_samples;                 /* told of the port by sFlow */
-    char interface[PORT_INTERFACE_MAX];       /* of the kernel; "": the port is none */
+    uint32_t counter_samples;           /* told of the port by sFlow */
+    char interface[PORT_INTERFACE_MAX]; /* whose carrier is the port's link; "": port->up is */
+    bool no_rstp, rstp_edge, rstp_no_auto_edge; /* to RSTP (control/spanning.h) */
+    uint8_t rstp_priority;
+    uint32_t rstp_cost;
     bool fast_leave, all_groups, all_reports; /* to snooping (control/snooping.h) */
     char bond[PORT_NAME_MAX];                 /* whose member it is to be; "": of none */
     unsigned kind;                            /* row of port_kinds (control/port_kinds.h) */

@@ -127,8 +127,9 @@ static void begin_tc(const struct rstp_bridge *bridge, struct rstp_port *port)
 {
     if (port->tc_while)
         return;
-    port->tc_while = port->send_rstp ? port->designated_times.hello + 1U
-                                     : bridge->root_times.max_age + bridge->root_times.forward_delay;
+    port->tc_while = port->send_rstp
+                         ? port->designated_times.hello + 1U
+                         : bridge->root_times.max_age + bridge->root_times.forward_delay;
     port->new_info = true;
 }
 
@@ -199,9 +200,8 @@ static void hear_designated(struct rstp_port *port, const struct rstp_bpdu *bpdu
 {
     const struct rstp_vector *heard = &bpdu->vector;
     int order = compare(heard, &port->priority);
-    bool same_sender =
-        ((heard->bridge ^ port->priority.bridge) & ADDRESS) == 0 &&
-        ((heard->port ^ port->priority.port) & 0xfff) == 0;
+    bool same_sender = ((heard->bridge ^ port->priority.bridge) & ADDRESS) == 0 &&
+                       ((heard->port ^ port->priority.port) & 0xfff) == 0;
     bool same = order == 0 && is_same_times(&bpdu->times, &port->times);
     if (port->info == RSTP_INFO_RECEIVED && same) {
         port->proposed |= bpdu->flags & FLAG_PROPOSAL;
@@ -210,7 +210,7 @@ static void hear_designated(struct rstp_port *port, const struct rstp_bpdu *bpdu
         port->agreed = port->proposing = false;
         port->proposed |= bpdu->flags & FLAG_PROPOSAL;
         /* What we agreed to holds for what is as good, not for what is worse. */
-        port->agree &= order <= 0;
+        port->agree &= order <= 0 && port->info == RSTP_INFO_RECEIVED;
         record_agreement(port, bpdu);
         port->synced &= port->agreed;
         port->priority = *heard;
@@ -224,14 +224,15 @@ static void hear_designated(struct rstp_port *port, const struct rstp_bpdu *bpdu
         }
         return;
     }
-    port->info_while = bpdu->times.message_age + 1 <= bpdu->times.max_age ? 3U * bpdu->times.hello : 0;
+    port->info_while =
+        bpdu->times.message_age + 1 <= bpdu->times.max_age ? 3U * bpdu->times.hello : 0;
 }
 
 static void update_information(struct rstp_port *port)
 {
     int order = compare(&port->designated, &port->priority);
     port->proposing = port->proposed = false;
-    port->agreed &= order >= 0 && port->info == RSTP_INFO_MINE;
+    port->agreed &= order <= 0 && port->info == RSTP_INFO_MINE;
     port->synced &= port->agreed;
     port->priority = port->designated;
     port->times = port->designated_times;
@@ -283,8 +284,8 @@ static void find_root(struct rstp_bridge *bridge)
 static enum rstp_role role_of(const struct rstp_bridge *bridge, struct rstp_port *port,
                               bool is_root_port)
 {
-    port->designated = (struct rstp_vector){bridge->root.root, bridge->root.cost, bridge->id,
-                                            port->id};
+    port->designated =
+        (struct rstp_vector){bridge->root.root, bridge->root.cost, bridge->id, port->id};
     port->designated_times = bridge->root_times;
     port->designated_times.hello = bridge->times.hello;
     int order = compare(&port->designated, &port->priority);
@@ -296,8 +297,7 @@ static enum rstp_role role_of(const struct rstp_bridge *bridge, struct rstp_port
         port->update_info = true;
         return RSTP_DESIGNATED;
     case RSTP_INFO_MINE:
-        port->update_info =
-            order != 0 || !is_same_times(&port->designated_times, &port->times);
+        port->update_info = order != 0 || !is_same_times(&port->designated_times, &port->times);
         return RSTP_DESIGNATED;
     default:
         break;
@@ -333,7 +333,8 @@ static bool others_are_synced(const struct rstp_bridge *bridge, const struct rst
 {
     for (unsigned i = 0; i < bridge->count; i++) {
         const struct rstp_port *port = &bridge->ports[i];
-        if (port != but && port->role != RSTP_ROOT && !port->synced)
+        if (!port->selected || port->update_info || port->role != port->selected_role ||
+            (port != but && port->role != RSTP_ROOT && !port->synced))
             return false;
     }
     return true;
@@ -378,9 +379,10 @@ static bool run_blocked(struct rstp_bridge *bridge, struct rstp_port *port)
     port->synced = true;
     port->sync = port->re_root = false;
     port->rr_while = 0;
+    port->fd_while =
+        port->role == RSTP_DISABLED ? port->designated_times.max_age : forward_delay(port);
     if (port->role == RSTP_DISABLED)
         return changed;
-    port->fd_while = forward_delay(port);
     if (port->role == RSTP_BACKUP)
         port->rb_while = 2U * port->designated_times.hello;
     return answer(bridge, port) || changed;
@@ -463,10 +465,7 @@ static bool run_role(struct rstp_bridge *bridge, struct rstp_port *port)
     if (!port->selected || port->update_info)
         return false;
     if (port->role != port->selected_role) {
-        bool was_blocked = !port->learn && !port->forward;
         port->role = port->selected_role;
-        if (was_blocked && (port->role == RSTP_ROOT || port->role == RSTP_DESIGNATED))
-            port->fd_while = forward_delay(port);
         changed = true;
     }
     if (port->role == RSTP_ROOT)
@@ -514,6 +513,7 @@ void rstp_init_port(const struct rstp_bridge *bridge, struct rstp_port *port)
                               .auto_edge = port->auto_edge,
                               .designated_times = bridge->times,
                               .send_rstp = true,
+                              .fd_while = bridge->times.max_age,
                               .synced = true,
                               .reselect = true};
     *port = fresh;
@@ -537,7 +537,10 @@ void rstp_set_link(struct rstp_bridge *bridge, struct rstp_port *port, bool up)
 
 void rstp_receive(struct rstp_bridge *bridge, struct rstp_port *port, const struct rstp_bpdu *bpdu)
 {
-    if (!port->enabled)
+    /* What we said ourselves comes back: nobody else is there to agree with. */
+    bool is_ours = bpdu->type != BPDU_TCN && bpdu->vector.bridge == bridge->id &&
+                   bpdu->vector.port == port->id;
+    if (!port->enabled || is_ours)
         return;
     port->oper_edge = false;
     /* Which protocol the neighbour speaks (17.24). */
@@ -593,14 +596,13 @@ static uint8_t flags_of(const struct rstp_port *port)
                      (port->forward ? FLAG_FORWARDING : 0) | (port->agree ? FLAG_AGREEMENT : 0));
 }
 
-bool rstp_transmit(const struct rstp_bridge *bridge, struct rstp_port *port,
-                   struct rstp_bpdu *bpdu)
+bool rstp_transmit(const struct rstp_bridge *bridge, struct rstp_port *port, struct rstp_bpdu *bpdu)
 {
     if (!port->enabled || port->role == RSTP_DISABLED)
         return false;
     if (!port->hello_when) {
-        port->new_info |= port->role == RSTP_DESIGNATED ||
-                          (port->role == RSTP_ROOT && port->tc_while);
+        port->new_info |=
+            port->role == RSTP_DESIGNATED || (port->role == RSTP_ROOT && port->tc_while);
         port->hello_when = bridge->times.hello;
     }
     if (!port->new_info || port->tx_count >= TX_HOLD || !port->selected || port->update_info)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The Rapid Spanning Tree Protocol of one bridge (IEEE 802.1D-2004, clause 17): which of its ports
- * forward, so that bridges and the links between them are a tree. A struct and functions of it; time
- * passes by rstp_tick(), once a second. Called by control/spanning.c. Names are the standard's.
+ * forward, so that bridges and the links between them are a tree. A struct and functions of it;
+ * time passes by rstp_tick(), once a second. Called by control/spanning.c. Names are the
+ * standard's.
  */
 #ifndef KV_SWITCH_PROTOCOLS_RSTP_H
 #define KV_SWITCH_PROTOCOLS_RSTP_H
@@ -13,9 +14,9 @@
 
 #define RSTP_PORTS_MAX 1024
 #define RSTP_FRAME_BYTES 60
-#define RSTP_PRIORITY 32768 /* of a bridge, unless said otherwise; in steps of 4096 */
+#define RSTP_PRIORITY 32768    /* of a bridge, unless said otherwise; in steps of 4096 */
 #define RSTP_PORT_PRIORITY 128 /* in steps of 16 */
-#define RSTP_PATH_COST 20000 /* of a link of 1 Gbit/s (table 17-3) */
+#define RSTP_PATH_COST 20000   /* of a link of 1 Gbit/s (table 17-3) */
 #define RSTP_MAX_AGE 20
 #define RSTP_FORWARD_DELAY 15
 #define RSTP_HELLO 2
