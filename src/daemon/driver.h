@@ -26,6 +26,7 @@ struct daemon {
     bool session;            /* for one user, without privileges */
     const char *vnc_tls_dir; /* certificates of machines' screens; NULL: no TLS */
     bool vnc_tls_verify;     /* viewers show one, too */
+    const char *metrics;     /* where metrics are told (metrics/metrics.h); NULL: nowhere */
 };
 
 struct daemon_driver {

@@ -189,6 +189,7 @@ static int run(const struct settings *settings, struct kv_error *err)
         .session = settings->session,
         .vnc_tls_dir = settings->vnc_tls ? settings->vnc_tls_x509_cert_dir : NULL,
         .vnc_tls_verify = settings->vnc_tls_x509_verify,
+        .metrics = settings->metrics_listen,
     };
     if (asprintf(&nvram_dir, "%s/nvram", state_dir) < 0)
         return kv_error_errno(err, KV_ERR_BASE, ENOMEM, "start");

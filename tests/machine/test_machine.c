@@ -372,7 +372,7 @@ static void figures_are_there(void **state)
     struct machine_memory memory;
     unsigned count;
     tell(machine, ""); /* it has run by then */
-    assert_int_equal(machine_query_vcpus(machine, &vcpus, &count, &err), 0);
+    assert_int_equal(machine_query_vcpus(machine, NULL, &vcpus, &count, &err), 0);
     assert_int_equal(count, 1);
     assert_true(vcpus[0].tid > 0 && vcpus[0].time_ns > 0 && vcpus[0].host_cpu >= 0);
     free(vcpus);
@@ -383,7 +383,7 @@ static void figures_are_there(void **state)
     assert_true(iothreads[0].id == id && iothreads[0].tid > 0);
     free(iothreads);
     assert_int_equal(machine_query_cpu_time(machine, &times, &err), 0);
-    assert_int_equal(machine_query_memory(machine, &memory, &err), 0);
+    assert_int_equal(machine_query_memory(machine, NULL, &memory, &err), 0);
     assert_int_equal(memory.actual, MIB(64));
     assert_true(memory.rss > 0 && memory.unused == UINT64_MAX);
     cleanup_free char *answer = NULL;

@@ -221,7 +221,7 @@ static void a_chain_of_images_comes_as_descriptors(void **state)
     assert_int_equal(run("truncate -s 1M %s/base2.raw", folder), 0);
     struct model_domain *domain = make_domain("", devices);
     struct machine *machine = start(domain);
-    assert_int_equal(machine_query_disks(machine, &disks, &count, &err), 0);
+    assert_int_equal(machine_query_disks(machine, NULL, &disks, &count, &err), 0);
     assert_int_equal(count, 2);
     assert_string_equal(disks[0].alias, "virtio-disk0");
     assert_true(disks[0].has_backing);
@@ -278,7 +278,7 @@ static void interfaces_are_made_and_removed(void **state)
     assert_int_equal(run("test $(cat /sys/class/net/vnet0/mtu) = 1400 && "
                          "grep -q ^fe:54:00:11:22:33 /sys/class/net/vnet0/address"),
                      0);
-    assert_int_equal(machine_query_nics(machine, &nics, &count, &err), 0);
+    assert_int_equal(machine_query_nics(machine, NULL, &nics, &count, &err), 0);
     assert_int_equal(count, 2);
     assert_string_equal(nics[0].target, "vnet0");
     assert_true(nics[0].link_up);
@@ -375,7 +375,7 @@ static void channels_and_small_devices_are_there(void **state)
     assert_int_equal(stat(domain->channels[0].path, &st), 0);
     assert_true(S_ISSOCK(st.st_mode));
     assert_int_equal(domain->vsock->cid, 3);
-    assert_int_equal(machine_query_memory(machine, &memory, &err), 0);
+    assert_int_equal(machine_query_memory(machine, NULL, &memory, &err), 0);
     assert_int_equal(memory.actual, MIB(64));
     assert_int_equal(machine_set_balloon(machine, MIB(32), &err), 0);
     assert_int_equal(machine_set_balloon_period(machine, 2, &err), 0);

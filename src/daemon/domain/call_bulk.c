@@ -17,7 +17,8 @@ struct gather {
     struct reply_params params;
     struct domain *domain;
     struct domain_live *live; /* NULL: shut off; then the domain's lock is held */
-    bool nowait;              /* nothing that a monitor has to answer */
+    struct machine_asked *asked;
+    bool nowait; /* nothing that a monitor has to answer */
     int state, reason;
     uint64_t memory_kib, max_memory_kib;
     unsigned vcpus, max_vcpus, iothreads;
@@ -60,7 +61,7 @@ static void gather_balloon(struct gather *g)
     reply_param_ullong(&g->params, "balloon.current", g->memory_kib);
     reply_param_ullong(&g->params, "balloon.maximum", g->max_memory_kib);
     struct machine_memory memory;
-    if (!g->live || g->nowait || machine_query_memory(g->live->machine, &memory, NULL))
+    if (!g->live || g->nowait || machine_query_memory(g->live->machine, g->asked, &memory, NULL))
         return;
     for (size_t i = 0; i < memory_figure_count; i++) {
         char name[64] = "balloon.";
@@ -95,7 +96,8 @@ static void gather_vcpu(struct gather *g)
     reply_param_uint(&g->params, "vcpu.maximum", g->max_vcpus);
     cleanup_free struct machine_vcpu *vcpus = NULL;
     unsigned count = 0;
-    if (!g->live || g->nowait || machine_query_vcpus(g->live->machine, &vcpus, &count, NULL))
+    if (!g->live || g->nowait ||
+        machine_query_vcpus(g->live->machine, g->asked, &vcpus, &count, NULL))
         return;
     for (unsigned i = 0; i < count; i++) {
         struct numbered name;
@@ -113,7 +115,8 @@ static void gather_interface(struct gather *g)
 {
     cleanup_free struct machine_nic *nics = NULL;
     unsigned count = 0;
-    if (!g->live || g->nowait || machine_query_nics(g->live->machine, &nics, &count, NULL))
+    if (!g->live || g->nowait ||
+        machine_query_nics(g->live->machine, g->asked, &nics, &count, NULL))
         return;
     reply_param_uint(&g->params, "net.count", count);
     for (unsigned i = 0; i < count; i++) {
@@ -190,7 +193,7 @@ static void gather_block(struct gather *g)
     }
     cleanup_free struct machine_disk *disks = NULL;
     unsigned count = 0;
-    if (g->nowait || machine_query_disks(g->live->machine, &disks, &count, NULL))
+    if (g->nowait || machine_query_disks(g->live->machine, g->asked, &disks, &count, NULL))
         return;
     reply_param_uint(&g->params, "block.count", count);
     for (unsigned i = 0; i < count; i++)
@@ -208,13 +211,14 @@ static void gather_iothread(struct gather *g)
 static const struct {
     unsigned group; /* VIR_DOMAIN_STATS_* */
     void (*fn)(struct gather *g);
+    unsigned asks; /* MACHINE_ASK_* */
 } gatherers[] = {
     {VIR_DOMAIN_STATS_STATE, gather_state},
     {VIR_DOMAIN_STATS_CPU_TOTAL, gather_cpu},
-    {VIR_DOMAIN_STATS_BALLOON, gather_balloon},
-    {VIR_DOMAIN_STATS_VCPU, gather_vcpu},
-    {VIR_DOMAIN_STATS_INTERFACE, gather_interface},
-    {VIR_DOMAIN_STATS_BLOCK, gather_block},
+    {VIR_DOMAIN_STATS_BALLOON, gather_balloon, MACHINE_ASK_MEMORY},
+    {VIR_DOMAIN_STATS_VCPU, gather_vcpu, MACHINE_ASK_VCPUS},
+    {VIR_DOMAIN_STATS_INTERFACE, gather_interface, MACHINE_ASK_NICS},
+    {VIR_DOMAIN_STATS_BLOCK, gather_block, MACHINE_ASK_DISKS},
     {VIR_DOMAIN_STATS_PERF, NULL},
     {VIR_DOMAIN_STATS_IOTHREAD, gather_iothread},
     {VIR_DOMAIN_STATS_MEMORY, NULL},
@@ -236,9 +240,38 @@ static void know(struct gather *g)
     g->iothreads = live ? live->iothreads : 0;
 }
 
+/* Machines that are asked before it is their turn: they make up their answers at the same time. */
+#define ASKED_AHEAD 128
+
+struct asked {
+    struct domain_live *live; /* a reference; NULL: nothing was asked */
+    struct machine_asked *questions;
+};
+
+static void ask(struct asked *asked, struct domain *domain, unsigned groups, unsigned flags)
+{
+    unsigned questions = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(gatherers); i++)
+        questions |= groups & gatherers[i].group ? gatherers[i].asks : 0;
+    if (!questions || (flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT))
+        return;
+    pthread_mutex_lock(&domain->lock);
+    asked->live = domain_fits_list(domain, flags) ? domain_live_ref(domain) : NULL;
+    pthread_mutex_unlock(&domain->lock);
+    if (asked->live)
+        asked->questions = machine_ask(asked->live->machine, questions);
+}
+
+static void forget_asked(struct asked *asked)
+{
+    machine_asked_free(asked->questions);
+    domain_live_put(asked->live);
+    *asked = (struct asked){.live = NULL};
+}
+
 /* The record of a domain that fits. Returns how many that were: 1 or 0. */
 static unsigned gather_domain(struct domain *domain, unsigned groups, unsigned flags,
-                              struct rpc_reply *reply)
+                              const struct asked *asked, struct rpc_reply *reply)
 {
     struct gather g = {.domain = domain,
                        .nowait = flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT};
@@ -250,6 +283,8 @@ static unsigned gather_domain(struct domain *domain, unsigned groups, unsigned f
     reply_domain(reply, domain->name, domain->uuid, domain->id);
     g.live = domain_live_ref(domain);
     know(&g);
+    if (g.live && g.live == asked->live)
+        g.asked = asked->questions;
     if (g.live)
         pthread_mutex_unlock(&domain->lock);
     reply_params_begin(&g.params, reply);
@@ -320,9 +355,17 @@ CALL(get_all_stats)
     if (!result) {
         struct rpc_reply *reply = rpc_call_reply(call);
         size_t place = reply_place(reply);
+        struct asked asked[ASKED_AHEAD] = {{.live = NULL}};
         unsigned records = 0;
-        for (size_t i = 0; i < count; i++)
-            records += gather_domain(all[i], groups, in->flags, reply);
+        for (size_t i = 0; i < count + ASKED_AHEAD; i++) {
+            struct asked *slot = &asked[i % ASKED_AHEAD];
+            if (i >= ASKED_AHEAD) {
+                records += gather_domain(all[i - ASKED_AHEAD], groups, in->flags, slot, reply);
+                forget_asked(slot);
+            }
+            if (i < count)
+                ask(slot, all[i], groups, in->flags);
+        }
         reply_u32_at(reply, place, records);
     }
     domains_release(all, count);

@@ -75,7 +75,7 @@ CALL(get_vcpus)
     cleanup_live struct domain_live *live = domain_live_get(domain, err);
     cleanup_free struct machine_vcpu *vcpus = NULL;
     unsigned count = 0;
-    if (!live || machine_query_vcpus(live->machine, &vcpus, &count, err))
+    if (!live || machine_query_vcpus(live->machine, NULL, &vcpus, &count, err))
         return -EINVAL;
     count = MIN(count, (unsigned)in->max_info);
     size_t len = (size_t)in->map_len;

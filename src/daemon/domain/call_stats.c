@@ -57,7 +57,7 @@ static int gather_disk(struct domain *domain, const char *path, struct machine_d
         return -EINVAL;
     cleanup_free struct machine_disk *disks = NULL;
     unsigned count;
-    int ret = machine_query_disks(live->machine, &disks, &count, err);
+    int ret = machine_query_disks(live->machine, NULL, &disks, &count, err);
     if (ret)
         return ret;
     memset(out, 0, sizeof(*out));
@@ -160,7 +160,7 @@ CALL(get_block_info)
         cleanup_live struct domain_live *live = domain_live_get(domain, err);
         cleanup_free struct machine_disk *disks = NULL;
         unsigned count = 0;
-        result = live ? machine_query_disks(live->machine, &disks, &count, err) : -EINVAL;
+        result = live ? machine_query_disks(live->machine, NULL, &disks, &count, err) : -EINVAL;
         for (unsigned i = 0; !result && i < count; i++) {
             if (!disk->device.alias || strcmp(disks[i].alias, disk->device.alias) != 0)
                 continue;
@@ -210,7 +210,7 @@ CALL(get_disk_errors)
     cleanup_live struct domain_live *live = domain ? domain_live_get(domain, err) : NULL;
     cleanup_free struct machine_disk *disks = NULL;
     unsigned count = 0;
-    if (!live || machine_query_disks(live->machine, &disks, &count, err))
+    if (!live || machine_query_disks(live->machine, NULL, &disks, &count, err))
         return -EINVAL;
     if (in->maxerrors == 0) {
         out->nerrors = (int)count;
@@ -254,7 +254,7 @@ CALL(interface_stats)
                          in->device);
     cleanup_free struct machine_nic *nics = NULL;
     unsigned count = 0;
-    int result = machine_query_nics(live->machine, &nics, &count, err);
+    int result = machine_query_nics(live->machine, NULL, &nics, &count, err);
     for (unsigned i = 0; !result && i < count; i++) {
         if (strcmp(nics[i].alias, alias) != 0)
             continue;
@@ -314,7 +314,7 @@ CALL(memory_stats)
     cleanup_domain struct domain *domain = call_domain(call, &in->dom, err);
     cleanup_live struct domain_live *live = domain ? domain_live_get(domain, err) : NULL;
     struct machine_memory memory;
-    if (!live || machine_query_memory(live->machine, &memory, err))
+    if (!live || machine_query_memory(live->machine, NULL, &memory, err))
         return -EINVAL;
     out->stats.stats_val = calloc(memory_figure_count, sizeof(wire_memory_stat));
     if (!out->stats.stats_val)

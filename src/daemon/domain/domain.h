@@ -88,6 +88,7 @@ struct domains {
     struct domain_renaming *renamings; /* under way */
 
     struct domain_texts texts;
+    struct metrics_server *metrics; /* NULL: none */
 
     pthread_t reaper;
     bool reaper_runs, stopping; /* under reap_lock */

@@ -15,6 +15,7 @@
 #include "daemon/domain/agent.h"
 #include "daemon/domain/call.h"
 #include "daemon/domain/live.h"
+#include "daemon/domain/metrics.h"
 #include "daemon/domain/procedures.h"
 
 static void autostart_one(struct domains *domains, struct domain *domain)
@@ -56,6 +57,7 @@ static bool first_start(const struct daemon *daemon)
 static void domain_driver_stop(void *opaque)
 {
     struct domains *domains = opaque;
+    metrics_server_stop(domains->metrics);
     /* Running machines run on: what the daemon knows of them is let go. */
     size_t count;
     struct domain **all = domains_snapshot(domains, &count);
@@ -109,6 +111,9 @@ static int domain_driver_start(struct daemon *daemon, void **opaque, struct kv_e
         ret = domains_load(domains, err);
     if (!ret)
         ret = domains_reattach(domains, err);
+    if (!ret && daemon->metrics)
+        ret = metrics_server_start(&domains->metrics, daemon->metrics, domain_metrics_page, domains,
+                                   err);
     if (!ret && first_start(daemon))
         ret = rpc_server_run_later(daemon->server, autostart, domains);
     if (ret) {

@@ -133,7 +133,7 @@ static int limit_vcpus(struct machine *machine, const struct thread_limits *limi
     struct machine_vcpu *vcpus;
     unsigned count;
     char name[24];
-    int rc = machine_query_vcpus(machine, &vcpus, &count, err);
+    int rc = machine_query_vcpus(machine, NULL, &vcpus, &count, err);
     if (rc < 0)
         return rc;
     for (unsigned i = 0; rc == 0 && i < count; i++) {

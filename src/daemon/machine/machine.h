@@ -348,6 +348,22 @@ bool machine_agent_is_frozen(struct machine *machine); /* [any] */
 
 /* ------------------------------------------------------------------ queries */
 
+/*
+ * Questions that were sent already, so that many machines can be asked before the first answer is
+ * waited for: machine_ask() sends what the queries below need, each of them then takes its answers,
+ * and machine_asked_free() forgets the rest. NULL everywhere: each question is asked when its turn
+ * comes. [worker]
+ */
+enum machine_question {
+    MACHINE_ASK_VCPUS = 1,
+    MACHINE_ASK_MEMORY = 2,
+    MACHINE_ASK_DISKS = 4,
+    MACHINE_ASK_NICS = 8,
+};
+struct machine_asked;
+struct machine_asked *machine_ask(struct machine *machine, unsigned questions);
+void machine_asked_free(struct machine_asked *asked);
+
 /* All [worker]. */
 
 struct machine_vcpu {
@@ -362,8 +378,8 @@ struct machine_vcpu {
 };
 
 /* *vcpus is to be free()d. */
-int machine_query_vcpus(struct machine *machine, struct machine_vcpu **vcpus, unsigned *count,
-                        struct kv_error *err);
+int machine_query_vcpus(struct machine *machine, struct machine_asked *asked,
+                        struct machine_vcpu **vcpus, unsigned *count, struct kv_error *err);
 
 struct machine_iothread {
     unsigned id; /* the domain's */
@@ -388,7 +404,8 @@ struct machine_memory {
         hugetlb_pgalloc, hugetlb_pgfail;
     uint64_t last_update; /* seconds since the epoch */
 };
-int machine_query_memory(struct machine *machine, struct machine_memory *out, struct kv_error *err);
+int machine_query_memory(struct machine *machine, struct machine_asked *asked,
+                         struct machine_memory *out, struct kv_error *err);
 
 struct machine_disk {
     char alias[64];
@@ -398,8 +415,8 @@ struct machine_disk {
         discard_bytes, failed;
     bool io_error; /* the last request that failed was not repeated yet */
 };
-int machine_query_disks(struct machine *machine, struct machine_disk **disks, unsigned *count,
-                        struct kv_error *err);
+int machine_query_disks(struct machine *machine, struct machine_asked *asked,
+                        struct machine_disk **disks, unsigned *count, struct kv_error *err);
 
 /* As seen by the guest: rx is what it received. */
 struct machine_nic {
@@ -408,8 +425,8 @@ struct machine_nic {
     uint64_t rx_bytes, rx_packets, rx_errors, rx_drops, tx_bytes, tx_packets, tx_errors, tx_drops;
     bool link_up;
 };
-int machine_query_nics(struct machine *machine, struct machine_nic **nics, unsigned *count,
-                       struct kv_error *err);
+int machine_query_nics(struct machine *machine, struct machine_asked *asked,
+                       struct machine_nic **nics, unsigned *count, struct kv_error *err);
 
 /* ----------------------------------------------------------------- consoles */
 

@@ -22,7 +22,7 @@
 #define READ_CHUNK 16384
 
 /* A request that was sent. Freed by whoever waits for it, or once done was called. */
-struct call {
+struct monitor_call {
     struct list node; /* in the monitor's calls until answered */
     json_int_t id;
     json_t *answer; /* the whole message */
@@ -90,7 +90,7 @@ static int64_t realtime_us(const json_t *message)
 /* ------------------------------------------------------------------ the answers */
 
 /* The answer goes from this thread to the one that waits: it is never theirs at the same time. */
-static void finish(struct monitor *monitor, struct call *call, json_t *answer)
+static void finish(struct monitor *monitor, struct monitor_call *call, json_t *answer)
 {
     list_del(&call->node);
     call->answer = answer;
@@ -112,7 +112,7 @@ static void deliver_answer(struct monitor *monitor, json_t *message)
     json_int_t id = json_integer_value(json_object_get(message, "id"));
     pthread_mutex_lock(&monitor->lock);
     list_for_each (pos, &monitor->calls) {
-        struct call *call = list_entry(pos, struct call, node);
+        struct monitor_call *call = list_entry(pos, struct monitor_call, node);
         if (call->id != id)
             continue;
         finish(monitor, call, message);
@@ -142,7 +142,7 @@ static void lose(struct monitor *monitor)
     pthread_mutex_lock(&monitor->lock);
     monitor->lost = true;
     while (!list_empty(&monitor->calls))
-        finish(monitor, list_entry(monitor->calls.next, struct call, node), NULL);
+        finish(monitor, list_entry(monitor->calls.next, struct monitor_call, node), NULL);
     pthread_mutex_unlock(&monitor->lock);
 }
 
@@ -220,7 +220,7 @@ static int queue_text(struct monitor *monitor, const char *text, int fd)
 }
 
 /* Takes the request over. On failure the call is not in the list. */
-static int submit(struct monitor *monitor, struct call *call, json_t *request, int fd)
+static int submit(struct monitor *monitor, struct monitor_call *call, json_t *request, int fd)
 {
     char *text = NULL;
     pthread_mutex_lock(&monitor->lock);
@@ -250,9 +250,9 @@ static json_t *make_request(const char *command, json_t *arguments)
     return request;
 }
 
-static struct call *new_call(bool waiting)
+static struct monitor_call *new_call(bool waiting)
 {
-    struct call *call = calloc(1, sizeof(*call));
+    struct monitor_call *call = calloc(1, sizeof(*call));
     if (call) {
         list_init(&call->node);
         call->waiting = waiting;
@@ -263,7 +263,7 @@ static struct call *new_call(bool waiting)
 void monitor_send(struct monitor *monitor, const char *command, json_t *arguments,
                   void (*done)(void *opaque, const json_t *result), void *opaque)
 {
-    struct call *call = new_call(false);
+    struct monitor_call *call = new_call(false);
     json_t *request = make_request(command, arguments);
     if (call) {
         call->done = done;
@@ -299,29 +299,39 @@ static int explain(const char *command, int code, struct kv_error *err)
     return api_error(err, VIR_ERR_OPERATION_FAILED, "domain is no longer running");
 }
 
-/* *answer: the whole message, a new reference. The request is taken over. */
+/* Waits for the answer and frees the call. *answer: the whole message, a new reference. */
+static int wait_answer(struct monitor *monitor, struct monitor_call *call, const char *command,
+                       int timeout_ms, json_t **answer, struct kv_error *err)
+{
+    struct timespec until = deadline_in(timeout_ms ? timeout_ms : MONITOR_TIMEOUT_MS);
+    int rc = 0;
+    pthread_mutex_lock(&monitor->lock);
+    while (!call->finished && rc == 0)
+        rc = -pthread_cond_timedwait(&monitor->changed, &monitor->lock, &until);
+    if (call->finished)
+        rc = call->answer ? 0 : -ECONNRESET;
+    list_del(&call->node);
+    pthread_mutex_unlock(&monitor->lock);
+    *answer = call->answer;
+    free(call);
+    return rc < 0 ? explain(command, rc, err) : 0;
+}
+
+/* The request is taken over. */
 static int call_and_wait(struct monitor *monitor, const char *command, json_t *request, int fd,
                          int timeout_ms, json_t **answer, struct kv_error *err)
 {
-    struct call *call = new_call(true);
+    struct monitor_call *call = new_call(true);
+    *answer = NULL;
     if (!call) {
         json_decref(request);
         return explain(command, -ENOMEM, err);
     }
-    struct timespec until = deadline_in(timeout_ms ? timeout_ms : MONITOR_TIMEOUT_MS);
     int rc = submit(monitor, call, request, fd);
-    if (rc == 0) {
-        pthread_mutex_lock(&monitor->lock);
-        while (!call->finished && rc == 0)
-            rc = -pthread_cond_timedwait(&monitor->changed, &monitor->lock, &until);
-        if (call->finished)
-            rc = call->answer ? 0 : -ECONNRESET;
-        list_del(&call->node);
-        pthread_mutex_unlock(&monitor->lock);
-    }
-    *answer = call->answer;
+    if (rc == 0)
+        return wait_answer(monitor, call, command, timeout_ms, answer, err);
     free(call);
-    return rc < 0 ? explain(command, rc, err) : 0;
+    return explain(command, rc, err);
 }
 
 static int take_result(const char *command, json_t *answer, json_t **out, struct kv_error *err)
@@ -346,6 +356,28 @@ int monitor_call(struct monitor *monitor, const char *command, json_t *arguments
     json_t *answer;
     int rc = call_and_wait(monitor, command, make_request(command, arguments), -1, timeout_ms,
                            &answer, err);
+    return rc < 0 ? rc : take_result(command, answer, out, err);
+}
+
+struct monitor_call *monitor_begin(struct monitor *monitor, const char *command, json_t *arguments)
+{
+    json_t *request = make_request(command, arguments);
+    struct monitor_call *call = new_call(true);
+    if (call && submit(monitor, call, request, -1) == 0)
+        return call;
+    if (!call)
+        json_decref(request);
+    free(call);
+    return NULL;
+}
+
+int monitor_finish(struct monitor *monitor, struct monitor_call *call, const char *command,
+                   json_t **out, int timeout_ms, struct kv_error *err)
+{
+    json_t *answer;
+    if (!call)
+        return explain(command, -ECONNRESET, err);
+    int rc = wait_answer(monitor, call, command, timeout_ms, &answer, err);
     return rc < 0 ? rc : take_result(command, answer, out, err);
 }
 

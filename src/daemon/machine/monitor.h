@@ -44,6 +44,17 @@ void monitor_free(struct monitor *monitor);
 int monitor_call(struct monitor *monitor, const char *command, json_t *arguments, json_t **out,
                  int timeout_ms, struct kv_error *err);
 
+/*
+ * The same in two steps, so that many monitors can be asked before the first one's answer is waited
+ * for. monitor_begin() returns NULL when nothing was sent; what it returns is for
+ * monitor_finish(), which must be called, and takes it over (NULL: -ECONNRESET). Not on the loop
+ * thread.
+ */
+struct monitor_call;
+struct monitor_call *monitor_begin(struct monitor *monitor, const char *command, json_t *arguments);
+int monitor_finish(struct monitor *monitor, struct monitor_call *call, const char *command,
+                   json_t **out, int timeout_ms, struct kv_error *err);
+
 /* The same with a descriptor that goes with it (getfd); it stays the caller's. */
 int monitor_call_fd(struct monitor *monitor, const char *command, json_t *arguments, int fd,
                     json_t **out, struct kv_error *err);

@@ -46,6 +46,97 @@ static int fill_list(const json_t *list, size_t item_size, void *out, unsigned *
     return 0;
 }
 
+/* --------------------------------------------------------------------- questions */
+
+enum question {
+    QUERY_CPUS,
+    QUERY_BALLOON,
+    QUERY_GUEST_STATS,
+    QUERY_MEMORY_SIZE,
+    QUERY_BLOCK,
+    QUERY_BLOCKSTATS,
+    QUERY_METRICS,
+    QUESTIONS,
+};
+
+/* A machine has a balloon, or it has its memory. */
+static const struct {
+    const char *command;
+    unsigned asked_for; /* MACHINE_ASK_* */
+    bool with_balloon, without_balloon;
+} questions[QUESTIONS] = {
+    [QUERY_CPUS] = {"query-cpus-fast", MACHINE_ASK_VCPUS, true, true},
+    [QUERY_BALLOON] = {"query-balloon", MACHINE_ASK_MEMORY, true, false},
+    [QUERY_GUEST_STATS] = {"qom-get", MACHINE_ASK_MEMORY, true, false},
+    [QUERY_MEMORY_SIZE] = {"query-memory-size-summary", MACHINE_ASK_MEMORY, false, true},
+    [QUERY_BLOCK] = {"query-block", MACHINE_ASK_DISKS, true, true},
+    [QUERY_BLOCKSTATS] = {"query-blockstats", MACHINE_ASK_DISKS, true, true},
+    [QUERY_METRICS] = {"x-kvasir-metrics", MACHINE_ASK_NICS, true, true},
+};
+
+struct machine_asked {
+    struct machine *machine;
+    struct monitor_call *calls[QUESTIONS];
+};
+
+static bool has_balloon(struct machine *machine)
+{
+    pthread_mutex_lock(&machine->lock);
+    bool there = *record_string(&machine->record, "balloon");
+    pthread_mutex_unlock(&machine->lock);
+    return there;
+}
+
+static json_t *arguments_of(struct machine *machine, enum question question)
+{
+    if (question != QUERY_GUEST_STATS)
+        return NULL;
+    pthread_mutex_lock(&machine->lock);
+    json_t *path =
+        json_sprintf("/machine/peripheral/%s", record_string(&machine->record, "balloon"));
+    pthread_mutex_unlock(&machine->lock);
+    return json_pack("{s:o, s:s}", "path", path, "property", "guest-stats");
+}
+
+struct machine_asked *machine_ask(struct machine *machine, unsigned wanted)
+{
+    struct machine_asked *asked = calloc(1, sizeof(*asked));
+    if (!asked || machine_check_alive(machine, NULL) < 0) {
+        free(asked);
+        return NULL;
+    }
+    bool balloon = has_balloon(machine);
+    asked->machine = machine;
+    for (unsigned i = 0; i < QUESTIONS; i++) {
+        bool fits = balloon ? questions[i].with_balloon : questions[i].without_balloon;
+        if (fits && (questions[i].asked_for & wanted))
+            asked->calls[i] = monitor_begin(machine->monitor, questions[i].command,
+                                            arguments_of(machine, (enum question)i));
+    }
+    return asked;
+}
+
+/* The answer to a question that was asked already, or that is asked now. */
+static int take(struct machine *machine, struct machine_asked *asked, enum question question,
+                json_t **out, struct kv_error *err)
+{
+    const char *command = questions[question].command;
+    struct monitor_call *call = asked ? asked->calls[question] : NULL;
+    if (!call)
+        return machine_qmp(machine, command, arguments_of(machine, question), out, err);
+    asked->calls[question] = NULL;
+    return monitor_finish(machine->monitor, call, command, out, 0, err);
+}
+
+void machine_asked_free(struct machine_asked *asked)
+{
+    for (unsigned i = 0; asked && i < QUESTIONS; i++)
+        if (asked->calls[i])
+            monitor_finish(asked->machine->monitor, asked->calls[i], questions[i].command, NULL, 0,
+                           NULL);
+    free(asked);
+}
+
 /* ----------------------------------------------------------------------- threads */
 
 static void read_thread(pid_t tid, struct machine_vcpu *vcpu)
@@ -90,11 +181,11 @@ static void read_exits(const json_t *stats, struct machine_vcpu *vcpu)
             json_object_get(stats, figures[i].name) ? number(stats, figures[i].name) : UINT64_MAX;
 }
 
-int machine_query_vcpus(struct machine *machine, struct machine_vcpu **vcpus, unsigned *count,
-                        struct kv_error *err)
+int machine_query_vcpus(struct machine *machine, struct machine_asked *asked,
+                        struct machine_vcpu **vcpus, unsigned *count, struct kv_error *err)
 {
     json_t *list;
-    int rc = machine_qmp(machine, "query-cpus-fast", NULL, &list, err);
+    int rc = take(machine, asked, QUERY_CPUS, &list, err);
     if (rc < 0)
         return rc;
     rc = fill_list(list, sizeof(**vcpus), vcpus, count, err);
@@ -192,7 +283,8 @@ static void set_guest_stats(struct machine_memory *out, const json_t *stats)
     out->last_update = number(stats, "last-update");
 }
 
-int machine_query_memory(struct machine *machine, struct machine_memory *out, struct kv_error *err)
+int machine_query_memory(struct machine *machine, struct machine_asked *asked,
+                         struct machine_memory *out, struct kv_error *err)
 {
     json_t *answer = NULL;
     int rc = machine_check_alive(machine, err);
@@ -204,28 +296,20 @@ int machine_query_memory(struct machine *machine, struct machine_memory *out, st
         if (machine->processes[i].pid)
             out->rss += resident_bytes(machine->processes[i].pid);
     }
-    pthread_mutex_lock(&machine->lock);
-    const char *alias = record_string(&machine->record, "balloon");
-    json_t *path = *alias ? json_sprintf("/machine/peripheral/%s", alias) : NULL;
-    pthread_mutex_unlock(&machine->lock);
-    if (!path) {
-        rc = machine_qmp(machine, "query-memory-size-summary", NULL, &answer, err);
+    if (!has_balloon(machine)) {
+        rc = take(machine, asked, QUERY_MEMORY_SIZE, &answer, err);
         if (rc == 0)
             out->actual = number(answer, "base-memory");
         json_decref(answer);
         return rc;
     }
-    rc = machine_qmp(machine, "query-balloon", NULL, &answer, err);
-    if (rc < 0) {
-        json_decref(path);
+    rc = take(machine, asked, QUERY_BALLOON, &answer, err);
+    if (rc < 0)
         return rc;
-    }
     out->actual = number(answer, "actual");
     json_decref(answer);
     /* Before the guest's driver is there it has no statistics; that is no failure. */
-    if (machine_qmp(machine, "qom-get",
-                    json_pack("{s:o, s:s}", "path", path, "property", "guest-stats"), &answer,
-                    NULL) == 0) {
+    if (take(machine, asked, QUERY_GUEST_STATS, &answer, NULL) == 0) {
         set_guest_stats(out, answer);
         json_decref(answer);
     }
@@ -279,14 +363,14 @@ static void read_disk_stats(const json_t *stats, struct machine_disk *disk)
                    number(stats, "failed_flush_operations");
 }
 
-int machine_query_disks(struct machine *machine, struct machine_disk **disks, unsigned *count,
-                        struct kv_error *err)
+int machine_query_disks(struct machine *machine, struct machine_asked *asked,
+                        struct machine_disk **disks, unsigned *count, struct kv_error *err)
 {
     json_t *list, *stats;
-    int rc = machine_qmp(machine, "query-block", NULL, &list, err);
+    int rc = take(machine, asked, QUERY_BLOCK, &list, err);
     if (rc < 0)
         return rc;
-    rc = machine_qmp(machine, "query-blockstats", NULL, &stats, err);
+    rc = take(machine, asked, QUERY_BLOCKSTATS, &stats, err);
     if (rc == 0) {
         rc = fill_list(list, sizeof(**disks), disks, count, err);
         for (unsigned i = 0; rc == 0 && i < *count; i++) {
@@ -340,12 +424,12 @@ static void read_nic(const json_t *metrics, struct machine_nic *nic)
     nic->tx_drops = sys_counter(nic->target, "rx_dropped");
 }
 
-int machine_query_nics(struct machine *machine, struct machine_nic **nics, unsigned *count,
-                       struct kv_error *err)
+int machine_query_nics(struct machine *machine, struct machine_asked *asked,
+                       struct machine_nic **nics, unsigned *count, struct kv_error *err)
 {
     json_t *metrics, *value;
     const char *alias;
-    int rc = machine_qmp(machine, "x-kvasir-metrics", NULL, &metrics, err);
+    int rc = take(machine, asked, QUERY_METRICS, &metrics, err);
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&machine->lock);

@@ -83,7 +83,7 @@ static int pin_vcpus(struct machine *machine, const struct model_domain *domain,
 {
     struct machine_vcpu *vcpus;
     unsigned count;
-    int rc = machine_query_vcpus(machine, &vcpus, &count, err);
+    int rc = machine_query_vcpus(machine, NULL, &vcpus, &count, err);
     if (rc < 0)
         return rc;
     for (unsigned i = 0; rc == 0 && i < count; i++)

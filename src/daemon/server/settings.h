@@ -35,6 +35,8 @@ struct settings {
     unsigned vnc_tls, vnc_tls_x509_verify;
     char *vnc_tls_x509_cert_dir;
 
+    char *metrics_listen; /* NULL: nowhere */
+
     /* How many, how long. */
     unsigned max_clients, max_anonymous_clients, max_client_requests;
     unsigned min_workers, max_workers, prio_workers;

@@ -70,6 +70,8 @@ const struct setting settings_table[] = {
     NUMBER(admin_max_client_requests, 1000, "(5)"),
     NUMBER(admin_min_workers, 1024, "(1)"),
     NUMBER(admin_max_workers, 1024, "(5)"),
+    TEXT(metrics_listen,
+         "where /metrics is told: unix:/PATH, 127.0.0.1:PORT, [::1]:PORT (nowhere)"),
     NUMBER(keepalive_interval, 86400, "seconds of silence until a client is asked (5; 0: never)"),
     NUMBER(keepalive_count, 1000, "unanswered questions until it is disconnected (5)"),
     NUMBER(log_level, 4, "1 debug, 2 information, 3 warnings, 4 errors; --log has precedence"),
