@@ -19,7 +19,7 @@ class Wires:
         switch.execute("add-bridge", name="br1")
 
     def add(self, number, **port):
-        """A wire; its ends are ports of the same names. What is for br1's end only begins with 'there_'."""
+        """A wire, whose ends are ports of those names. A bond's name has that of the end's bridge at its end."""
         ends = [f"kvw{number}{end}{os.getpid()}"[:15] for end in "ab"]
         run("ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
         self.links.append(ends[0])
@@ -59,8 +59,9 @@ def wires_(folder):
     switch.execute("add-bridge", name="br0")
     wires = Wires(switch)
     yield wires
-    assert switch.process.poll() is None, switch.words()
+    ended = switch.process.poll()
     wires.remove()
+    assert ended is None, switch.words()
 
 
 def wait(condition, seconds=10):

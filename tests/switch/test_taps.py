@@ -57,6 +57,15 @@ def test_a_trunk_brings_tagged_frames_to_vlan_interfaces(spaces):
     assert not pings(a, "203.0.113.2", 1)
 
 
+def test_frames_of_more_than_9000_bytes_pass(switch, spaces):
+    a = spaces.add(0, "192.0.2.1/24", tag=10)
+    b = spaces.add(1, "192.0.2.2/24", tag=10)
+    for name in (a, b):
+        inside(name, "ip", "link", "set", name, "mtu", "9216")
+    assert pings(a, "192.0.2.2", size=9188)
+    assert switch.statistics(b)["out-bytes"] > 9200
+
+
 def test_isolated_ports_reach_the_others_only(switch, spaces):
     a = spaces.add(0, "192.0.2.1/24", isolated=True)
     b = spaces.add(1, "192.0.2.2/24", isolated=True)
