@@ -23,8 +23,12 @@ enum ofp_error answer_echo(struct connection *c, const struct message *m)
 
 enum ofp_error answer_barrier(struct connection *c, const struct message *m)
 {
+    bool changed = c->openflow->flows.changed;
     if (flows_publish(&c->openflow->flows) < 0)
         return OFP_FLOW_TABLE_FULL;
+    /* Flows that came before the barrier in the same message end in time, too. */
+    if (changed)
+        openflow_hurry(c->openflow);
     struct wire wire =
         connection_begin(c, is_13(c) ? OFPT13_BARRIER_REPLY : OFPT10_BARRIER_REPLY, m->xid);
     connection_end(c, &wire);
