@@ -73,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
     struct tunnel_port *tunnel = tunnels[take(&in, 1) % TUNNEL_KINDS];
-    size_t part = MAX(take(&in, 2) % 2048, in.left / DATAGRAMS_MAX + 1);
+    size_t part = take(&in, 2) % 2048;
+    part = MAX(part, in.left / DATAGRAMS_MAX + 1);
     size_t datagrams = in.left ? (in.left + part - 1) / part : 0;
     uint64_t before = counted(tunnel), got = sunk;
     uint64_t malformed = tunnel->port.counters.drops[DROP_MALFORMED];

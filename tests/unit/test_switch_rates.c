@@ -191,6 +191,7 @@ static void ports_share_a_rate_whatever_they_send(void **state)
     compete(shaper, choose_nothing, (const unsigned[SENDERS]){40, 40, 1}, 4000, got);
     assert_in_range(got[2], 3990 * LEN, 4000 * LEN);
     assert_about(got[0], (12 * RATE - got[2]) / 2);
+    shaper_stop(shaper);
     shaper_free(shaper);
 }
 
@@ -210,6 +211,7 @@ static void queues_have_what_they_are_guaranteed_and_no_more_than_they_may(void 
     assert_about(got[0] + got[1] + got[2], 12 * RATE);
     assert_in_range(got[1], 8 * RATE, 10 * RATE);
     assert_true(got[0] > RATE);
+    shaper_stop(shaper);
     shaper_free(shaper);
     /* Without a limit of all, each has its own only. */
     shaper = shaper_new_queues(&port, &(struct meter_rates){0}, queues, SENDERS);
