@@ -30,7 +30,8 @@ static inline int buffer_append(struct buffer *b, const void *bytes, size_t len)
     size_t end = b->start + b->len;
     if (len >= b->capacity - end || (b->max && len > b->max - b->len))
         return buffer_append_slowly(b, bytes, len);
-    memcpy(b->data + end, bytes, len);
+    if (len) /* else bytes may be NULL */
+        memcpy(b->data + end, bytes, len);
     b->len += len;
     return 0;
 }

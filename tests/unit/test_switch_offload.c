@@ -176,6 +176,7 @@ static bool read_in(struct frame *frame, const struct packet *p,
     frame->rest_count = 3;
     frame->tagged = p->tag;
     frame->vlan = p->tag ? 7 : 0;
+    frame->service = false;
     return offload_read(frame, header, ALL);
 }
 
