@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -58,6 +59,19 @@ static int write_text(const char *path, const char *text)
     return fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
 }
 
+/* A user namespace wants a process of one thread, and one that was joined counts for a moment
+ * longer: joining ends when its memory is let go of, before it is off the list. */
+static int unshare_alone(int flags)
+{
+    const struct timespec moment = {.tv_nsec = 10000};
+    for (unsigned tries = 0; unshare(flags) < 0; tries++) {
+        if (errno != EINVAL || tries == 1000)
+            return -errno;
+        nanosleep(&moment, NULL);
+    }
+    return 0;
+}
+
 /* Without root, namespaces need a user namespace first; it maps the caller to himself, so files
  * open as before. With mounts of its own, guest memory may come from a tmpfs (machine/memory.c). */
 static int enter_user_namespace(void)
@@ -65,9 +79,10 @@ static int enter_user_namespace(void)
     char uid_map[48], gid_map[48];
     snprintf(uid_map, sizeof(uid_map), "%u %u 1", getuid(), getuid());
     snprintf(gid_map, sizeof(gid_map), "%u %u 1", getgid(), getgid());
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-        return -errno;
-    int rc = write_text("/proc/self/setgroups", "deny");
+    int rc = unshare_alone(CLONE_NEWUSER | CLONE_NEWNS);
+    if (rc < 0)
+        return rc;
+    rc = write_text("/proc/self/setgroups", "deny");
     if (rc == 0)
         rc = write_text("/proc/self/uid_map", uid_map);
     return rc ? rc : write_text("/proc/self/gid_map", gid_map);
@@ -205,8 +220,9 @@ static int leave_user(struct kv_error *err)
         return refuse(err, -rc, "change of user");
     /* Nobody is mapped into this one, so nothing in it means anything outside. Hosts that forbid it
      * lose the least here: there is no privilege left. */
-    if (unshare(CLONE_NEWUSER) < 0)
-        log_info("jail: no user namespace: %s", strerror(errno));
+    rc = unshare_alone(CLONE_NEWUSER);
+    if (rc < 0)
+        log_info("jail: no user namespace: %s", strerror(-rc));
     privileges_drop_bounding_set();
     return 0;
 }
