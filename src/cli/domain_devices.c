@@ -358,9 +358,5 @@ int domain_tty_console(struct cli *cli)
         return -1;
     struct xml_node *devices = devices_of(cli, domain, 0);
     const char *tty = xml_attribute(cli, devices ? xml_child(devices, "console") : NULL, "tty");
-    if (!devices)
-        return -1;
-    if (tty)
-        out_value(cli, "tty", "%s", tty);
-    return -1; /* as virsh does, also when there is one */
+    return tty ? out_value(cli, "tty", "%s", tty) : -1; /* without a word, as virsh */
 }
