@@ -84,7 +84,7 @@ def test_a_front_end_gets_memory_that_outlives_the_switch(switch, folder):
 @pytest.mark.parametrize("arguments, words", [
     ({"bridge": "br9"}, "there is no bridge 'br9'"),
     ({"name": "g"}, "port 'g' exists already"),
-    ({"type": "vxlan"}, "tap"),
+    ({"type": "gre"}, "vxlan"),
     ({"path": None}, "vhost-user-client needs 'path'"),
     ({"tag": 10, "trunks": "1-5"}, "only one of the two"),
     ({"trunks": "5000"}, "trunks '5000'"),
