@@ -50,6 +50,6 @@ def test_a_built_debian_boots_to_its_login(firmware, bus, cpus, start_guest, bui
     guest.send("root\n")
     guest.expect("debian:~# ", timeout=PATIENCE)
     guest.send("nproc\n")
-    guest.expect(f"^{cpus}\r", timeout=PATIENCE)
+    guest.expect(f"[\r\n]{cpus}\r", timeout=PATIENCE)
     guest.send("systemctl poweroff\n")
     assert guest.wait(PATIENCE) == 0
