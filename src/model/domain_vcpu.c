@@ -62,6 +62,9 @@ static int read_single_vcpu(struct read *r, const xmlNode *node, unsigned next)
         return read_unsupported(r, "vcpu id '%u' is out of range of maximum vcpu count", id);
     if (id != next)
         return read_refuse(r, node, "id", "%u: all vCPUs in order from 0 on are accepted", id);
+    if (order && order != id + 1)
+        return read_refuse(r, node, "order", "%u of vCPU %u: %u, as they come by their numbers",
+                           order, id, id + 1);
     if (enabled != (id < d->vcpus))
         return read_refuse(r, node, "enabled",
                            "vCPU %u: those below %u, the current ones, are 'yes', others 'no'", id,

@@ -97,6 +97,7 @@ def test_a_definition_says_which_may_leave(conn):
     assert machine.numbers() == [0]
     machine.console.close()
     for wrong, reason in (("<vcpu current='2'>3</vcpu><vcpus><vcpu id='0' enabled='yes'/></vcpus>", "<vcpus> lists 1 vCPUs"),
+                          ("<vcpu>1</vcpu><vcpus><vcpu id='0' enabled='yes' order='2'/></vcpus>", "2 of vCPU 0"),
                           ("<vcpu>1</vcpu><vcpus><vcpu id='0' enabled='yes' hotpluggable='yes'/></vcpus>", "vCPU 0"),
                           ("<vcpu current='1'>2</vcpu><vcpus><vcpu id='0' enabled='no' hotpluggable='yes'/>"
                            "<vcpu id='1' enabled='yes' hotpluggable='no'/></vcpus>", "those below 1")):
