@@ -142,10 +142,11 @@ static int put(struct rpc_call *call, const wire_domain *dom, const char *xml, u
     struct device_change change = {.xml = complete ? complete : xml,
                                    .attach = attach,
                                    .force = flags & VIR_DOMAIN_DEVICE_MODIFY_FORCE};
-    const struct edit edit = {
-        .document = put_in_document, .machine = put_in_machine, .opaque = &change};
-    return plug_edit(call, dom, flags & ~(unsigned)VIR_DOMAIN_DEVICE_MODIFY_FORCE, &edit,
-                     &change.plug, err);
+    const struct edit edit = {.document = put_in_document,
+                              .machine = put_in_machine,
+                              .opaque = &change,
+                              .plug = &change.plug};
+    return call_edit(call, dom, flags & ~(unsigned)VIR_DOMAIN_DEVICE_MODIFY_FORCE, &edit, err);
 }
 
 /* ------------------------------------------------------------------- others */
@@ -180,9 +181,11 @@ static int take(struct rpc_call *call, const wire_domain *dom, const char *xml, 
                 unsigned flags, struct kv_error *err)
 {
     struct detaching detaching = {.xml = xml, .alias = alias};
-    const struct edit edit = {
-        .document = detach_in_document, .machine = detach_from_machine, .opaque = &detaching};
-    return plug_edit(call, dom, flags, &edit, &detaching.plug, err);
+    const struct edit edit = {.document = detach_in_document,
+                              .machine = detach_from_machine,
+                              .opaque = &detaching,
+                              .plug = &detaching.plug};
+    return call_edit(call, dom, flags, &edit, err);
 }
 
 #define AFFECT (VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG)

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "daemon/domain/plug.h"
+
 /* The live document is changed as a copy, then put in its place. */
 int domain_edit_live(struct domain_live *live, const struct edit *edit, struct kv_error *err)
 {
@@ -63,6 +65,8 @@ int call_edit(struct rpc_call *call, const wire_domain *dom, unsigned flags,
     int ret = call_impact(domain, flags, &impact, err);
     if (!ret)
         ret = domain_edit(call, domain, &impact, edit, err);
+    if (edit->plug && edit->plug->event)
+        domain_event_device(call_domains(call), domain, edit->plug->event, edit->plug->alias);
     call_end(call, domain);
     return ret;
 }

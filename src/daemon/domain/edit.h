@@ -12,6 +12,8 @@
 /* The machine took the request, but it is not carried out yet: the live document stays as it is. */
 #define EDIT_LATER 1
 
+struct domain_plug; /* plug.h */
+
 struct edit {
     /* Asks the machine for it before the live document changes: 0, an error, or EDIT_LATER; NULL:
      * the document only. */
@@ -21,6 +23,7 @@ struct edit {
     /* VIR_ERR_OPERATION_UNSUPPORTED with this detail for what runs; NULL: it can be done. */
     const char *live_refused;
     void *opaque;
+    const struct domain_plug *plug; /* whose event call_edit() tells the clients; NULL: none */
 };
 
 /* With the job. First all checks (the definition as a copy), then the machine, then both documents.

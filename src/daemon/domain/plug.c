@@ -89,22 +89,6 @@ int unplug_from_machine(struct machine *machine, struct domain_plug *plug, struc
     return gone ? 0 : EDIT_LATER;
 }
 
-int plug_edit(struct rpc_call *call, const wire_domain *dom, unsigned flags,
-              const struct edit *edit, const struct domain_plug *plug, struct kv_error *err)
-{
-    struct domain *domain = call_begin(call, dom, err);
-    if (!domain)
-        return -ENOENT;
-    struct call_impact impact;
-    int ret = call_impact(domain, flags, &impact, err);
-    if (!ret)
-        ret = domain_edit(call, domain, &impact, edit, err);
-    if (plug->event)
-        domain_event_device(call_domains(call), domain, plug->event, plug->alias);
-    call_end(call, domain);
-    return ret;
-}
-
 /* ------------------------------------------------------------ late departures */
 
 struct departure {

@@ -21,8 +21,4 @@ int unplug_from_document(struct model_domain *model, struct domain_plug *plug,
                          struct model_device *device, struct kv_error *err);
 int unplug_from_machine(struct machine *machine, struct domain_plug *plug, struct kv_error *err);
 
-/* call_edit(), and then the clients are told. */
-int plug_edit(struct rpc_call *call, const wire_domain *dom, unsigned flags,
-              const struct edit *edit, const struct domain_plug *plug, struct kv_error *err);
-
 #endif
